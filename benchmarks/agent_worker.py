@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from intact.serve.testing.exchange import Exchange
+from intact.serve.exchange import Exchange
 from intact.serve.testing.server import RequestRecorder
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "agent_test"

@@ -150,7 +150,7 @@ def one_set(level: float) -> ExactRow:
         found.append((least is None or SHARES[place] >= least, 4 if least is None else len(answer_set(given, least))))
     holds = Fraction(sum(held for held, _ in found), len(found))
     of = f"a set after {len(VOTES) - 1}"
-    return ExactRow("`least_share`", of, level, holds, sum(size for _, size in found) / len(found), "answers a set")
+    return ExactRow("`least_share`", of, level, holds, sum(size for _, size in found) / len(found), "answers per set")
 
 
 def batch_of_sets(level: float) -> ExactRow:
@@ -163,7 +163,7 @@ def batch_of_sets(level: float) -> ExactRow:
         held = sum(SHARES[i] >= least for i in coming)
         return held >= 0.75 * COMING, sum(len(answer_set(VOTES[i], least)) for i in coming) / COMING
 
-    return over_splits("`least_share_of_batch`", f"3 of {COMING} sets after {GRADED}", level, "answers a set", one)
+    return over_splits("`least_share_of_batch`", f"3 of {COMING} sets after {GRADED}", level, "answers per set", one)
 
 
 def measure() -> list[ExactRow]:
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     rows = measure()
-    print("| interval | of | level | holds the truth | mean width |\n|---|---|---|---|---|")
+    print("| interval | quantity | level | coverage | mean width |\n|---|---|---|---|---|")
     for row in rows:
         print(f"| {row.interval} | {row.of} | {row.level:.0%} | {float(row.holds):.2%} | {row.width:.3g} {row.unit} |")
     if args.json:

@@ -32,7 +32,7 @@ from intact.models import build_program
 from intact.quantizing import check_target
 from intact.quantizing.lab.accuracy import ChoiceAccuracy, choose_tasks
 from intact.quantizing.lab.measure import Lab, LabPlan, SourceKind
-from intact.quantizing.lab.report import CAPTION, accuracy_table, plot, table
+from intact.quantizing.lab.report import accuracy_table, plot, table
 from intact.quantizing.lab.result import LabResult
 from intact.quantizing.lab.rows import LabRow, order, short_name, standings
 from intact.quantizing.quantizers import parse_recorded, parse_target
@@ -72,63 +72,69 @@ class Claim(NamedTuple):
 
 
 CLAIMS = (
-    Claim("GPTQ before rounding, 3 bits in blocks (arXiv 2210.17323)", "gptq:int3-16", "int3-16"),
-    Claim("GPTQ before rounding, 3 bits, a scale a row", "gptq:int3-row", "int3-row"),
-    Claim("GPTQ before rounding, 2 bits", "gptq:int2-16", "int2-16"),
-    Claim("a tenth of columns twice before blocks half as wide, 2 bits", "impact10:int2-32", "int2-16"),
+    Claim("GPTQ better than rounding, 3 bits in blocks (arXiv 2210.17323)", "gptq:int3-16", "int3-16"),
+    Claim("GPTQ better than rounding, 3 bits, one scale per row", "gptq:int3-row", "int3-row"),
+    Claim("GPTQ better than rounding, 2 bits", "gptq:int2-16", "int2-16"),
     Claim(
-        "shares of columns by layer before one share, 2 bits",
+        "a second plane for a tenth of the columns better than blocks half as wide, 2 bits",
+        "impact10:int2-32",
+        "int2-16",
+    ),
+    Claim(
+        "a different fraction of columns for each layer better than one for all, 2 bits",
         "mix:2.82@output(impact2:int2-32|impact5:int2-32|impact10:int2-32|impact15:int2-32|impact20:int2-32)",
         "impact10:int2-32",
     ),
-    Claim("GPTQ in act-order before storage order", "gptq_ordered:int3-16", "gptq:int3-16"),
-    Claim("two trit planes before 3-bit rounding, blocks of 64 (PTQTP)", "ptqtp:trits2-64", "int3-64"),
-    Claim("two trit planes before 2-bit rounding, blocks of 64 (PTQTP)", "ptqtp:trits2-64", "int2-64"),
-    Claim("free trit planes before tied ones (PTQTP)", "ptqtp:trits-64", "ptqtp:trits2-64"),
-    Claim("two trit planes before one", "ptqtp:trits2-64", "ternary-64"),
-    Claim("blocks of 32 before a scale a row, 4 bits", "int4-32", "int4-row"),
-    Claim("blocks of 32 before a scale a row, 8 bits", "int8-32", "int8-row"),
-    Claim("a fine scale before a power of two, 8 bits", "int8-32", "mxint8"),
-    Claim("MXINT8 before MXFP8 (INT v.s. FP)", "mxint8", "mxfp8"),
-    Claim("INT8 before FP8 E4M3, a scale a row (arXiv 2303.17951)", "int8-row", "fp8:e4m3-row"),
-    Claim("MXFP6 before MXINT6 (INT v.s. FP)", "mxfp6", "mxint6"),
-    Claim("MXFP4 before MXINT4 (INT v.s. FP)", "mxfp4", "mxint4"),
-    Claim("E3M2, a scale a row, before INT4 in blocks (arXiv 2312.08583)", "e3m2-row", "int4-32"),
-    Claim("NVFP4 before NVINT4, not rotated (INT v.s. FP)", "nvfp4", "nvint4"),
-    Claim("NVINT4 before NVFP4, rotated (INT v.s. FP)", "rotate+nvint4", "rotate+nvfp4"),
-    Claim("AWQ's scales before none, 3 bits (arXiv 2306.00978)", "awq+int3-16", "int3-16"),
-    Claim("INT4 before E2M1 with fine scales, blocks of 32", "int4-32", "e2m1"),
-    Claim("NF4 before INT4 in blocks of 64 (arXiv 2305.14314)", "nf4", "int4-64@largest"),
-    Claim("the power 1/2 before even levels, 4 bits (NUPES)", "nupes4", "int4s"),
+    Claim("GPTQ in act-order better than in storage order", "gptq_ordered:int3-16", "gptq:int3-16"),
+    Claim("two trit planes better than 3-bit rounding, blocks of 64 (PTQTP)", "ptqtp:trits2-64", "int3-64"),
+    Claim("two trit planes better than 2-bit rounding, blocks of 64 (PTQTP)", "ptqtp:trits2-64", "int2-64"),
+    Claim("free trit planes better than tied ones (PTQTP)", "ptqtp:trits-64", "ptqtp:trits2-64"),
+    Claim("two trit planes better than one", "ptqtp:trits2-64", "ternary-64"),
+    Claim("blocks of 32 better than one scale per row, 4 bits", "int4-32", "int4-row"),
+    Claim("blocks of 32 better than one scale per row, 8 bits", "int8-32", "int8-row"),
+    Claim("a fine scale better than a power of two, 8 bits", "int8-32", "mxint8"),
+    Claim("MXINT8 better than MXFP8 (INT v.s. FP)", "mxint8", "mxfp8"),
+    Claim("INT8 better than FP8 E4M3, one scale per row (arXiv 2303.17951)", "int8-row", "fp8:e4m3-row"),
+    Claim("MXFP6 better than MXINT6 (INT v.s. FP)", "mxfp6", "mxint6"),
+    Claim("MXFP4 better than MXINT4 (INT v.s. FP)", "mxfp4", "mxint4"),
+    Claim("E3M2 with one scale per row better than INT4 in blocks (arXiv 2312.08583)", "e3m2-row", "int4-32"),
+    Claim("NVFP4 better than NVINT4, not rotated (INT v.s. FP)", "nvfp4", "nvint4"),
+    Claim("NVINT4 better than NVFP4, rotated (INT v.s. FP)", "rotate+nvint4", "rotate+nvfp4"),
+    Claim("AWQ's scales better than none, 3 bits (arXiv 2306.00978)", "awq+int3-16", "int3-16"),
+    Claim("INT4 better than E2M1 with fine scales, blocks of 32", "int4-32", "e2m1"),
+    Claim("NF4 better than INT4 in blocks of 64 (arXiv 2305.14314)", "nf4", "int4-64@largest"),
+    Claim("the power 1/2 better than evenly spaced levels, 4 bits (NUPES)", "nupes4", "int4s"),
     Claim(
-        "a mixture before one spec of its size, 3.5 to 4 bits",
+        "a mixture better than one spec of its size, 3.5 to 4 bits",
         "mix:4@output(int2-16|int3-16|int4-32|int5-32)",
         "int3-16",
     ),
     Claim(
-        "a mixture by measured slopes before one spec, 4 bits",
+        "a mixture by measured slopes better than one spec, 4 bits",
         "mix:4@divergence(int2-16|int3-16|int4-32|int5-32)",
         "int3-16",
     ),
     Claim(
-        "a mixture by measured slopes before one spec, 4.5 bits",
+        "a mixture by measured slopes better than one spec, 4.5 bits",
         "mix:4.5@divergence(int3-32|int4-32|int5-32|int6-32|int8-32)",
         "int4-32",
     ),
     Claim(
-        "a mixture of GPTQ by measured slopes before one spec, 4.5 bits",
+        "a mixture of GPTQ by measured slopes better than one spec, 4.5 bits",
         "mix:4.5@divergence(gptq:int3-16|gptq:int4-32|gptq:int5-32|gptq:int8-32)",
         "gptq:int4-32",
     ),
     Claim(
-        "a mixture before one spec of its size, 4.5 bits", "mix:4.5@output(int3-16|int4-32|int5-32|int8-32)", "int4-32"
+        "a mixture better than one spec of its size, 4.5 bits",
+        "mix:4.5@output(int3-16|int4-32|int5-32|int8-32)",
+        "int4-32",
     ),
     Claim(
-        "a mixture of GPTQ before one spec of its size, 4.5 bits",
+        "a mixture of GPTQ better than one spec of its size, 4.5 bits",
         "mix:4.5@output(gptq:int3-16|gptq:int4-32|gptq:int5-32|gptq:int8-32)",
         "gptq:int4-32",
     ),
-    Claim("a mixture before one spec of its size, 5.5 bits", "mix:5.5@output(int4-32|int5-32|int8-32)", "int5-32"),
+    Claim("a mixture better than one spec of its size, 5.5 bits", "mix:5.5@output(int4-32|int5-32|int8-32)", "int5-32"),
 )
 
 
@@ -266,33 +272,35 @@ def claims(result: LabResult) -> Table:
 def page(found: Sequence[tuple[str, str, LabResult]]) -> ReportDocument:
     """Build the page."""
     intro = (
-        "What it costs to store a model's matrices in few bits: the KL divergence of the next token from the float "
-        "source, in FP32 arithmetic on the quantised weights, so that it is the format's cost alone. Made by "
-        "benchmarks/formats.py with the specs of benchmarks/formats.txt; the same rows come out on every machine. "
-        "quantizing.md says what a spec means."
+        "This page shows the cost of storing a model's matrices in few bits. We measure it as the KL divergence of "
+        "the next-token distribution from the float source's, with FP32 arithmetic on the quantized weights, so that "
+        "only the format counts. benchmarks/formats.py made the tables from the specs in benchmarks/formats.txt; "
+        "every machine gives the same rows. The page on quantizing, docs/quantizing.md, explains the specs."
     )
     again = [f"python benchmarks/formats.py {name} --work lab" for name, *_ in found]
     sections = [
         Section("How to read it", [
             Paragraph(intro),
             Paragraph(
-                "Bits are those of the quantised matrices in memory, scales included; file and memory are those of the "
-                "whole model in the int8 profile in MB, with embeddings as they are. KL is in nats, +- half its 95% "
-                "interval over windows. Top is the share of positions with the source's likeliest token, PPL the "
-                "perplexity. A star marks the Pareto front, an o what ties with it. Orderings are differences on the "
-                "same windows; a tie is one whose interval covers zero."
+                "Bits are bits per weight of the quantized matrices in memory, including scales. File and memory are "
+                "the sizes of the whole model in the int8 profile in MB, with unchanged embeddings. KL is in "
+                "nats; +- is half the width of its 95% interval over windows. Top is the percentage of positions where "
+                "the most likely token is the same as the source's, and PPL is the perplexity. A star marks specs on "
+                "the Pareto front, and an o marks specs that tie with it. Claims about orderings are tested on "
+                'differences over the same windows: "seen" means that the claim is confirmed, "the other way" that the '
+                'opposite is true, and "tie" that the interval contains zero.'
             ),
             Code([*again, "python benchmarks/formats.py --page study/formats.md"]),
         ])
     ]  # fmt: skip
     for name, day, result in found:
         about = (
-            f"Float source: {result.model}, weights {result.weights[:16]}. {result.windows} windows of "
-            f"{result.context} tokens of wikitext-2's test text ({result.text[:16]}), {result.rows[0].positions} "
-            f"positions scored; {SETTINGS[name].calibration_windows} windows of 512 tokens of its validation text to "
-            f"calibrate on. Measured until {day}."
+            f"The float source has weights {result.weights[:16]}. We scored {result.rows[0].positions} positions in "
+            f"{result.windows} windows of {result.context} tokens from wikitext-2's test text ({result.text[:16]}), "
+            f"and calibrated on {SETTINGS[name].calibration_windows} windows of 512 tokens from its validation text. "
+            f"The latest row was measured on {day}."
         )
-        blocks: list[Block] = [Paragraph(about), table(result), Picture(plot(result), CAPTION)]
+        blocks: list[Block] = [Paragraph(about), table(result), Picture(plot(result), PLOTTED)]
         if (ordered := claims(result)).rows:
             blocks.append(ordered)
         if result.accuracies:
@@ -301,10 +309,16 @@ def page(found: Sequence[tuple[str, str, LabResult]]) -> ReportDocument:
     return ReportDocument("What formats cost", sections)
 
 
+PLOTTED = (
+    "KL divergence from the source against bits per weight in memory, with 95% intervals. Labels name the specs on the "
+    "Pareto front. The grey line falls by a factor of 4 with each bit, like the smallest squared error for Gaussian "
+    "weights; it passes through the spec closest to it."
+)
 ACCURACIES = (
-    "Accuracy on multiple choice (the likeliest continuation counts), of the source and of the specs on the front or "
-    "tied with it that were measured; with Wilson's 95% intervals, and the difference from the source item by item "
-    "(Bonett and Price). An interval that covers zero is a tie. Guessing is right on about a quarter of ARC's items."
+    "The next table has the multiple-choice accuracy of the source, and of those specs on the front or tied with it "
+    "that were measured. The most likely continuation counts as the answer. Intervals are Wilson's 95% intervals; for "
+    "differences from the source, which are paired by item, they are Bonett and Price's. A spec ties with the source "
+    "if this interval contains zero. Random guessing is correct on about a quarter of ARC's items."
 )
 
 

@@ -120,20 +120,20 @@ def plus_minus(rng: np.random.Generator, n: int) -> Simulation:
 
 
 ROWS: dict[tuple[str, str], Callable[[np.random.Generator, int], Simulation]] = {
-    ("wilson", "share of 100 problems, 0.3"): lambda rng, n: share(rng, n, 100, 0.3),
-    ("wilson", "share of 100 problems, 0.9"): lambda rng, n: share(rng, n, 100, 0.9),
-    ("wilson", "share of 1,000 problems, 0.02"): lambda rng, n: share(rng, n, 1000, 0.02),
+    ("wilson", "proportion of 100 problems, 0.3"): lambda rng, n: share(rng, n, 100, 0.3),
+    ("wilson", "proportion of 100 problems, 0.9"): lambda rng, n: share(rng, n, 100, 0.9),
+    ("wilson", "proportion of 1,000 problems, 0.02"): lambda rng, n: share(rng, n, 1000, 0.02),
     ("clustered", "pass@1"): clusters,
     ("bootstrap, BCa", "pass@1"): lambda rng, n: over_problems(rng, n, "bca", 1),
     ("bootstrap, percentile", "pass@1"): lambda rng, n: over_problems(rng, n, "percentile", 1),
     ("bootstrap, BCa", "pass@4"): lambda rng, n: over_problems(rng, n, "bca", 4),
     ("bootstrap, percentile", "pass@4"): lambda rng, n: over_problems(rng, n, "percentile", 4),
-    ("mcnemar", "difference of two shares"): verdicts,
+    ("mcnemar", "difference of two proportions"): verdicts,
     ("paired_bootstrap, BCa", "difference of pass@1"): lambda rng, n: pairs(rng, n, "bca"),
     ("paired_bootstrap, percentile", "difference of pass@1"): lambda rng, n: pairs(rng, n, "percentile"),
     ("tost, alpha 0.025", "difference of pass@1"): tests,
-    ("NOT: wilson, samples taken for problems", "pass@1"): samples_as_problems,
-    ("NOT: share +- 1.96 errors", "share of 100 problems, 0.98"): plus_minus,
+    ("NOT: wilson, samples treated as problems", "pass@1"): samples_as_problems,
+    ("NOT: proportion +- 1.96 standard errors", "proportion of 100 problems, 0.98"): plus_minus,
 }
 
 
@@ -164,7 +164,7 @@ def run(description: str | None, measure: Callable[[int, str, int], list[Row]], 
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     rows = measure(args.simulations, args.only, args.seed)
-    print("| interval | of | holds the truth | mean width |\n|---|---|---|---|")
+    print("| interval | quantity | coverage | mean width |\n|---|---|---|---|")
     for row in rows:
         print(f"| {row.interval} | {row.of} | {row.holds:.1%} ± {row.error:.1%} | {row.width:{width}} |")
     if args.json:

@@ -72,7 +72,7 @@ def describe(population: Population) -> str:
 def accuracy(population: Population, problems: int, repeats: int, seed: int) -> dict[str, Any]:
     """Return root mean square errors of three ways to fit, and the share of predictions within 3 points."""
     truth = float(population.pass_at_k(FAR))
-    errors: dict[str, list[tuple[float, float]]] = {"its family": [], "least AIC": [], "curve": []}
+    errors: dict[str, list[tuple[float, float]]] = {"its family": [], "lowest AIC": [], "curve": []}
     for repeat in range(repeats):
         c = draw(population, problems, np.random.default_rng([seed, problems, repeat]))
         laws = (fit_population(SAMPLES, c, population.family), fit_best(SAMPLES, c), fit_curve(SAMPLES, c))
@@ -90,7 +90,7 @@ def intervals(population: Population, problems: int, repeats: int, seed: int) ->
     """Measure how often bootstrap intervals contain pass@10,000, by the allowed laws."""
     truth = float(population.pass_at_k(FAR))
     row: dict[str, Any] = {"population": describe(population), "problems": problems, "truth": truth}
-    for name, laws in (("its family", (population.family,)), ("least AIC", FAMILIES), ("curve", ("curve",))):
+    for name, laws in (("its family", (population.family,)), ("lowest AIC", FAMILIES), ("curve", ("curve",))):
         held, width = 0, 0.0
         for repeat in range(repeats):
             c = draw(population, problems, np.random.default_rng([seed, problems, repeat]))
@@ -147,7 +147,10 @@ def forecasts(population: Population, kind: str, problems: int, repeats: int, se
 
 def show_forecasts(repeats: int, seed: int, problems: int) -> list[dict[str, Any]]:
     """Print the accuracy of forecasts, each row as soon as it is known."""
-    columns = ("population", "of", "truth", "held", "points wide", "points off", "effective draws", "least AIC, off")
+    columns = (
+        "population", "quantity", "true value", "coverage", "width, points", "error, points", "effective draws",
+        "error with lowest AIC",
+    )  # fmt: skip
     print(f"| {' | '.join(columns)} |{chr(10)}{'|---' * len(columns)}|")
     rows = []
     for population, kind in [(one, kind) for kind, populations in FORECAST.items() for one in populations]:
@@ -164,7 +167,7 @@ def show_forecasts(repeats: int, seed: int, problems: int) -> list[dict[str, Any
 
 def published(folder: Path) -> None:
     """Print predictions from the first samples for all samples, and from all samples for 10,000."""
-    print("| log | samples | asked for | law | foretold | exponent | seen |")
+    print("| log | samples | predicted | law | prediction | exponent | observed |")
     print("|---|---|---|---|---|---|---|")
     for path in sorted(folder.glob("*sample_100*.json")):
         right = np.array(

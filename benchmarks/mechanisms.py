@@ -71,10 +71,10 @@ class Sign(NamedTuple):
     seen: Callable[[Record, int], bool]
 
 
-RESAMPLED = Sign("a text resampled", branched)
-ANEW = Sign("a step written more than once", branched)
-REVISED = Sign("another answer than the first draft's", changed)
-OTHER = Sign("another answer than the first text's", changed)
+RESAMPLED = Sign("a text was resampled", branched)
+ANEW = Sign("a step was sampled more than once", branched)
+REVISED = Sign("the answer differs from the first draft's", changed)
+OTHER = Sign("the answer differs from the first text's", changed)
 SIGNS: Mapping[str, Sign] = {
     **dict.fromkeys(
         ("smc", "particle_filter", "entropic_particle_filter", "particle_gibbs", "ancestor_gibbs"), RESAMPLED
@@ -91,12 +91,12 @@ SIGNS: Mapping[str, Sign] = {
          "self_consistency", "step_pruning"),
         OTHER,
     ),
-    "ab_mcts": Sign("a draft refined", extended),
-    "adaptive_sampling": Sign("fewer texts than it may draw", saved),
-    "early_pruning": Sign("a text stopped", stopped),
-    "resample_until_verified": Sign("a text rejected", several),
-    "step_guidance": Sign("a step guided", guided),
-    "trimr": Sign("a text stopped", stopped),
+    "ab_mcts": Sign("a draft was refined", extended),
+    "adaptive_sampling": Sign("fewer texts were drawn than allowed", saved),
+    "early_pruning": Sign("a text was stopped", stopped),
+    "resample_until_verified": Sign("a text was rejected", several),
+    "step_guidance": Sign("a step was guided", guided),
+    "trimr": Sign("a text was stopped", stopped),
 }  # fmt: skip
 """Signs by method; the stored texts of other methods do not show one."""
 
@@ -149,7 +149,7 @@ def idle() -> set[str]:
 
 def table(linked: Callable[[str], str]) -> str:
     """Return the rows as Markdown; `linked` returns a row's name with its link."""
-    lines = ["| method | sign of its mechanism | seen on | texts a problem |", "|---" * 4 + "|"]
+    lines = ["| method | sign of its mechanism | seen on | texts per problem |", "|---" * 4 + "|"]
     for row in exercises():
         mean = row.texts / row.problems
         shown = f"{row.share:.0%} of {row.problems} problems"

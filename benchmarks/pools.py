@@ -12,7 +12,10 @@ whether it is right, and its rank by mean log-probability; no texts.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
+import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +25,7 @@ import numpy as np
 from common import RECORDS, Lines, bootstrap
 
 from intact._base.exact import ranking
+from intact._base.files import write_whole
 from intact.evaluate.files import read
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.samples import own_samples
@@ -31,7 +35,9 @@ from intact.stats.intervals import SHARES
 
 POOLS = RECORDS / "pools.jsonl"
 SIZES = (4, 16)
-VOTE, LIKELIEST, ANY = "the vote", "the likeliest", "any (pass@k)"
+DETECTED = 1.959964 + 0.841621
+"""Number of standard errors from zero at which a difference is found at 5% with a power of 80%."""
+VOTE, LIKELIEST, ANY = "the vote", "the most likely", "any (pass@k)"
 
 
 class Pool(NamedTuple):
@@ -58,20 +64,27 @@ class Pool(NamedTuple):
         return cls(name, model, record.id, answers, right, places)
 
 
-def add(name: str, path: Path) -> None:
-    """Store the samples of a result of best-of-n by likelihood."""
+def add(name: str, path: Path, *, replace: bool = False, to: Path = POOLS) -> None:
+    """Store the samples of a result of best-of-n by likelihood; with `replace`, in place of the set's by this model."""
     result = read(path)
     (model,) = result.manifest["models"]
-    lines = Lines(POOLS)
-    if any((one["set"], one["model"]) == (name, model["name"]) for one in lines.all):
-        raise SystemExit(f"{POOLS} already has the pools of {name} by {model['name']}")
-    for record in result.records:
-        lines.add(Pool.of(name, model["name"], record)._asdict())
+    lines = Lines(to).all
+    others = [one for one in lines if (one["set"], one["model"]) != (name, model["name"])]
+    if len(others) < len(lines) and not replace:
+        raise SystemExit(f"{to} already has the pools of {name} by {model['name']}: add --replace")
+    made = [Pool.of(name, model["name"], record)._asdict() for record in result.records]
+    place = next((i for i, one in enumerate(lines) if one not in others), len(others))
+    write_whole(to, "".join(json.dumps(one) + "\n" for one in [*others[:place], *made, *others[place:]]))
 
 
-def kept() -> list[Pool]:
+def kept(path: Path = POOLS) -> list[Pool]:
     """Return all stored pools."""
-    return [Pool(**one) for one in Lines(POOLS).all]
+    return [Pool(**one) for one in Lines(path).all]
+
+
+def digest_of(pools: Sequence[Pool]) -> str:
+    """Return the name of pools: the first 16 digits of the SHA-256 of their samples."""
+    return hashlib.sha256(json.dumps([pool._asdict() for pool in pools]).encode()).hexdigest()[:16]
 
 
 def shares(pools: Sequence[Pool], k: int) -> dict[str, Floats]:
@@ -86,9 +99,24 @@ def shares(pools: Sequence[Pool], k: int) -> dict[str, Floats]:
     }
 
 
+def detectable(gains: Floats) -> float:
+    """Return the mean difference that a test at 5% finds with a power of 80%, given the spread of these."""
+    return DETECTED * float(gains.std(ddof=1)) / math.sqrt(len(gains))
+
+
 def table(pools: Sequence[Pool]) -> str:
     """Return a Markdown row for each set, model and chooser; p-values are corrected by Holm over all choosers."""
-    head = ["set", "model", "chooser", "k = 1", *(f"k = {k}" for k in SIZES), "all", "all beyond one", "p"]
+    head = [
+        "set",
+        "model",
+        "chooser",
+        "k = 1",
+        *(f"k = {k}" for k in SIZES),
+        "all",
+        "all beyond one",
+        "detectable",
+        "p",
+    ]
     rows: list[list[str]] = []
     p_values: dict[int, float] = {}
     for (name, model), part in itertools.groupby(pools, key=lambda one: (one.set, one.model)):
@@ -100,10 +128,11 @@ def table(pools: Sequence[Pool]) -> str:
             values = by_size[most][chooser]
             cells = [f"{name}, {len(own)} problems", _size(model), chooser, _share(one)]
             cells += [_share(by_size[k][chooser]) if k in by_size else "" for k in SIZES]
-            cells += [f"{most}: {_share(values)}", ""]
+            cells += [f"{most}: {_share(values)}", "", ""]
             if chooser != ANY:
                 low, high = bootstrap(values - one)
-                cells[-1] = f"{(values - one).mean():+z.1%} ({low:+z.1%} to {high:+z.1%})"
+                cells[-2] = f"{(values - one).mean():+z.1%} ({low:+z.1%} to {high:+z.1%})"
+                cells[-1] = f"{detectable(values - one):.1%}"
                 p_values[len(rows)] = permutation(values, one).p
             rows.append(cells)
     corrected = dict(zip(p_values, holm(list(p_values.values())).p, strict=True))
@@ -130,10 +159,11 @@ def main() -> None:
     commands = p.add_subparsers(dest="command")
     adding = commands.add_parser("add", help="store the samples of a result")
     adding.add_argument("name", help="name of the set in the table")
+    adding.add_argument("--replace", action="store_true", help="replace the stored samples of this set and model")
     adding.add_argument("result", type=Path, help="result of `intact eval ... --method best_of_n`")
     args = p.parse_args()
     if args.command == "add":
-        add(args.name, args.result)
+        add(args.name, args.result, replace=args.replace)
     else:
         print(table(kept()))
 

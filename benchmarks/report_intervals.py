@@ -41,7 +41,7 @@ def lengths(problems: int) -> Callable[[np.random.Generator, int], Found]:
         tokens, clusters = 200 + 100 * hard + longer, np.repeat(np.arange(problems), 8).tolist()
         within = slope(tokens, right, clusters, within=True)
         delta = cliffs_delta(tokens, right, clusters)
-        of = f"length and being right, {problems} problems of 8"
+        of = f"length and correctness, {problems} problems, 8 samples each"
         return {
             ("slope within problems", of): (-0.002, within.low, within.high),
             ("Cliff's delta", of): (length_delta(), delta.low, delta.high),
@@ -75,12 +75,12 @@ def saturation(rng: np.random.Generator, seed: int) -> Found:
     found = saturation_interval(numbers, np.array([pass_at_k(32, right, k) for k in numbers]).T, seed=seed)
     gain = float(true.accuracy(64) - true.accuracy(32))
     last = float(true.accuracy(32) - true.accuracy(16))
-    of = "coverage, 100 problems of 32"
+    of = "coverage, 100 problems, 32 samples each"
     return {
         ("saturation: limit", of): (0.7, found.f_max.low, found.f_max.high),
         ("saturation: N*", of): (true.point(), found.point.low, found.point.high),
-        ("saturation: last doubling, seen", of): (last, found.last_doubling.low, found.last_doubling.high),
-        ("saturation: next doubling, foretold", of): (gain, found.next_doubling.low, found.next_doubling.high),
+        ("saturation: last doubling, observed", of): (last, found.last_doubling.low, found.last_doubling.high),
+        ("saturation: next doubling, predicted", of): (gain, found.next_doubling.low, found.next_doubling.high),
     }
 
 
@@ -105,7 +105,7 @@ def rounds(problems: int) -> Callable[[np.random.Generator, int], Found]:
             ("revision: spoilt", of): (true.spoilt, spoilt.low, spoilt.high),
             ("revision: limit", of): (true.limit, found.limit.low, found.limit.high),
             ("revision: N*", of): (true.point(), found.point.low, found.point.high),
-            ("revision: next doubling, foretold", of): (gain, found.next_doubling.low, found.next_doubling.high),
+            ("revision: next doubling, predicted", of): (gain, found.next_doubling.low, found.next_doubling.high),
         }
 
     return simulate
@@ -118,7 +118,7 @@ def checker(rng: np.random.Generator, seed: int) -> Found:
     right = rng.binomial(32, rng.beta(2, 2, 100))
     hits, misses = rng.binomial(right, true.completeness), rng.binomial(32 - right, 1 - true.soundness)
     limits = resampling_limits(np.full(100, 32), right, hits, misses, seed=seed)
-    reachable, of = ceiling(rates, priors, true), "100 problems of 32"
+    reachable, of = ceiling(rates, priors, true), "100 problems, 32 samples each"
     found: Found = {
         ("checker: completeness", of): (0.9, limits.completeness.low, limits.completeness.high),
         ("checker: soundness", of): (0.8, limits.soundness.low, limits.soundness.high),
@@ -148,7 +148,7 @@ def errors(rng: np.random.Generator, _: int) -> Found:
     assert isinstance(measured, estimation.EstimationFindings)
     known = [expected_errors(one[:2], 8) for one in TEXTS]
     model = float(sum(one.model for one in known)) / 3
-    of = "100 problems of 8"
+    of = "100 problems, 8 samples each"
     found: Found = {("errors: of the model", of): (model, measured.model.low, measured.model.high)}
     for name in ("vote", "consistency", "inclusion"):
         total, part = float(sum(getattr(one, name) for one in known)) / 3, measured.choosers[name]
@@ -199,7 +199,7 @@ def budgets(rng: np.random.Generator, _: int) -> Found:
         if one.difference is not None and one.split is not None:
             truth = splits[one.split.solutions - 1, one.split.checks - 1] - votes[int(one.budget) - 1]
             of = f"budget of {one.budget:g}, 60 problems"
-            found["solve or verify: split less vote", of] = (float(truth), one.difference.low, one.difference.high)
+            found["solve or verify: split minus vote", of] = (float(truth), one.difference.low, one.difference.high)
     return found
 
 

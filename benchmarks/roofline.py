@@ -85,7 +85,7 @@ def main() -> None:
     print(
         f"{machine()['processor']}, tier {options.tier}: peak {peak:.0f} G multiply-adds/s, memory {memory:.1f} GB/s\n"
     )
-    columns = ("format", "bytes a weight", "1 row, memory", "of limit", "1 row, us", "unpacking", "64 rows, us",
+    columns = ("format", "bytes per weight", "1 row, memory", "of limit", "1 row, us", "unpacking", "64 rows, us",
                "unpacking", "of limit")  # fmt: skip
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for r in found:

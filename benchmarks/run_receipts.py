@@ -97,8 +97,8 @@ def main() -> None:
     for path in args.models:
         model = intact.load(path, threads=1)
         print(
-            f"{path.name}\n| method | texts | tokens | processor s | the receipt's ms | share | bytes a token | "
-            f"of these likeliest tokens |\n{'|---' * 8}|"
+            f"{path.name}\n| method | texts | tokens | processor s | receipt, ms | share | bytes per token | "
+            f"of these for the likeliest tokens |\n{'|---' * 8}|"
         )
         for method, parameters in RUNS:
             measure(model, method, parameters, 2, -1)  # imports what it needs

@@ -7,7 +7,7 @@ run can be stopped at any time and continues from there, with the records also o
 methods may be added later. --done runs nothing and prints the stored results.
 
 Seconds are those that a row added to the shared journal; --apart gives every row its own journal, which makes them
-comparable. Operations are always those of the row by itself.
+comparable. Operations are always those of the row by itself; rows of the group `values` leave out their scorer's.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from intact.evaluate.work import How
 from intact.reason import find
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
+from intact.reason.problem import Result
 from intact.solving.run import Graded, solve_items
 from intact.stats import holm, mcnemar, smallest_difference, wilson
 from intact.tasks.choose import Chosen, choose
@@ -126,8 +127,40 @@ def solved(
 
 
 def setup_of(label: str, args: Any) -> Setup:
-    """Return a row with the parameters of --set."""
-    return SETUPS[label]._replace(parameters=dict(SETUPS[label].parameters) | dict(args.set))
+    """Return a row with the parameters of --set, and with the file of --values where its scorer needs it."""
+    parameters = dict(SETUPS[label].parameters) | dict(args.set)
+    if str(parameters.get("scorer")).startswith(KNOWN):
+        parameters["scorer"] += str(args.values)
+    return SETUPS[label]._replace(parameters=parameters)
+
+
+KNOWN = "prefix_value:"
+"""The scorer that stands for one of a set quality; what its values take is not the search's."""
+
+
+class Spent(NamedTuple):
+    """What a problem took."""
+
+    tokens: int
+    sequential: int
+    operations: int
+    seconds: float
+
+
+def spent_on(result: Result, setup: Setup) -> Spent:
+    """Return what a method took; without its scorer, if that stands for another one.
+
+    Tokens in a row are those of the longest text then.
+    """
+    cost = result.cost
+    if not str(setup.parameters.get("scorer")).startswith(KNOWN):
+        return Spent(cost.tokens, cost.sequential, cost.operations, cost.seconds)
+    own = [node for node in result.trace["nodes"] if node["kind"] == "extend"]
+    lengths: dict[str, int] = {}
+    for node in own:
+        lengths[node["branch"]] = lengths.get(node["parent"], 0) + node["tokens"]
+    tokens, operations = (sum(node[name] for node in own) for name in ("tokens", "operations"))
+    return Spent(tokens, max(lengths.values(), default=0), operations, cost.seconds)
 
 
 def write_result(bench: Bench, label: str, budget: str, items: Sequence[Item], stem: str) -> None:
@@ -155,11 +188,11 @@ def measure(bench: Bench, label: str, budget: str, items: Sequence[Item], record
     if not missing:
         return
     folder = folder_of(model, label, args)
-    for item, result, correct in solved(backends, setup_of(label, args), budget, task, missing, folder, args):
-        cost = result.cost
-        figures = (cost.tokens, cost.sequential, cost.operations, cost.seconds)
-        records.add(Outcome(model, key, budget, item.id, correct, *figures, result.why, result.error))
-        print(f"{model}, {label}, {item.id}: {'right' if correct else 'wrong'}, {cost.tokens} tokens", flush=True)
+    setup = setup_of(label, args)
+    for item, result, correct in solved(backends, setup, budget, task, missing, folder, args):
+        spent = spent_on(result, setup)
+        records.add(Outcome(model, key, budget, item.id, correct, *spent, result.why, result.error))
+        print(f"{model}, {label}, {item.id}: {'right' if correct else 'wrong'}, {spent.tokens} tokens", flush=True)
 
 
 class Beyond(NamedTuple):
@@ -276,7 +309,7 @@ def table(
     """
     compared = [r.beyond.p for r in rows if r.beyond]
     p_values = iter(holm(compared).p if compared else ())
-    head = ["method", "right", f"beyond {beyond}", "p", "detectable", "tokens", "in a row", "G operations", *more]
+    head = ["method", "accuracy", f"beyond {beyond}", "p", "detectable", "tokens", "sequential", "G operations", *more]
     usual = max((r.problems for r in rows), default=0)
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for r in rows:
@@ -347,6 +380,10 @@ def main() -> None:
     p.add_argument(
         "--set", action="append", type=_parameter, default=[], metavar="NAME=TEXT", help="parameter of all rows"
     )
+    p.add_argument(
+        "--values", type=Path, default=common.RECORDS / "prefix_values.json", metavar="FILE",
+        help="table of `intact learn prefixes`, for the group values",
+    )  # fmt: skip
     p.add_argument("--list", action="store_true", help="print the names of the rows and exit")
     p.add_argument(
         "--budget", action="append", metavar="CAPS", help="budget of a problem, such as tokens=4k; may be repeated"

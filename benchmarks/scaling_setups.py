@@ -150,6 +150,17 @@ PROOFS = {
     **sizes("draft, sketch, prove", "draft_sketch_prove", (8,), tries=1),
     **sizes("proof search", "proof_search", (8,), steps=16),
 }
+VALUED = {  # by known values of prefixes, with noise; the file is --values
+    f"{line} by values {quality:g}": Setup(line, method, {"n": 4, "scorer": f"prefix_value:{quality:g}=", **more})
+    for quality in (0.6, 0.75, 0.9)
+    for line, method, more in (
+        ("beam search", "beam_search", {"width": 2}),
+        ("DVTS", "dvts", {"width": 2}),
+        ("REBASE", "rebase", {}),
+        ("SMC", "smc", {}),
+        ("particle filter", "particle_filter", {}),
+    )
+}
 GROUPS: Mapping[str, Mapping[str, Setup]] = {
     "pool": POOL,
     "choosers": CHOOSERS,
@@ -164,5 +175,6 @@ GROUPS: Mapping[str, Mapping[str, Setup]] = {
     "retrieved": RETRIEVED,
     "choices": CHOICES,
     "proofs": PROOFS,
+    "values": VALUED,
 }
 SETUPS: Mapping[str, Setup] = {name: setup for group in GROUPS.values() for name, setup in group.items()}

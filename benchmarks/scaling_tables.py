@@ -3,9 +3,9 @@
     python benchmarks/scaling_tables.py [--check]
 
 A table is placed between `<!-- scaling: NAME -->` and `<!-- end of scaling -->`: `seeds` has the searches under several
-seeds, `frontier` compares both models; pools.py, mechanisms.py and verifiers.py generate `pools`, `mechanisms`,
-`verifiers` and `real scorers`. A method's page has its rows of the other tables between `<!-- measured -->` and
-`<!-- end of measured -->`. With --check nothing is written; the exit status is 1 if a page would change.
+seeds, `frontier` compares both models; other benchmarks generate the rest of `DRAWN`. A method's page has its rows of
+the other tables between `<!-- measured -->` and `<!-- end of measured -->`. With --check nothing is written; the exit
+status is 1 if a page would change.
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import difficulty
+import exponents
+import factors
 import mechanisms
 import numpy as np
 import pools
 import verifiers
 from common import RECORDS, bootstrap
+from difficulty import LARGE, SMALL
 from numpy.typing import NDArray
+from pools import DETECTED
 from scaling import Outcome, Records, Row, row_of, rows_of, table
 from scaling_setups import GROUPS, SETUPS
 
@@ -36,7 +41,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "study" / "scaling.md"
 LINK = "../../study/scaling.md"
 """That page, from one of docs/methods."""
-SMALL, LARGE = (f"qwen2.5-coder-{size}-instruct-q4_k_m" for size in ("0.5b", "1.5b"))
 SIZES = {SMALL: "0.5B", LARGE: "1.5B"}
 GSM8K = "gsm8k-0-0.7-512"
 ARC = "arc_challenge-0-0.7-512"
@@ -98,8 +102,6 @@ SEEDS = (0, 1, 2)
 IDLE = "not exercised"
 """The mark of a row whose mechanism was not exercised (mechanisms.py)."""
 CAP = "text=512"
-DETECTED = 1.959964 + 0.841621
-"""Number of standard errors from zero at which a difference is found at 5% with a power of 80%."""
 TABLES: Mapping[str, Table] = {
     "0.5B": Table("samples-and-votes", GSM8K, SMALL, POOLED),
     "1.5B": Table("samples-and-votes", GSM8K, LARGE, POOLED),
@@ -174,8 +176,8 @@ def seeds_table() -> str:
     return "\n".join(lines)
 
 
-def frontier_table() -> str:
-    """Return the rows of all models that no other row beats with at most as many operations, or sequential tokens."""
+def frontier_rows() -> tuple[list[Row], list[Row], list[Row]]:
+    """Return all rows on the problems of the greedy one, and those not beaten by operations, and by tokens in a row."""
     groups = defaultdict[tuple[str, str, str], list[Outcome]](list)
     for outcome in records_of(GSM8K).all:
         groups[outcome.model, outcome.setup, outcome.budget].append(outcome)
@@ -189,9 +191,14 @@ def frontier_table() -> str:
                 found.append(row)
         return found
 
-    by_operations, in_a_row = best(lambda one: one.operations), best(lambda one: one.sequential)
-    head = "| model | method | budget | right | G operations | tokens in a row | best by operations | in a row |"
-    lines = [head, "|---" * 8 + "|"]
+    return rows, best(lambda one: one.operations), best(lambda one: one.sequential)
+
+
+def frontier_table() -> str:
+    """Return the rows of all models that no other row beats with at most as many operations, or sequential tokens."""
+    _, by_operations, in_a_row = frontier_rows()
+    head = ["model", "method", "budget", "accuracy", "G operations", "sequential tokens", "best by operations"]
+    lines = [f"| {' | '.join(head)} | best by sequential tokens |", "|---" * 8 + "|"]
     for row in sorted({*by_operations, *in_a_row}, key=lambda one: one.operations):
         right = f"{row.accuracy:.0%} ({row.low:.0%} to {row.high:.0%})"
         costs = [f"{row.operations / 1e9:,.0f}", f"{row.sequential:,.0f}"]
@@ -241,23 +248,34 @@ def measured(method: str, rows: Mapping[str, list[Row]]) -> str:
     return "\n".join([head, "|---" * 6 + "|", *lines.values()])
 
 
+def _method(name: str) -> str:
+    return f"[{name}](../docs/methods/{name}.md)"
+
+
+DRAWN: Mapping[str, Callable[[], str]] = {
+    "seeds": seeds_table,
+    "pools": lambda: pools.table(pools.kept()),
+    "mechanisms": lambda: mechanisms.table(linked),
+    "frontier": frontier_table,
+    "verifiers": lambda: verifiers.table(_method),
+    "real scorers": verifiers.real,
+    "difficulty, 0.5B": lambda: difficulty.table(difficulty.study(), SMALL, linked),
+    "difficulty, 1.5B": lambda: difficulty.table(difficulty.study(), LARGE, linked),
+    "sequential": lambda: difficulty.sequential(difficulty.study(), linked),
+    "chosen by difficulty": lambda: difficulty.optimal(difficulty.study()),
+    "exponents": lambda: exponents.table(linked),
+    "factors": lambda: factors.table(linked),
+}
+"""Tables that are not rows of one model and file."""
+
+
 def pages() -> Iterator[tuple[Path, str]]:
     """Yield each page that contains tables, with its updated text."""
     rows = {name: each.rows() for name, each in TABLES.items()}
 
     def draw(name: str) -> str:
-        if name == "seeds":
-            return seeds_table()
-        if name == "pools":
-            return pools.table(pools.kept())
-        if name == "mechanisms":
-            return mechanisms.table(linked)
-        if name == "frontier":
-            return frontier_table()
-        if name == "verifiers":
-            return verifiers.table(lambda method: f"[{method}](../docs/methods/{method}.md)")
-        if name == "real scorers":
-            return verifiers.real()
+        if name in DRAWN:
+            return DRAWN[name]()
         return table(rows[name], TABLES[name].beyond, names={row.setup: marked(row.setup) for row in rows[name]})
 
     yield PAGE, filled(PAGE.read_text("utf-8"), draw)

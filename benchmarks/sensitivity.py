@@ -139,7 +139,7 @@ def main() -> None:
             continue
         print(f"{path.name}, {args.source}: {len({row['matrix'] for row in rows})} matrices")
         specs = list(dict.fromkeys(row["spec"] for row in rows))
-        heads = [*specs, "together", "more than `output`"]
+        heads = [*specs, "both", "difference from `output`"]
         print(f"| cost | {' | '.join(heads)} |\n{'|---' * (len(heads) + 1)}|")
         parts = [correlations([row for row in rows if row["spec"] == spec]) for spec in specs]
         together = correlations(rows)

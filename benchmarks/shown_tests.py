@@ -77,7 +77,7 @@ def outcomes(records: Sequence[Any], items: Mapping[str, Any]) -> dict[str, list
 
 def table(passed: Mapping[str, Sequence[Sequence[bool]]]) -> str:
     """Return the limits by number of shown tests as a Markdown table."""
-    head = ["shown", "problems", "wrong programs that pass", "one sample", "ceiling", "answered"]
+    head = ["tests shown", "problems", "wrong programs that pass", "accuracy of one sample", "ceiling", "answered"]
     head += [f"best K at {fluke:g}" for fluke in FLUKES]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for shown in SHOWN:

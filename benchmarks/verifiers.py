@@ -14,51 +14,39 @@ texts; methods that stop early are compared with a vote over the number of texts
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 import json
 import math
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from statistics import NormalDist
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from common import RECORDS, Lines, bootstrap
-from pools import Pool, kept
+from pools import DETECTED, POOLS, Pool, digest_of, kept
 
+from intact._base.files import write_whole
 from intact.reason import Problem, Score, State, find
 from intact.reason.problem import Answer, Piece
 from intact.reason.requests import Extend
 from intact.stats import clustered
 from intact.stats.calibration import auroc
 from intact.stats.intervals import SHARES
+from intact.tasks.score.value.noise import NORMAL, noisy_score, normal
 
 GRID = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 SIZES = (4, 16)
 SEEDS = 4
-NORMAL = NormalDist()
 METHODS = ("best_of_n", "weighted_best_of_n", "majority_of_bests", "best_of_majority", "resample_until_verified")
 KEPT = RECORDS / "verifiers.jsonl"
 VOTE = "self_consistency"
 
 
-@cache
 def noise(seed: int, name: str, text: int) -> float:
-    """Return a standard normal number, by SHAKE-128 over its key."""
-    data = hashlib.shake_128(f"verifiers|{seed}|{name}|{text}".encode()).digest(8)
-    return NORMAL.inv_cdf((int.from_bytes(data, "little") + 0.5) / 2.0**64)
-
-
-def score_of(right: bool, quality: float, z: float, rate: float) -> float:
-    """Return the score of a text by a scorer of the given AUROC, where a share `rate` of all texts is right."""
-    if quality >= 1:
-        return float(right)
-    d = 2**0.5 * NORMAL.inv_cdf(quality)
-    odds = rate / (1 - rate) * math.exp(d * (z + d * right) - d * d / 2)
-    return odds / (1 + odds)
+    """Return the noise of a text, a standard normal number."""
+    return normal(f"verifiers|{seed}|{name}|{text}")
 
 
 @dataclass
@@ -104,7 +92,7 @@ class Stand:
 
     def _score(self, state: State) -> float:
         at = int(state.branch[-1])
-        return score_of(bool(self.pool.right[at]), self.quality, noise(self.seed, self.pool.id, at), self.rate)
+        return noisy_score(bool(self.pool.right[at]), self.quality, noise(self.seed, self.pool.id, at), self.rate)
 
     def is_right(self, answer: Answer) -> bool:
         """Return true if a right text has this answer."""
@@ -116,7 +104,8 @@ class Cell(NamedTuple):
     """A method with a scorer of a given quality; shares and their 95% intervals are over problems.
 
     `reached` is the scorer's AUROC within problems, `texts` the number of texts per problem, `vote` the accuracy of a
-    vote over `n` texts, and `beyond` the difference from a vote over `texts` texts.
+    vote over `n` texts, and `beyond` the difference from a vote over `texts` texts. `groups` is the number of disjoint
+    groups of n texts, and `pools` the digest of the pools.
     """
 
     set: str
@@ -129,6 +118,14 @@ class Cell(NamedTuple):
     vote: float
     right: tuple[float, float, float]
     beyond: tuple[float, float, float]
+    groups: int = 0
+    pools: str = ""
+
+    @property
+    def detectable(self) -> float:
+        """The difference that a test at 5% would find with a power of 80%."""
+        _, low, high = self.beyond
+        return DETECTED * (high - low) / (2 * NORMAL.inv_cdf(0.975))
 
 
 def rate_of(pools: Sequence[Pool]) -> float:
@@ -166,7 +163,7 @@ def reached(pools: Sequence[Pool], quality: float) -> float:
     """Return the scorer's AUROC within problems."""
     rate = rate_of(pools)
     return within(
-        [(score_of(bool(r), quality, noise(seed, pool.id, at), rate), bool(r)) for at, r in enumerate(pool.right)]
+        [(noisy_score(bool(r), quality, noise(seed, pool.id, at), rate), bool(r)) for at, r in enumerate(pool.right)]
         for pool in pools
         for seed in range(SEEDS)
     )
@@ -199,6 +196,8 @@ def measure(pools: Sequence[Pool], method: str, n: int, quality: float, votes: n
         vote=round(float(votes[:, n - 1].mean()), 4),
         right=_rounded(shares.estimate, *shares[1:3]),
         beyond=_rounded(*beyond),
+        groups=min(len(pool.right) for pool in pools) // n,
+        pools=digest_of(pools),
     )
 
 
@@ -207,16 +206,22 @@ def _rounded(*numbers: float) -> tuple[float, float, float]:
     return mean, low, high
 
 
-def measure_all() -> None:
-    """Measure all cells that are not stored yet."""
-    lines = Lines(KEPT)
-    known = {(one["set"], one["model"], one["method"], one["n"], one["quality"]) for one in lines.all}
-    for (name, model), part in itertools.groupby(kept(), key=lambda one: (one.set, one.model)):
-        pools = list(part)
-        votes = vote_curve(pools, max(SIZES))
-        for method, n, quality in itertools.product(METHODS, SIZES, GRID):
-            if (name, model, method, n, quality) not in known:
-                lines.add(measure(pools, method, n, quality, votes)._asdict())
+def measure_all(pools_file: Path = POOLS, cells_file: Path = KEPT) -> None:
+    """Measure all cells that are not stored yet; cells of pools that have been replaced are dropped."""
+    sets = [list(part) for _, part in itertools.groupby(kept(pools_file), key=lambda one: (one.set, one.model))]
+    current = {digest_of(pools) for pools in sets}
+    stored = Lines(cells_file).all
+    if any(one["pools"] not in current for one in stored):
+        write_whole(cells_file, "".join(json.dumps(one) + "\n" for one in stored if one["pools"] in current))
+    lines = Lines(cells_file)
+    known = {(one["pools"], one["method"], one["n"], one["quality"]) for one in lines.all}
+    for pools in sets:
+        digest = digest_of(pools)
+        wanted = [key for key in itertools.product(METHODS, SIZES, GRID) if (digest, *key) not in known]
+        votes = vote_curve(pools, max(SIZES)) if wanted else None
+        for method, n, quality in wanted:
+            assert votes is not None
+            lines.add(measure(pools, method, n, quality, votes)._asdict())
 
 
 def pays_from(cells: Sequence[Cell], bound: int) -> str:
@@ -229,16 +234,21 @@ def pays_from(cells: Sequence[Cell], bound: int) -> str:
 
 
 def table(linked: Callable[[str], str] = str) -> str:
-    """Return a Markdown row for each set, method and number of texts, from the stored cells."""
+    """Return a Markdown row for each set, method and number of texts, from the stored cells.
+
+    `detectable` is the difference from a vote, at an AUROC of 0.8, that would be found with a power of 80%.
+    """
     cells = [Cell(**one) for one in Lines(KEPT).all]
-    head = ["set", "method", "n", "texts at 0.8", "a vote", *(f"{q:g}" for q in GRID), "ahead from", "surely from"]
+    pays = ["better from", "surely better from", "detectable"]
+    head = ["set", "method", "n", "groups", "texts at 0.8", "vote", *(f"{q:g}" for q in GRID), *pays]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for (name, method, n), part in itertools.groupby(cells, key=lambda one: (one.set, one.method, one.n)):
         row = list(part)
-        texts = next(cell.texts for cell in row if cell.quality == 0.8)
+        middle = next(cell for cell in row if cell.quality == 0.8)
         shares = [f"{cell.right[0]:.0%}" for cell in row]
         ahead = [pays_from(row, bound) for bound in (0, 1)]
-        words = [name, linked(method), str(n), f"{texts:.1f}", f"{row[0].vote:.0%}", *shares, *ahead]
+        words = [name, linked(method), str(n), str(middle.groups), f"{middle.texts:.1f}", f"{row[0].vote:.0%}"]
+        words += [*shares, *ahead, f"{middle.detectable:.1%}"]
         lines.append(f"| {' | '.join(words)} |")
     return "\n".join(lines)
 
@@ -257,7 +267,7 @@ def real() -> str:
                     for scorer, value in {} if sample["cut"] else sample["rewards"].items():
                         own = texts.setdefault((task, scorer), {}).setdefault((member.name, record["id"]), [])
                         own.append((value, bool(sample["correct"])))
-    lines = ["| task | scorer | texts | right | AUROC within problems | of all texts |", "|---|---|---|---|---|---|"]
+    lines = ["| task | scorer | texts | accuracy | AUROC within problems | AUROC over all texts |", "|---" * 6 + "|"]
     for (task, scorer), problems in sorted(texts.items()):
         pairs = [pair for own in problems.values() for pair in own]
         values, right = zip(*pairs, strict=True)

@@ -211,7 +211,10 @@ def accuracy(work: Path, folds: int, epochs: int) -> None:
                 add(f"float64 with I-ViT's {name} of {widths[kind]} bits", run(own, rounded(ranges, alone, alone)))
             add(f"float64 with I-ViT's three functions of {title}", run(own, rounded(ranges, widths, widths)))
         print(f"fold {fold + 1} of {folds} is done", file=sys.stderr, flush=True)
-    print("| arithmetic | right answers | beside float64 | answers as float64's | distance of logits, of their range |")
+    print(
+        "| arithmetic | correct answers | difference from float64 | answers equal to float64's "
+        "| logit error, relative to their range |"
+    )
     print("|---|---|---|---|---|")
     for name, tally in tallies.items():
         print(f"| {name} | {tally.row(tallies[DOUBLE])} |")
@@ -241,7 +244,7 @@ def speed(work: Path, count: int, repeats: int) -> None:
         save(folder, ViTForImageClassification(ViTConfig(**DEIT_S, num_labels=1000)), {})
     images = np.random.default_rng(0).integers(0, 256, (count, 3, 224, 224)).astype(np.uint8)
     values = torch.from_numpy(images / 255 / 0.5 - 1)
-    print(f"| {count} images of 224 x 224 at once, one thread | images a second | largest distance of logits |")
+    print(f"| {count} images of 224 x 224 at once, one thread | images per second | largest logit error |")
     print("|---|---|---|")
     exact = None
     for name, dtype in (("float64", torch.float64), ("float32, PyTorch", torch.float32)):

@@ -48,10 +48,10 @@ def test_an_alias_wins_over_a_file_of_its_name_and_a_path_over_it(file, tmp_path
 
 
 def test_a_home_folder_that_nobody_has_is_named(monkeypatch):
-    with pytest.raises(ParameterError, match="no home folder is known for '~nobody-here'"):
+    with pytest.raises(ParameterError, match="cannot find the home folder of '~nobody-here'"):
         resolve("~nobody-here/model.gguf")
     monkeypatch.setenv("INTACT_HOME", "~nobody-here/store")
-    with pytest.raises(ParameterError, match="no home folder is known for '~nobody-here'"):
+    with pytest.raises(ParameterError, match="cannot find the home folder of '~nobody-here'"):
         resolve("qwen3-0.6b")
 
 
@@ -66,13 +66,16 @@ def test_a_wrong_name_suggests_aliases_too(file):
     [
         ("a = \n", r"is not valid TOML: .*line 1"),
         ('a = "hf:o/r"\nb = "x"\na = "y"\n', r"is not valid TOML: .*line 3"),
-        ('a = "hf:o/r"\nb = "~nobody-here/x"\n', r"line 2: ~nobody-here/x: no home folder is known for '~nobody-here'"),
+        (
+            'a = "hf:o/r"\nb = "~nobody-here/x"\n',
+            r"line 2: ~nobody-here/x: cannot find the home folder of '~nobody-here'",
+        ),
         ('\n\nbad = "relative/path"\n', r'line 3: bad must be "hf:OWNER/REPO", or a path that begins with / or ~'),
         ('ok = "/x"\nbad = 5\n', r"line 2: bad must be .*, got 5"),
         ('ok = "/x"\n\n[bad]\nx = "y"\n', r"line 3: bad must be"),
         ('bad.x = "/y"\n', r"line 1: bad must be"),
         ('"a/b" = "/x"\n', r"line 1: an alias consists of letters, digits and ._-, at most 64, got 'a/b'"),
-        (f'ok = "/x"\n{DEFAULT} = "/x"\n', f"line 2: {DEFAULT} is a name of the catalogue"),
+        (f'ok = "/x"\n{DEFAULT} = "/x"\n', f"line 2: {DEFAULT} is already a name of the catalogue"),
         ('a = "hf:nothing"\n', r"line 1: 'hf:nothing' is not a model name on the hub"),
         ('a = "hf:o/r:\\u0000"\n', r"line 1: .* expected a file or a quantisation"),
         ('a = "/x\\u0000"\n', r"line 1: a must be"),

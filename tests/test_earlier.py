@@ -71,7 +71,7 @@ def test_receipts_of_runs_verify_or_name_the_version_that_reads_them(receipt, mo
     (found,) = json.loads(verified.stdout)["receipts"]
     if found["outcome"] != "true":
         assert (found["outcome"], found["what"]) == ("unverifiable", "version")
-        assert f"the last intact to read it is {receipt.parent.name}" in found["detail"]
+        assert f"the last version of intact that reads it is {receipt.parent.name}" in found["detail"]
         assert verified.exit_code == 3
 
 

@@ -108,7 +108,7 @@ def test_the_fp32_profile_gives_nearly_the_same(path, model):
 
 def test_models_that_give_none(plain, path, tmp_path):
     writer = intact.load(plain)
-    with pytest.raises(ParameterError, match=r"writer.gguf gives no embeddings: its files name no pooling"):
+    with pytest.raises(ParameterError, match=r"writer.gguf gives no embeddings: its files do not name a pooling"):
         writer.embed("x")
     with pytest.raises(ParameterError, match="pooling must be 'last'"):
         writer.embed("x", pooling="mean")
@@ -227,8 +227,8 @@ class TestServer:
         ("body", "words", "param"),
         [
             ({"model": "writer", "input": "x"}, "does not support embeddings", "model"),
-            ({"input": []}, "there is no input", "input"),
-            ({"input": ["x"] * 129}, "129 texts are more than 128", "input"),
+            ({"input": []}, "input is empty", "input"),
+            ({"input": ["x"] * 129}, "129 texts exceed the limit of 128", "input"),
             ({"input": "x " * 800}, "context", "input"),
             ({"input": ["x", [1]]}, "input", None),
             ({"input": [10**6]}, "token 0 must lie in", "input"),

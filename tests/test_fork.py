@@ -60,7 +60,9 @@ def test_a_child_of_a_model_at_work_is_told_so(model: Model, monkeypatch: pytest
             await model.agenerate("abc", max_tokens=2)
 
         for use in (lambda: model.generate("abc", max_tokens=2), lambda: asyncio.run(ask())):
-            with pytest.raises(RuntimeError, match="forked while the model was running a step: load it here"):
+            with pytest.raises(
+                RuntimeError, match="forked while the model was running a step: load the model in this process"
+            ):
                 use()
         return True
 

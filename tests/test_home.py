@@ -13,10 +13,10 @@ NOBODY = "~nobody-of-that-name/data"
 @pytest.mark.parametrize("variable", ["INTACT_DATA", "INTACT_MODELS"])
 def test_a_variable_that_names_nobody_s_home_is_refused(variable, monkeypatch):
     monkeypatch.setenv(variable, NOBODY)
-    with pytest.raises(ParameterError, match=f"{NOBODY}: no home folder is known for '~nobody-of-that-name'"):
+    with pytest.raises(ParameterError, match=f"{NOBODY}: cannot find the home folder of '~nobody-of-that-name'"):
         data_folder() if variable == "INTACT_DATA" else conformance.default_model()
 
 
 def test_a_reward_model_in_nobody_s_home_is_refused():
-    with pytest.raises(ParameterError, match="no home folder is known for '~nobody-of-that-name'"):
+    with pytest.raises(ParameterError, match="cannot find the home folder of '~nobody-of-that-name'"):
         base.open_reward(NOBODY)

@@ -148,17 +148,17 @@ def test_a_choice_is_a_quantisation_or_a_file(choice, key):
 @pytest.mark.parametrize(
     ("choice", "names", "message"),
     [
-        ("Q9_X", ("m-Q8_0.gguf", "m-Q4_0.gguf"), "holds no 'Q9_X'; it holds .*Q4_0, Q8_0"),
+        ("Q9_X", ("m-Q8_0.gguf", "m-Q4_0.gguf"), "has no 'Q9_X'; it has .*Q4_0, Q8_0"),
         ("Q8_0", ("a-Q8_0.gguf", "b-Q8_0.gguf"), "2 models Q8_0: a-Q8_0.gguf, b-Q8_0.gguf; give the name of a file"),
         (None, ("a-Q8_0.gguf", "b-Q8_0.gguf"), "give the name of a file"),
         (None, ("a.gguf", "b.gguf"), "several models: a.gguf, b.gguf; name one: hf:o/r:NAME"),
         ("NVFP4", ("m-NVFP4.gguf", "m-Q4_0.gguf"), "NVFP4 of o/r cannot be read"),
         (None, ("m-NVFP4.gguf",), "NVFP4 of o/r cannot be read"),
         (None, ("m-Q4_0_4_4.gguf",), "Q4_0_4_4 of o/r cannot be read"),
-        (None, ("m-Q4_0-00001-of-00002.gguf",), "holds no model"),
-        (None, ("config.json", "tokenizer.json"), "holds no model"),
-        ("safetensors", ("m-Q8_0.gguf",), "holds no 'safetensors'; it holds Q8_0"),
-        ("pytorch", ("config.json", "model.safetensors", "pytorch_model.bin"), "it holds safetensors$"),
+        (None, ("m-Q4_0-00001-of-00002.gguf",), "has no model"),
+        (None, ("config.json", "tokenizer.json"), "has no model"),
+        ("safetensors", ("m-Q8_0.gguf",), "has no 'safetensors'; it has Q8_0"),
+        ("pytorch", ("config.json", "model.safetensors", "pytorch_model.bin"), "it has safetensors$"),
     ],
 )
 def test_a_choice_that_is_none_lists_what_there_is(choice, names, message):
@@ -193,7 +193,7 @@ def test_a_pull_fetches_the_default_and_the_name_finds_it(hub, home):
     assert pulled.path.read_bytes() == expected
     with pytest.raises(MissingModelError):
         resolve(f"{NAME}:Q8_0")
-    with pytest.raises(ParameterError, match="holds no 'Q2_K'; it holds Q4_0, Q4_K_M, Q8_0"):
+    with pytest.raises(ParameterError, match="has no 'Q2_K'; it has Q4_0, Q4_K_M, Q8_0"):
         resolve(f"{NAME}:Q2_K")
     assert not outside(home)
 
@@ -226,7 +226,7 @@ def test_revisions_are_kept_apart(hub):
     a, b = pull(f"{NAME}@refs/pr/1:Q8_0").path, pull(f"{NAME}:Q8_0").path
     assert a != b
     assert a.read_bytes() == b.read_bytes()
-    with pytest.raises(DownloadError, match="no such revision"):
+    with pytest.raises(DownloadError, match="the revision does not exist"):
         pull(f"{NAME}@v7")
 
 
@@ -269,7 +269,7 @@ def test_shards_that_the_repository_lacks_are_named(hub, tmp_path):
     hub.files["o/folder", "model.safetensors.index.json"] = json.dumps(index).encode()
     hub.files["o/folder", "model-00001-of-00002.safetensors"] = b"x"
     with pytest.raises(
-        DownloadError, match=r"names the shard '\.\./\.\./evil\.safetensors', which the repository lacks"
+        DownloadError, match=r"names the shard '\.\./\.\./evil\.safetensors', which is not in the repository"
     ):
         pull("hf:o/folder")
     assert not all_pulled()[0].complete
@@ -309,7 +309,7 @@ def test_a_connection_that_breaks_again_and_again_is_an_error_and_the_next_pull_
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
     hub.cut = [1_234_567] + [0] * 20
     with pytest.raises(
-        DownloadError, match="what was fetched is kept; run the same command again to continue"
+        DownloadError, match="the part already downloaded is kept; run the same command again to continue"
     ) as caught:
         pull(NAME)
     assert "\n" not in str(caught.value)
@@ -322,7 +322,9 @@ def test_a_connection_that_breaks_again_and_again_is_an_error_and_the_next_pull_
 def test_a_file_that_is_gone_from_the_hub_is_named(hub):
     chosen = plan_pull(HubName.parse(NAME))
     del hub.files[REPO, "tiny-Q4_K_M.gguf"]
-    with pytest.raises(DownloadError, match=rf"cannot pull {NAME}: hub {REPO}: it holds no file tiny-Q4_K_M\.gguf"):
+    with pytest.raises(
+        DownloadError, match=rf"cannot pull {NAME}: hub {REPO}: the repository has no file tiny-Q4_K_M\.gguf"
+    ):
         pull_planned(chosen)
 
 
@@ -338,7 +340,7 @@ def test_a_damaged_part_is_thrown_away_and_all_is_fetched_anew(hub, home):
 
 def test_bytes_of_another_digest_are_thrown_away(hub, home):
     hub.lies[REPO, "tiny-Q4_K_M.gguf"] = "f" * 64
-    with pytest.raises(DownloadError, match=r"has SHA-256 \w{64}, expected f{64}; it was thrown away, try again"):
+    with pytest.raises(DownloadError, match=r"has SHA-256 \w{64}, expected f{64}; it was deleted, try again"):
         pull(NAME)
     assert not [path for path in home.rglob("*") if path.stat().st_size > 10_000 and path.is_file()]
 
@@ -386,10 +388,10 @@ def test_a_disk_that_gets_full_is_an_error_that_leaves_no_model(hub):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"token": "hf_secret"}, r"it is private, or there is no such repository \(set HF_TOKEN\)"),
+        ({"token": "hf_secret"}, r"the repository is private or does not exist \(set HF_TOKEN\)"),
         ({"gated": True}, "accept the licence"),
-        ({"files": {}}, "no such repository"),
-        ({"answer": b"<html>"}, "the list of files is no JSON"),
+        ({"files": {}}, "the repository does not exist"),
+        ({"answer": b"<html>"}, "the list of files is not valid JSON"),
         ({"answer": b"[1]"}, "no list of files"),
         ({"answer": b'{"siblings": []}'}, "not a list of a repository's files"),
         ({"answer": b'{"sha": "../..", "siblings": []}'}, "expected 40 hexadecimal digits"),
@@ -430,7 +432,7 @@ def test_a_hub_that_is_away_is_one_line(monkeypatch):
 )
 def test_a_listing_with_a_name_that_leads_elsewhere_is_refused(hub, home, name):
     hub.siblings = [{"rfilename": name, "size": 1, "lfs": {"sha256": "0" * 64, "size": 1, "pointerSize": 1}}]
-    with pytest.raises(DownloadError, match="is refused; expected a path within the repository"):
+    with pytest.raises(DownloadError, match="is not allowed; expected a path within the repository"):
         pull(NAME)
     assert not outside(home)
     assert hub.ranges == []
@@ -472,7 +474,7 @@ def test_a_damaged_listing_in_the_store_is_named(hub):
     pull(NAME)
     path = HubName.parse(NAME).folder / "listing.json"
     path.write_text("{")
-    with pytest.raises(FormatError, match=f"{path} is no JSON.*; delete its folder and pull the model again"):
+    with pytest.raises(FormatError, match=f"{path} is not valid JSON.*; delete its folder and pull the model again"):
         resolve(NAME)
 
 
@@ -509,7 +511,7 @@ def test_all_models_are_listed_by_their_shortest_names_and_removed_one_by_one(hu
     remove(f"{NAME}:Q8_0")
     remove("hf:o/split:a-Q8_0.gguf")
     assert not any(path.is_file() for path in home.rglob("*"))
-    with pytest.raises(ParameterError, match="nothing to remove"):
+    with pytest.raises(ParameterError, match="cannot be removed"):
         remove(NAME)
 
 
@@ -528,6 +530,6 @@ def test_a_model_that_is_being_pulled_is_not_removed(hub):
 
     path = pull(NAME).path
     lock = FileLock(HubName.parse(NAME).folder / ".tiny-Q4_K_M.gguf.lock")
-    with lock, pytest.raises(DownloadError, match="is being pulled now"):
+    with lock, pytest.raises(DownloadError, match="is being pulled right now"):
         remove(NAME)
     assert path.exists()

@@ -266,9 +266,9 @@ def test_a_chat_is_the_rendered_template(model):
 
 
 def test_a_chat_is_one_answer(model):
-    with pytest.raises(ParameterError, match="chat gives one answer, got n=3: give generate a ChatPrompt"):
+    with pytest.raises(ParameterError, match="chat gives one answer, got n=3: pass generate a ChatPrompt"):
         model.chat([{"role": "user", "content": "some"}], n=3)
-    with pytest.raises(ParameterError, match="chat gives one answer, and ids names several: give id"):
+    with pytest.raises(ParameterError, match="chat gives one answer, but ids names several: use id"):
         model.chat([{"role": "user", "content": "some"}], ids=["a"])
     with pytest.raises(ParameterError, match="stream gives one answer, got n=2: use generate for several"):
         model.stream("some", n=2)
@@ -277,7 +277,7 @@ def test_a_chat_is_one_answer(model):
 
 def test_a_chat_says_where_tools_stand(model):
     messages = [{"role": "user", "content": "some"}]
-    with pytest.raises(ParameterError, match="tools are part of the prompt: give generate a ChatPrompt"):
+    with pytest.raises(ParameterError, match="tools are part of the prompt: pass generate a ChatPrompt"):
         model.chat(messages, tools=[])
     with pytest.raises(ParameterError, match="variables must be a mapping"):
         ChatPrompt(messages, [{"type": "function"}])
@@ -298,21 +298,23 @@ def test_a_tokenizer_says_what_it_is_and_what_it_decodes(model):
 
 def test_a_list_of_texts_is_no_text(model):
     for call in (model.stream, model.logits, model.logprobs):
-        with pytest.raises(ParameterError, match="must be one text or its token ids, got a list with 'some' in it"):
+        with pytest.raises(
+            ParameterError, match="must be one string or its token ids, got a list that contains 'some'"
+        ):
             call(["some", "other"])
 
 
 def test_sizes_are_bytes_or_texts(path, tmp_path):
     with intact.load(path, cache_bytes="3MB", prefix_cache=tmp_path, prefix_cache_bytes="1MB") as one_model:
         assert one_model.engine.pool.most == 3_000_000 // one_model.executor.page_bytes
-    with pytest.raises(ParameterError, match="cache_bytes takes a size such as 300MB"):
+    with pytest.raises(ParameterError, match="cache_bytes must be a size such as 300MB"):
         intact.load(path, cache_bytes="much")
 
 
 def test_arguments_of_load_that_cannot_be_are_named(path):
     with pytest.raises(ParameterError, match=r"adapters\['a'\] must be a file or a folder, got 5"):
         intact.load(path, adapters={"a": 5})
-    with pytest.raises(ParameterError, match=r"there is no executor 'cuda' .*: expected 'native' or 'reference'"):
+    with pytest.raises(ParameterError, match=r"no executor named 'cuda' .*: expected 'native' or 'reference'"):
         intact.load(path, executor="cuda")
 
 
@@ -351,7 +353,7 @@ def test_info_says_what_runs(model, path):
 def test_a_request_inside_exclusive_is_told_so(model):
     with (
         model.exclusive(),
-        pytest.raises(RuntimeError, match="this thread already holds the engine, inside `exclusive`"),
+        pytest.raises(RuntimeError, match=r"this thread already holds the engine \(inside `exclusive`"),
     ):
         model.generate("some", max_tokens=2)
     assert one(model, "some", max_tokens=2)
@@ -408,15 +410,15 @@ def test_a_completion_is_a_value(model):
         ({"stop": 5}, r"stop must be a string or a list of strings, got int"),
         ({"stop": [5]}, r"stop\[0\] must be a string, got int"),
         ({"stop": ["a", ""]}, r"stop\[1\] is empty"),
-        ({"ids": ["a", "b"]}, r"ids must be a list that names each of the 1 prompts"),
-        ({"ids": "a"}, r"ids must be a list that names each of the 1 prompts"),
+        ({"ids": ["a", "b"]}, r"ids must be a list with a name for each of the 1 prompts"),
+        ({"ids": "a"}, r"ids must be a list with a name for each of the 1 prompts"),
         ({"ids": 5}, r"ids must be"),
         ({"ids": [None]}, r"ids\[0\] must be a string, got None"),
         ({"ids": [7]}, r"ids\[0\] must be a string, got 7"),
-        ({"ids": ["\ud800"]}, r"ids\[0\] holds the lone surrogate U\+D800"),
-        ({"max_token": 2}, "there is no option 'max_token': did you mean max_tokens"),
-        ({"reciept": True}, "there is no option 'reciept': did you mean receipt"),
-        ({"prioritys": 1}, "there is no option 'prioritys': did you mean priority"),
+        ({"ids": ["\ud800"]}, r"ids\[0\] contains the lone surrogate U\+D800"),
+        ({"max_token": 2}, "no option named 'max_token': did you mean max_tokens"),
+        ({"reciept": True}, "no option named 'reciept': did you mean receipt"),
+        ({"prioritys": 1}, "no option named 'prioritys': did you mean priority"),
     ],
 )
 def test_an_impossible_parameter_is_named(model, parameters, message):
@@ -440,27 +442,27 @@ def test_an_impossible_parameter_is_named(model, parameters, message):
         ([[]], "the prompt is empty"),
         ([], "there is no prompt"),
         (["fine", ""], "prompt 1: the prompt is empty"),
-        ([5] * CONTEXT, r"the prompt has 96 tokens; the context of 96 leaves room for none"),
+        ([5] * CONTEXT, r"the prompt has 96 tokens, which leaves no room for a token after it in the context of 96"),
         (["fine", [5] * 500], r"prompt 1: the prompt has 500 tokens"),
         ([5, 301], r"the prompt: token 1 must lie in \[0, 301\), got 301"),
         ([5, -1], r"the prompt: token 1 must lie in \[0, 301\), got -1"),
         ([5, 1 << 70], r"the prompt: token 1 must lie in"),
         ([5, 2.0], r"the prompt: token 1 must be an integer, got 2\.0"),
         ([True], r"the prompt: token 0 must be an integer, got True"),
-        ([5, "a"], "prompts mixes prompts with other things, such as 5: give a text, token ids, or a list of these"),
-        (["a", 5], "prompts mixes prompts with other things, such as 5"),
+        ([5, "a"], "prompts contains something that is not a prompt: 5; give a string, token ids, or a list of these"),
+        (["a", 5], "prompts contains something that is not a prompt: 5"),
         ([5, None], "the prompt: token 1 must be an integer, got None"),
-        ([{"role": "user", "content": "Hi"}], r"is a list of messages: use chat, or give them as ChatPrompt"),
+        ([{"role": "user", "content": "Hi"}], r"is a list of messages: use chat, or pass them as ChatPrompt"),
         ([[{"role": "user"}], "a"], r"prompt 0 is a list of messages: use chat"),
-        (ChatPrompt([]), "there are no messages"),
+        (ChatPrompt([]), "messages is empty"),
         (ChatPrompt([{"role": "user"}]), r"messages\[0\] has no 'content'"),
         ([[5, 6], [7, None]], r"prompt 1: token 1 must be an integer, got None"),
-        (None, r"prompts must be a text or a list of token ids, got None"),
-        (5, r"prompts must be a text or a list of token ids, got 5"),
-        ({"a": 1}, r"prompts must be a text or a list of token ids"),
+        (None, r"prompts must be a string or a list of token ids, got None"),
+        (5, r"prompts must be a string or a list of token ids, got 5"),
+        ({"a": 1}, r"prompts must be a string or a list of token ids"),
         ("lone \ud800 surrogate", "not Unicode"),
         (b"\xff", "not UTF-8"),
-        ("a" * 10**7, r"a text of 10000000 characters does not fit the context of 96 tokens: the longest token"),
+        ("a" * 10**7, r"a text of 10000000 characters does not fit in the context of 96 tokens: the longest token"),
         (ChatPrompt([{"role": "user", "content": "a" * 10**6}]), r"a text of 10000\d\d characters does not fit"),
     ],
     ids=lambda value: f"{value!r:.30}",
@@ -475,13 +477,13 @@ def test_an_impossible_prompt_is_named(model, prompts, message):
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [
-        ([], "there are no tokens to score"),
-        ("", "there are no tokens to score"),
+        ([], "the text has no tokens to score"),
+        ("", "the text has no tokens to score"),
         ([5] * (CONTEXT + 1), "97 tokens exceed the context of 96"),
-        (b"a" * 10**6, "a text of 1000000 characters does not fit the context of 96 tokens"),
+        (b"a" * 10**6, "a text of 1000000 characters does not fit in the context of 96 tokens"),
         ([5, 400], r"token 1 must lie in \[0, 301\), got 400"),
         ([-5], r"token 0 must lie in \[0, 301\), got -5"),
-        (5, "must be a text or a list of token ids"),
+        (5, "must be a string or a list of token ids"),
     ],
     ids=lambda value: f"{value!r:.30}",
 )
@@ -494,9 +496,12 @@ def test_an_impossible_text_to_score_is_named(model, method, tokens, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"profile": "int3"}, "profile must be one of int8, int8_row, .* fp32, .* got 'int3'"),
-        ({"profile": "llm_int8+wina50"}, "profile: sparse inputs go with int8, int8_row, .*got 'llm_int8.wina50'"),
-        ({"profile": "llm_int8", "weights_memory": "1GB"}, "weights_memory is not for the profile llm_int8"),
+        ({"profile": "int3"}, "profile must be one of int8, int8_row, .* fp32; .* got 'int3'"),
+        (
+            {"profile": "llm_int8+wina50"},
+            "profile: only int8, int8_row, .* support sparse inputs; got 'llm_int8.wina50'",
+        ),
+        ({"profile": "llm_int8", "weights_memory": "1GB"}, "weights_memory does not support the profile llm_int8"),
         ({"bits": 5}, "bits must be 8 or 4, got 5"),
         ({"page_size": 24}, r"page_size must be an integer from 16 to 65536 and a multiple of 16, got 24"),
         ({"page_size": 0}, "page_size must be .* got 0"),
@@ -510,10 +515,13 @@ def test_an_impossible_text_to_score_is_named(model, method, tokens, message):
         ({"threads": True}, "threads must be an integer from 1 to 1024, got True"),
         ({"prefix_cache": 3}, "prefix_cache must be True, False or a folder, got 3"),
         ({"prefix_cache": ""}, "prefix_cache must be True, False or a folder, got ''"),
-        ({"prefix_cache_bytes": 9}, "prefix_cache_bytes limits a folder, but none is given: give prefix_cache=FOLDER"),
+        (
+            {"prefix_cache_bytes": 9},
+            "prefix_cache_bytes limits a folder, but no folder is given: give prefix_cache=FOLDER",
+        ),
         ({"prefix_cache": "x", "prefix_cache_bytes": 0}, "prefix_cache_bytes must be .* got 0"),
-        ({"executor": "gpu"}, "no executor 'gpu'"),
-        ({"executor": "reference", "profile": "fp32"}, "no executor 'reference' for the profile fp32"),
+        ({"executor": "gpu"}, "no executor named 'gpu'"),
+        ({"executor": "reference", "profile": "fp32"}, "no executor named 'reference' for the profile fp32"),
     ],
 )
 def test_an_impossible_option_is_named(path, options, message):

@@ -56,9 +56,9 @@ def test_a_broken_package_is_named_and_breaks_no_other(registry, tmp_path):
 @pytest.mark.parametrize(
     ("entry", "module", "message"),
     [
-        ("other", PIECE, "names <class 'of_other.Mine'>; expected .* whose name is 'other'"),
-        ("likelihood", PIECE, "intact has a piece of this name"),
-        ("mine", "Mine = 3", "names 3; expected"),
+        ("other", PIECE, "refers to <class 'of_other.Mine'>; expected an object named 'other'"),
+        ("likelihood", PIECE, "intact itself uses this name"),
+        ("mine", "Mine = 3", "refers to 3; expected"),
         ("mine", "", "cannot be loaded .AttributeError"),
     ],
 )

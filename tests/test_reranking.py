@@ -110,10 +110,10 @@ def test_a_file_of_a_reranker_has_its_own_template(tmp_path):
 @pytest.mark.parametrize(
     ("documents", "problem"),
     [
-        ([], "there is no document"),
-        ("text", "documents must be a list of texts, got 'text'"),
-        (5, "documents must be a list of texts, got 5"),
-        (["a", 3], "document 1 must be a text"),
+        ([], "documents is empty"),
+        ("text", "documents must be a list of strings, got 'text'"),
+        (5, "documents must be a list of strings, got 5"),
+        (["a", 3], "document 1 must be a string"),
         (["x " * 9000], "does not fit|document"),
     ],
 )
@@ -152,7 +152,7 @@ def test_the_server_answers_as_the_library_does(path):
         assert found["usage"]["total_tokens"] == sum(one.tokens for one in wanted)
         none = httpx.post(f"{server.url}/v1/rerank", json=body | {"documents": []}, timeout=PATIENCE)
         assert none.status_code == 400
-        assert "documents must be 1 to" in none.json()["error"]["message"]
+        assert "documents must have 1 to" in none.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("name", ["qwen-coder-0.5b"])

@@ -49,7 +49,7 @@ def test_threads_and_layers_beside_it_change_no_bit(tiny: Path) -> None:
 
 
 def test_vectors_of_no_layer_are_refused(tiny: Path) -> None:
-    with pytest.raises(ParameterError, match="there are no layers"):
+    with pytest.raises(ParameterError, match="layers is empty"):
         steering_vectors(tiny, [TextPair("a", "b")], [])
 
 
@@ -59,5 +59,5 @@ def test_vectors_are_written_to_a_path_that_is_a_text(tiny: Path, tmp_path: Path
 
 
 def test_texts_beyond_the_context_are_refused(tiny: Path) -> None:
-    with pytest.raises(ParameterError, match="does not fit the context of 512 tokens"):
+    with pytest.raises(ParameterError, match="does not fit in the context of 512 tokens"):
         steering_vectors(tiny, [TextPair("a " * 4000, "b")], [0])

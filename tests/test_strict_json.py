@@ -44,7 +44,7 @@ def test_the_limit_is_the_same_for_every_caller(name: str, frames: int, form: st
     for deeper in (MOST_DEPTH + 1, 900, 5000):
         if name == "canonical" and deeper > 900:
             continue  # the test itself could not read that everywhere
-        with pytest.raises((IntactError, ApiError, ValueError), match="nested too deep"):
+        with pytest.raises((IntactError, ApiError, ValueError), match="nested too deeply"):
             from_a_depth(0 if name == "canonical" else frames, READERS[name], nested(deeper, form))
 
 
@@ -55,6 +55,6 @@ def test_what_lies_side_by_side_is_not_deep() -> None:
 
 def test_a_number_beyond_doubles_is_refused() -> None:
     for text in ("1e999", "-1e999", "[1.5, 1e400]"):
-        with pytest.raises(IntactError, match=r"holds the number -?1e[0-9]+; expected finite numbers"):
+        with pytest.raises(IntactError, match=r"contains the number -?1e[0-9]+; expected finite numbers"):
             parse(text, "it")
     assert parse("[1e308, 1e-999]", "it") == [1e308, 0.0]

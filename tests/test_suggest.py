@@ -50,7 +50,7 @@ def test_among_many_names_the_three_nearest_are_named(name):
 
 
 def test_without_a_near_name_all_are_listed():
-    assert unknown_name("there is no method 'x'", "x", KNOWN) == f"there is no method 'x'; there are {', '.join(KNOWN)}"
+    assert unknown_name("no method named 'x'", "x", KNOWN) == f"no method named 'x'; available: {', '.join(KNOWN)}"
     assert unknown_name("it has no file 'x'", "x", [], "it has") == "it has no file 'x'; it has none"
 
 
@@ -63,17 +63,17 @@ def write_task(folder):
 @pytest.mark.parametrize(
     ("look", "message"),
     [
-        (lambda _: find("selfconsistency"), "there is no method 'selfconsistency': did you mean self_consistency, "),
+        (lambda _: find("selfconsistency"), "no method named 'selfconsistency': did you mean self_consistency, "),
         (lambda _: find("best_of_n").read({"scorre": "p_true"}), "has no parameter 'scorre': did you mean scorer?"),
-        (lambda _: find_scorer("ptrue"), "there is no scorer 'ptrue': did you mean p_true?"),
-        (lambda _: choose("gsm8"), "there is no task 'gsm8': did you mean gsm8k or gsm8k_numbers?"),
+        (lambda _: find_scorer("ptrue"), "no scorer named 'ptrue': did you mean p_true?"),
+        (lambda _: choose("gsm8"), "no task named 'gsm8': did you mean gsm8k or gsm8k_numbers?"),
         (lambda _: choose("gsm_ranges:levl=3"), "gsm_ranges takes no 'levl': did you mean level?"),
         (lambda _: choose("gsm8k:split=tran"), "gsm8k has no split 'tran': did you mean train?"),
-        (lambda folder: read_task(write_task(folder)), "there is no grader 'numbr': did you mean number"),
+        (lambda folder: read_task(write_task(folder)), "no grader named 'numbr': did you mean number"),
         (lambda _: resolve("smollm2-135m-instuct"), "did you mean smollm2-135m-instruct"),
         (lambda _: Budget.parse("token=4k"), "a budget has no cap 'token': did you mean tokens?"),
-        (lambda _: check_drafter("lokup"), "there is no drafter 'lokup': did you mean lookup?"),
-        (lambda _: intact.load("none", drafter="Lookup"), "there is no drafter 'Lookup': did you mean lookup?"),
+        (lambda _: check_drafter("lokup"), "no drafter named 'lokup': did you mean lookup?"),
+        (lambda _: intact.load("none", drafter="Lookup"), "no drafter named 'Lookup': did you mean lookup?"),
         (
             lambda _: SamplingParameters.by_name({"tempreature": 1}),
             "'tempreature' is not a sampling parameter: did you mean temperature?",

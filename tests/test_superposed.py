@@ -266,5 +266,5 @@ def test_bad_input_is_named(model: Model, more: dict[str, Any], message: str) ->
 
 
 def test_models_that_it_is_not_defined_for_are_refused(folder: Path) -> None:
-    with tiny(folder, profile="fp32") as model, pytest.raises(ParameterError, match="defined in integers"):
+    with tiny(folder, profile="fp32") as model, pytest.raises(ParameterError, match="defined only for integers"):
         SuperposedDecoder(model)

@@ -203,15 +203,15 @@ def test_signatures_are_checked(model: Model, plain: SuperposedReceipt, tmp_path
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (("format",), "intact-superposed", "no receipt of superposed drafts"),
+        (("format",), "intact-superposed", "not a receipt of superposed drafts"),
         (("version",), 0, "version must be a positive integer"),
         (("definition",), 0, r"the receipt\.definition must be an integer from 1"),
         (("definition",), "1", r"the receipt\.definition must be an integer from 1"),
         (("more",), 1, "unknown member 'more'"),
         (("model",), [], "model must be an object"),
-        (("numerics", "profile"), "fp32", "must be one of integers"),
+        (("numerics", "profile"), "fp32", "must be an integer profile"),
         (("numerics", "profile"), "int9", r"numerics\.profile must be one of"),
-        (("request", "prompt"), [], r"request\.prompt must be a list of integers that is not empty"),
+        (("request", "prompt"), [], r"request\.prompt must be a non-empty list of integers"),
         (("request", "prompt"), ["1"], r"request\.prompt\[0\] must be an integer"),
         (("request", "source"), PROMPT, r"request\.source must be an object"),
         (("request", "n"), 10**9, r"request\.n must be an integer from 1 to 64"),
@@ -223,17 +223,17 @@ def test_signatures_are_checked(model: Model, plain: SuperposedReceipt, tmp_path
         (("request", "temperature"), "0.80", "in its shortest form"),
         (("request", "alpha"), "1.5", r"request: alpha must lie in \[0, 1\]"),
         (("request", "candidates"), 10**6, r"request\.candidates must be an integer from 1 to 1024"),
-        (("ngrams",), "ab", r"the receipt\.ngrams must be 64 hexadecimal digits"),
-        (("ngrams",), None, r"request\.alpha must be '0' where there are no n-grams"),
+        (("ngrams",), "ab", r"the receipt\.ngrams must be 64 lower-case hexadecimal digits"),
+        (("ngrams",), None, r"request\.alpha must be '0' for a request without n-grams"),
         (("drafts",), {}, r"drafts must be a list"),
         (("drafts",), [], r"drafts must be a list of 1 to 3 drafts"),
         (("drafts", 0), [], r"drafts\[0\] must be an object"),
-        (("drafts", 0, "tokens"), [], r"drafts\[0\]\.tokens must be a list of integers that is not empty"),
-        (("drafts", 0, "tokens"), [5] * 7, r"drafts\[0\]\.tokens has 7 tokens; the request allows 6"),
+        (("drafts", 0, "tokens"), [], r"drafts\[0\]\.tokens must be a non-empty list of integers"),
+        (("drafts", 0, "tokens"), [5] * 7, r"drafts\[0\]\.tokens has 7 tokens; the request allows at most 6"),
         (("drafts", 0, "score"), "0", r"drafts\[0\]\.score must be an integer"),
         (("drafts", 0, "ended"), 1, r"drafts\[0\]\.ended must be one of False, True"),
         (("drafts", 0, "text"), None, r"drafts\[0\]\.text must be a string"),
-        (("signature",), {"key": "ab", "value": "cd"}, "signature.key must be 64 hexadecimal digits"),
+        (("signature",), {"key": "ab", "value": "cd"}, "signature.key must be 64 lower-case hexadecimal digits"),
     ],
 )
 def test_hostile_values_are_refused_before_any_work(
@@ -256,7 +256,7 @@ def test_more_drafts_than_were_asked_for_are_refused(receipt: SuperposedReceipt)
 
 
 def test_a_later_version_and_another_form_are_refused(receipt: SuperposedReceipt) -> None:
-    with pytest.raises(NewerReceiptError, match="is of version 2; this program reads version 1"):
+    with pytest.raises(NewerReceiptError, match="has version 2, but this program reads version 1"):
         SuperposedReceipt.parse(document(receipt, "version", value=2))
     with pytest.raises(ReceiptError, match="not canonical JSON"):
         SuperposedReceipt.parse(json.dumps(json.loads(receipt.encode())).encode())

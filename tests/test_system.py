@@ -58,7 +58,7 @@ def test_the_bits_are_the_same_without_what_the_system_lacks(name: str, tmp_path
 
 
 def test_a_worker_without_poll_and_timers_is_ended_by_the_clock_and_the_next_request_is_answered() -> None:
-    assert run_on("windows", LIMITS, HOSTILE) == "took too long by the clock on the wall\n"
+    assert run_on("windows", LIMITS, HOSTILE) == "exceeded the wall-clock timeout\n"
 
 
 def test_programs_are_refused_before_they_run_where_nothing_could_end_them() -> None:

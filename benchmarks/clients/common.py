@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 QUESTION = "What is the weather in Oslo for the next 3 days? Use the tool."
 WEATHER = "rain, 7 degrees"
@@ -11,7 +12,8 @@ WEATHER = "rain, 7 degrees"
 def options(description: str | None) -> argparse.Namespace:
     """Read the server's address and the model from the command line."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--url", default="http://127.0.0.1:8000/v1", help="server address")
+    url = os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1")  # intact cassette sets it
+    parser.add_argument("--url", default=url, help="server address")
     parser.add_argument("--model", default="qwen", help="name of a served model")
     return parser.parse_args()
 

@@ -1129,7 +1129,7 @@ def parse(line: bytes) -> dict[str, Any]:
         if canonical(receipt) != line:
             raise CannotVerifyError("the receipt is not in the canonical form of RFC 8785")
     except (ValueError, RecursionError) as error:
-        raise CannotVerifyError(f"the receipt is no JSON: {error!r:.200}") from error
+        raise CannotVerifyError(f"the receipt is not valid JSON: {error!r:.200}") from error
     if isinstance(receipt, dict) and "signature" in receipt:  # not checked: there is no Ed25519 in NumPy
         insist(receipt.pop("signature"), {"key": DIGEST, "value": text("[0-9a-f]{128}")}, "receipt.signature")
     insist(receipt, RECEIPT, "receipt")

@@ -73,7 +73,7 @@ class Reader {
   count(where, least) {
     const count = this.u64(where);
     const most = Math.floor((this.size - this.offset) / least);
-    if (count > most) this.fail(where, `the count is ${count}`, `at most ${most}, for which the file has room`);
+    if (count > most) this.fail(where, `the count is ${count}`, `at most ${most}, which is all the file has room for`);
     return count;
   }
 
@@ -84,7 +84,7 @@ class Reader {
     try {
       return this.decoder.decode(this.bytes.subarray(begin, begin + length));
     } catch {
-      return this.fail(where, "a string is no UTF-8", "valid UTF-8");
+      return this.fail(where, "a string is not UTF-8", "valid UTF-8");
     }
   }
 
@@ -109,7 +109,7 @@ class Reader {
     if (kind === BOOL) return this.flag(where);
     if (kind in NUMBERS) return this.number(kind, where);
     if (kind !== ARRAY) this.fail(where, `unknown value type ${kind}`, "one of the value types 0 to 12");
-    if (depth === DEEPEST_ARRAY) this.fail(where, "arrays are nested too deep", `at most ${DEEPEST_ARRAY} levels`);
+    if (depth === DEEPEST_ARRAY) this.fail(where, "arrays are nested too deeply", `at most ${DEEPEST_ARRAY} levels`);
     const item = this.u32(where);
     const least = item === STRING ? 8 : item === ARRAY ? 12 : item in NUMBERS ? NUMBERS[item][1] : 1;
     const count = this.count(where, least);
@@ -152,7 +152,7 @@ function parse(reader) {
   const metadata = new Map();
   for (let i = 0; i < keyCount; i++) {
     const key = reader.string(`key ${i} of ${keyCount}`, LONGEST_NAME);
-    if (metadata.has(key)) reader.fail(`key ${key}`, "the key is given twice", "every key once");
+    if (metadata.has(key)) reader.fail(`key ${key}`, "the key occurs twice", "each key once");
     metadata.set(key, reader.value(`key ${key}`));
   }
   if (metadata.get("split.count") > 1)
@@ -176,7 +176,7 @@ function parse(reader) {
       reader.fail(`tensor ${name}`, `its data end at byte ${start + end}`, `at most ${size} (is the file truncated?)`);
   }
   for (const one of described) {
-    if (tensors.has(one.name)) reader.fail(`tensor ${one.name}`, "the tensor is given twice", "every tensor once");
+    if (tensors.has(one.name)) reader.fail(`tensor ${one.name}`, "the tensor occurs twice", "each tensor once");
     tensors.set(one.name, { ...one, offset: start + one.offset });
   }
   return { metadata, tensors };

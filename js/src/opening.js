@@ -37,7 +37,7 @@ export class Opening {
     try {
       header = parseStrict(new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8, 8 + length)));
     } catch (error) {
-      refuse(`its header is no JSON (${error.message})`);
+      refuse(`its header is not valid JSON (${error.message})`);
     }
     const { __metadata__: said, ...tensors } = header ?? {};
     if (said?.format !== FORMAT || said.version !== "1" || `${Object.keys(said).sort()}` !== `${[...MEMBERS].sort()}`)

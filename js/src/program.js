@@ -87,7 +87,7 @@ export class Program {
     this.heads = keys.integer("attention.head_count", undefined, 4096);
     this.headWidth = keys.integer("attention.key_length", Math.floor(this.width / this.heads));
     if (keys.integer("attention.value_length", this.headWidth) !== this.headWidth) {
-      throw new InputError(`${this.name}: keys and values of different width are not supported`);
+      throw new InputError(`${this.name}: keys and values of different widths are not supported`);
     }
     for (const [key, values] of Object.entries(definitions.refused)) {
       const value = keys.get(key);
@@ -121,12 +121,12 @@ export class Program {
     const { heads, kvHeads, headWidth, ropeWidth, width, hidden } = this;
     const rules = [
       [heads % kvHeads === 0, `${heads} heads are not a multiple of ${kvHeads} KV heads`],
-      [headWidth % 2 === 0 && headWidth <= 512, `the heads' width must be even and at most 512, found ${headWidth}`],
+      [headWidth % 2 === 0 && headWidth <= 512, `the head width must be even and at most 512, found ${headWidth}`],
       [
         ropeWidth % 2 === 0 && ropeWidth <= headWidth,
         `${ropeWidth} rotary dimensions do not fit heads of ${headWidth}`,
       ],
-      [width <= 16384 && hidden <= 32768 && heads * headWidth <= 32768, "its rows pass the proven bounds of the sums"],
+      [width <= 16384 && hidden <= 32768 && heads * headWidth <= 32768, "its rows exceed the proven bounds of the sums"],
     ];
     for (const [holds, what] of rules) if (!holds) throw new InputError(`${this.name}: ${what}`);
   }
@@ -240,7 +240,7 @@ export class Program {
     for (const name of this.file.tensors.keys()) {
       if (!this.used.has(name)) {
         throw new InputError(
-          `${this.name}: tensor ${name}: a ${this.architecture} model of ${this.layers} layers has no use for it`,
+          `${this.name}: tensor ${name}: not part of a ${this.architecture} model of ${this.layers} layers`,
         );
       }
     }

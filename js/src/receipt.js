@@ -173,13 +173,13 @@ export function parseReceipt(line) {
     source = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(line);
     value = parseStrict(source);
   } catch (error) {
-    throw new ReceiptError(`the receipt is no JSON: ${error.message}`);
+    throw new ReceiptError(`the receipt is not valid JSON: ${error.message}`);
   }
   if (OTHER_FORMATS.includes(value?.format)) {
     throw new ReceiptError(`this program reads receipts of answers; ${value.format} needs the Python package`);
   }
   if (value?.format === "intact-receipt" && Number.isSafeInteger(value.version) && value.version > 1) {
-    throw new ReceiptError(`the receipt is of version ${value.version}; this program reads version 1`, "version");
+    throw new ReceiptError(`the receipt has version ${value.version}, but this program reads version 1`, "version");
   }
   insist(value, RECEIPT, "receipt");
   const { request, output } = value;

@@ -77,7 +77,7 @@ export function parseSchema(source) {
   try {
     schema = parseStrict(source);
   } catch (error) {
-    throw new ConstraintError(`the schema is no JSON that is read here: ${error.message}`);
+    throw new ConstraintError(`the schema is not JSON that is supported here: ${error.message}`);
   }
   return new Compiler(schema, source).grammar();
 }

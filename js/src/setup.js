@@ -108,7 +108,7 @@ export function makeGain(gain, eps, name) {
   const factor = Int32Array.from(products, (x) => Number(roundShift(x, BigInt(drop))));
   const whole = exponent + drop - 20;
   if (whole < -20 || whole > 30) {
-    throw new InputError(`tensor ${name}: the largest gain times sqrt(n) is 2^${whole}, beyond what fixed point holds`);
+    throw new InputError(`tensor ${name}: the largest gain times sqrt(n) is 2^${whole}, too large for fixed point`);
   }
   const epsilon = Rational.shown(eps)
     .times(new Rational(n << 40n))
@@ -120,7 +120,7 @@ export function makeGain(gain, eps, name) {
 export function makeBias(values, fraction, name) {
   return BigInt64Array.from(values, (x) => {
     if (Math.abs(x) >= 1 << 14)
-      throw new InputError(`tensor ${name}: values of 16,384 and more do not fit fixed point`);
+      throw new InputError(`tensor ${name}: values must be smaller than 16,384 to fit in fixed point`);
     return BigInt(Math.floor(x * 2 ** fraction + 0.5));
   });
 }

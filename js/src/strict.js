@@ -15,7 +15,7 @@ export function parseStrict(text) {
     if (character === "{" || character === "[") {
       open.push(character === "{" ? new Set() : null);
       if (open.length > MOST_DEPTH)
-        throw new SyntaxError(`nested too deep; at most ${MOST_DEPTH} lists and objects can be`);
+        throw new SyntaxError(`nested too deeply; at most ${MOST_DEPTH} levels of lists and objects are allowed`);
     } else if (character === "}" || character === "]") open.pop();
     else if (character === '"') {
       const begin = i++;

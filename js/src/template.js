@@ -295,14 +295,14 @@ export function encodeChat(tokenizer, text, contents) {
   try {
     given = parseStrict(text);
   } catch (error) {
-    throw new InputError(`request.source.text is no JSON: ${error.message}`);
+    throw new InputError(`request.source.text is not valid JSON: ${error.message}`);
   }
   if (given === null || typeof given !== "object" || !Array.isArray(given.messages)) {
     throw new InputError("request.source.text must be a JSON object with a list of messages");
   }
   const made = encodeConversation(tokenizer, given, contents !== "text");
   if (contents !== undefined && !made.spells)
-    throw new InputError("request.source.contents must be absent, as nothing spells a control token");
+    throw new InputError("request.source.contents must be absent, as no content spells a control token");
   return made.tokens;
 }
 
@@ -355,6 +355,6 @@ function marked(messages) {
   const last = messages.at(-1);
   const calls = Array.isArray(last.tool_calls) && last.tool_calls.length > 0;
   if (last.role !== "assistant" || calls || typeof last.content !== "string" || last.content === "")
-    throw new InputError("the last message cannot be continued: it must be the assistant's, with a text and no calls");
+    throw new InputError("the last message cannot be continued: it must be an assistant message with text and no tool calls");
   return [...messages.slice(0, -1), { ...last, content: last.content + END_MARK }];
 }

@@ -190,8 +190,8 @@ export class Tokenizer {
     this.ends = [...new Set([...ends, ...turns])].sort((a, b) => a - b);
     const addBos = own("add_bos_token") ?? (kind.bos && this.bos !== undefined);
     const addEos = own("add_eos_token") ?? false;
-    if (addBos && this.bos === undefined) fail("bos_token_id", "is missing, but add_bos_token asks for it");
-    if (addEos && eos === undefined) fail("eos_token_id", "is missing, but add_eos_token asks for it");
+    if (addBos && this.bos === undefined) fail("bos_token_id", "is missing, but add_bos_token requires it");
+    if (addEos && eos === undefined) fail("eos_token_id", "is missing, but add_eos_token requires it");
     this.around = [addBos ? [this.bos] : [], addEos ? [eos] : []];
     const names = {
       bos_token: "bos_token_id",

@@ -45,4 +45,4 @@ try:
 except ParameterError as error:
     print(error)
 """
-    assert "cannot use the tool words, which is not of this package" in run_python(program, tmp_path)
+    assert "cannot use the tool words, which is not part of this package" in run_python(program, tmp_path)

@@ -137,7 +137,7 @@ def test_a_plot_holds_no_control_characters(tmp_path, title):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--only", "speed"), "there is no workload 'speed': expected one of prompt, stream, samples, forks, mixed"),
+        (("--only", "speed"), "no workload named 'speed': expected one of prompt, stream, samples, forks, mixed"),
         (("--repeats", "0"), "Invalid value for '--repeats'"),
         (("--plot", "x.tale"), "--plot"),
         (("--plot", "nowhere/x.png"), "--plot"),

@@ -144,8 +144,8 @@ def test_a_draft_model_is_asked_for(intact_command, speaker):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--mix", "guidance"], "a shadow prompt is missing with the mix guidance"),
-        (["--shadow", "x"], "a shadow prompt is of no use without a mix"),
+        (["--mix", "guidance"], "the mix guidance needs a shadow prompt"),
+        (["--shadow", "x"], "a shadow prompt needs a mix"),
         (["--mix", "contrastive"], "the mix contrastive takes 1 partner, got 0"),
         (["--with", "a=b.gguf"], "no mix is given: add --mix NAME"),
         (["--mix", "contrastive", "--with", "a=b", "--with", "c=d"], "--with names 2 models, but the mix contrastive"),

@@ -90,10 +90,10 @@ def test_set_changes_what_the_next_answer_is_drawn_with(talk, speaker, command, 
     [
         ("/set temprature 1", "'temprature' is not a sampling parameter: did you mean temperature?"),
         ("/set top_p 2", "top_p must lie in"),
-        ("/set top_k many", "top_k takes a whole number, got 'many'"),
-        ("/set temperature", "temperature takes a number, got ''"),
-        ("/set ignore_eos 1", "ignore_eos takes true or false, got '1'"),
-        ("/set logit_bias 1=2", "cannot be set here: intact chat --logit-bias"),
+        ("/set top_k many", "top_k must be a whole number, got 'many'"),
+        ("/set temperature", "temperature must be a number, got ''"),
+        ("/set ignore_eos 1", "ignore_eos must be true or false, got '1'"),
+        ("/set logit_bias 1=2", "cannot be set here: use intact chat --logit-bias"),
         ("/save", "/save needs a file name"),
         ("/load nowhere.json", "nowhere.json cannot be read"),
     ],
@@ -122,7 +122,7 @@ def test_a_saved_chat_is_loaded_with_its_sampling(talk, speaker, tmp_path):
 def test_what_is_no_chat_is_not_loaded(talk, tmp_path, content):
     file = tmp_path / "chat.json"
     file.write_text(content)
-    with pytest.raises(ParameterError, match="does not hold a chat written by /save"):
+    with pytest.raises(ParameterError, match="does not contain a chat written by /save"):
         talk.obey(f"/load {file}")
     assert [message["content"] for message in talk.messages] == ["S"]
 

@@ -134,21 +134,23 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
         assert not file.exists()
         return result.err
 
-    assert "no task 'gsm9k'" in error("gsm9k")
+    assert "no task named 'gsm9k'" in error("gsm9k")
     assert "style must be chat or base" in error("gsm8k:style=loud")
     assert "gsm8k takes" in error("gsm8k:level=3")
     assert "given twice" in error("gsm8k", "gsm8k")
-    assert "--seed takes a seed, a range or a list" in error("gsm8k", "--seed", "a")
-    assert "different from each other" in error("gsm8k", "--seed", "1,1")
+    assert "--seed must be a seed, a range or a list" in error("gsm8k", "--seed", "a")
+    assert "must be distinct" in error("gsm8k", "--seed", "1,1")
     assert "cap tokens or operations instead" in error("gsm8k", "--budget", "seconds=3")
     assert "has no parameter" in error("gsm8k", "-n", "3") or "takes cue" in error("gsm8k", "-n", "3")
     assert "must be at least 1" in error("gsm8k", "--method", "self_consistency", "--set", "n=0")
-    assert "m must be at most k, which is 8, got 9" in error("gsm8k", "--method", "short_m_at_k", "--set", "m=9")
-    assert "exploration takes a value like" in error("gsm8k", "--method", "uct_search", "--set", "exploration=nan")
+    assert "m must be at most k (8), got 9" in error("gsm8k", "--method", "short_m_at_k", "--set", "m=9")
+    assert "exploration must be of type float, such as" in error(
+        "gsm8k", "--method", "uct_search", "--set", "exploration=nan"
+    )
     assert "temperature must lie in [0, 1000], got inf" in error("gsm8k", "--temperature", "inf")
     assert "top_p must lie in (0, 1], got 3" in error("gsm8k", "--top-p", "3")
     assert not file.with_suffix(".journal").exists()
-    assert "absent" in error("mawps_addsub")
+    assert "does not exist" in error("mawps_addsub")
     result = intact_command("eval", model, "gsm8k", "--out", tmp_path / "run.traces.jsonl", "--max-tokens", "4")
     assert result.code == 2
     assert "the ending .traces.jsonl is reserved for traces" in result.err
@@ -156,7 +158,7 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     file.write_text("something else\n")
     result = intact_command("eval", model, "gsm8k", "--out", file, "--max-tokens", "4")
     assert result.code == 2
-    assert "holds the result of another run" in result.err
+    assert "contains the result of another run" in result.err
     assert file.read_text() == "something else\n"
 
 
@@ -243,7 +245,7 @@ def test_tasks_are_listed_with_what_is_missing(intact_command, place, monkeypatc
         task["name"]: task for task in intact_command("tasks", "gsm8k", "svamp", "gsm_ranges:level=2", "--json").json
     }
     assert listed["gsm8k"]["problems"] == 5
-    assert "absent" in listed["svamp"]["missing"]
+    assert "does not exist" in listed["svamp"]["missing"]
     assert listed["gsm_ranges"]["parameters"]["level"] == 2
     shown = intact_command("tasks", "gsm_ranges")
     assert "logical_error" in shown.out

@@ -135,7 +135,7 @@ def test_where_both_forms_stay_they_are_the_same(intact_command, words, monkeypa
 def test_a_model_in_both_forms_is_an_error(intact_command, words):
     result = intact_command(*words)
     assert result.code == 2
-    assert "got a model twice, 'a.gguf' by -m and 'b.gguf'" in result.err
+    assert "got two models, 'a.gguf' from -m and 'b.gguf'" in result.err
 
 
 def test_a_command_without_its_model_names_the_option(intact_command):

@@ -15,8 +15,9 @@ from intact.tasks import find_task
 from intact.tasks.choose import choose
 from intact.tasks.score.answers import number
 from intact.tasks.score.value import NextHead, ValueHead
+from intact.tasks.score.value.prefixes import PrefixTable
 from support.journals import finished
-from support.tiny import write_tiny
+from support.tiny import write_evaluated, write_tiny
 
 
 @pytest.fixture
@@ -55,9 +56,9 @@ def test_a_table_of_methods_is_learnt_and_judged(intact_command, logs, tmp_path)
 def test_logs_that_teach_nothing_are_named(intact_command, logs, tmp_path):
     for arguments, message in (
         ([logs[1]], "a log of self_consistency with n=4"),
-        ([*logs, "--tokens", 5], "takes at most 5 tokens"),
+        ([*logs, "--tokens", 5], "used at most 5 tokens"),
         ([tmp_path / "none.jsonl"], "none.jsonl"),
-        ([logs[0], logs[0]], "a second time"),
+        ([logs[0], logs[0]], "line 1 repeats"),
     ):
         told = intact_command("learn", "methods", *arguments, "--to", tmp_path / "table.json")
         assert told.code == 2
@@ -161,14 +162,56 @@ def test_a_value_head_that_cannot_be_learnt_is_named(intact_command, data, tmp_p
     told = intact_command("learn", "value", "-m", model, "--to", tmp_path / "value.json", *OPTIONS[:-1], 1)
     assert told.code == 2
     assert "these are all the same" in told.err
-    assert "no folder" in intact_command("learn", "value", "-m", model, "--to", tmp_path / "x" / "value.json").err
+    assert "does not exist" in intact_command("learn", "value", "-m", model, "--to", tmp_path / "x" / "value.json").err
     assert not list(tmp_path.glob("value.json*"))
     told = intact_command("learn", "value", "-m", "absent.gguf", "--to", tmp_path / "value.json", "--limit", 9)
     assert told.code == 2
-    assert "5 folds need 10 problems at least, got 9 of the task" in told.err  # before the model is opened
+    assert "5 folds need at least 10 problems, but the task has 9" in told.err  # before the model is opened
     told = intact_command("learn", "value", "-m", model, "--to", tmp_path / "value.json", "--labels", "texts")
     assert told.code == 2
     assert "labels must be one of outcome, tokens" in told.err
     told = intact_command("learn", "value", "-m", model, "--to", tmp_path / "value.json", "--task", "gsm8k:shot=2")
     assert told.code == 2
     assert "gsm8k takes no 'shot'" in told.err
+
+
+def test_prefixes_are_continued_and_guide_a_search(intact_command, tmp_path, monkeypatch):
+    place = write_evaluated(tmp_path, 3)
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("INTACT_DATA", "data")
+    made = ("learn", "prefixes", "-m", "tiny.gguf", "--limit", 3, "-n", 2, "--continuations", 3, "--delimiter", "e")
+    made += ("--max-tokens", 16, "--temperature", 1, "--journal", "runs", "--to")
+    told = intact_command(*made, "table.json", "--json")
+    assert told.code == 0, told.err
+    table = PrefixTable.read(place / "table.json")
+    assert told.json["prefixes"] == sum(len(one.prefixes) for one in table.problems.values()) >= 3
+    assert {one.answer for one in table.problems.values()} == {"5", "6", "7"}
+    assert {count.total for one in table.problems.values() for count in one.prefixes.values()} == {3}
+    assert table.origin["task"] == "gsm8k"
+    with Journal(place / "runs" / JOURNAL) as kept:
+        before = finished(kept)
+    shown = intact_command(*made, "again.json").out
+    assert "prefixes of 3 problems, 3 continuations each" in shown
+    assert (place / "again.json").read_bytes() == (place / "table.json").read_bytes()
+    with Journal(place / "runs" / JOURNAL) as kept:
+        assert finished(kept) == before  # nothing is written twice
+    search = ("eval", "tiny.gguf", "gsm8k", "--limit", 3, "--method", "beam_search", "--set", "n=4", "--set", "width=2")
+    search += ("--set", "delimiter=e", "--set", "steps=3", "--max-tokens", 5, "--out", "search.jsonl")
+    told = intact_command(*search, "--set", "scorer=prefix_value:0.75=table.json")
+    assert told.code == 0, told.err
+    records = [json.loads(line) for line in (place / "search.jsonl").read_text().splitlines()[1:]]
+    assert all(record["why"] == "done" for record in records if "why" in record)
+
+
+def test_prefixes_need_right_answers_of_one_form(intact_command, tmp_path, monkeypatch):
+    place = write_evaluated(tmp_path, 3)
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("INTACT_DATA", "data")
+    monkeypatch.setattr("intact.tasks.gsm8k.GSM8K.correct", lambda self, item, answer: True)
+    told = intact_command("learn", "prefixes", "-m", "tiny.gguf", "--max-tokens", 9, "--to", "table.json")
+    assert told.code != 0
+    assert "right answers have one form, but gsm8k/test/" in told.err
+    monkeypatch.setattr("intact.tasks.gsm8k.GSM8K.read", lambda self, text: None)
+    told = intact_command("learn", "prefixes", "-m", "tiny.gguf", "--max-tokens", 9, "--to", "table.json")
+    assert "has no canonical form: '5'" in told.err
+    assert not (place / "table.json").exists()

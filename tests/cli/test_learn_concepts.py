@@ -253,7 +253,7 @@ def test_bad_input_is_named_before_a_model_is_asked(command, intact_command, res
     for arguments, message in (
         ([tmp_path / "none.jsonl"], "none.jsonl: no such file"),
         ([tmp_path / "other.jsonl"], "other.jsonl is not a result file of `intact eval`"),
-        ([bare], "bare.traces.jsonl is missing: it contains the texts of"),
+        ([bare], "bare.traces.jsonl, which contains the texts of"),
         ([file, file], "run.jsonl is given twice; name each result file once"),
         ([wrong], "of the 5 problems in"),
         ([file, "--prompt", "Of {question}"], "it lacks {solution}"),

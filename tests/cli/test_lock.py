@@ -200,8 +200,8 @@ def test_errors_write_nothing(intact_command, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("member", "value", "message"),
     [
-        ("libraries", ["numpy"], "libraries must be an object with versions"),
-        ("libraries", {"numpy": 2}, "libraries must be an object with versions"),
+        ("libraries", ["numpy"], "libraries must be an object of versions"),
+        ("libraries", {"numpy": 2}, "libraries must be an object of versions"),
         ("models", {}, "models must be a list"),
     ],
 )
@@ -216,14 +216,14 @@ def test_a_lock_whose_members_are_of_other_types_is_named(intact_command, locked
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no lock"),
-        (b"[]", "no lock"),
-        (b'{"format":"intact-lock","version":3}', "of version 3; this program reads 1 and 2"),
+        (b"", "not a lock"),
+        (b"[]", "not a lock"),
+        (b'{"format":"intact-lock","version":3}', "the lock has version 3, but this program reads versions 1 and 2"),
         (b'{"format":"intact-lock","version":2}', "lacks the member"),
         (b'{"format":"intact-lock","version":1}', "lacks the member"),
         (b"\xff" * 100, "not UTF-8"),
-        (b"[" * 100000, "no lock"),
-        (b"0" * (1 << 24), "no lock"),
+        (b"[" * 100000, "not a lock"),
+        (b"0" * (1 << 24), "not a lock"),
     ],
 )
 def test_what_is_no_lock_is_named(intact_command, tmp_path, content, message):

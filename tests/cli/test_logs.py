@@ -144,7 +144,7 @@ def test_a_conversation_that_is_not_there_is_named_with_a_space_or_an_equals_sig
     ):
         result = intact_command("chat", *words)
         assert (result.code, result.err.count("\n")) == (2, 1)
-        assert f"there is no conversation '{word}'; intact logs lists them" in result.err
+        assert f"no conversation named '{word}'; intact logs lists them" in result.err
     assert intact_command("chat", "--continue", tiny, "--max-tokens", "2", stdin="and?\n").code == 0
     assert "did you mean qwen3-0.6b" in intact_command("chat", "--continue", "qwen3-0.6").err
 
@@ -243,7 +243,7 @@ def test_a_name_is_found_by_its_beginning_its_end_or_as_the_last(folder):
     with pytest.raises(ParameterError, match=r"'aaaa' is ambiguous: it could be 20260102-000001-aaaa, 20260101"):
         store.find("aaaa")
     for wrong in ("", "..", "../x", "ffff"):
-        with pytest.raises(ParameterError, match="there is no conversation"):
+        with pytest.raises(ParameterError, match="no conversation named"):
             store.find(wrong)
 
 

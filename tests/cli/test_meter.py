@@ -13,7 +13,7 @@ QUICK = "--tokens", "8", "--probes", "2", "--pause", "0", "--company", "2"
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", "qwen3", context=2048)
+    return write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", "qwen3", context=1 << 14)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def server(tiny):
 
 @pytest.mark.parametrize("api", ["openai", "ollama", "anthropic"])
 def test_intacts_own_server_changes_nothing(intact_command, server, api):
-    found = intact_command("meter", server.url, *QUICK, "--api", api, "--prompts", __file__, "--json")
+    found = intact_command("meter", server.url, *QUICK, "--api", api, "--json")
     assert (found.code, found.json["status"]) == (0, 0)
     assert found.json["total"]["changed"] == 0
     assert found.json["total"]["shifted"] == 0
@@ -41,6 +41,17 @@ def test_a_report_shows_all_without_a_script(intact_command, server, tiny, tmp_p
     for part in ("No answer changed", "among 2", "<svg", "The exact model", "intact meter", "Clopper-Pearson"):
         assert part in text
     assert "<script" not in text
+
+
+def test_a_key_is_nowhere_in_report_and_output(intact_command, tmp_path, monkeypatch):
+    secret = "sk-very-secret-key"
+    monkeypatch.setenv("INTACT_API_KEY", secret)
+    page, journal = tmp_path / "meter.html", tmp_path / "j"
+    with serve(Moody(statuses=[200] * 2 + [401])) as moody:
+        found = intact_command("meter", moody.url, *QUICK, "--out", page, "--journal", journal, "--json")
+    assert moody.asked[0][1]["authorization"] == f"Bearer {secret}"
+    assert "Bearer ***" in found.out
+    assert secret not in found.out + found.err + page.read_text() + journal.read_text()
 
 
 def test_changed_answers_are_shown_and_give_1(intact_command, tmp_path):
@@ -103,7 +114,10 @@ def test_bad_input_is_named_before_anything_is_sent(intact_command, tmp_path):
         (("http://user@127.0.0.1:9",), "without a user or a query"),
         (("ftp://127.0.0.1",), "the address must be http://HOST"),
         (("http://127.0.0.1:9", "--api", "grpc"), "--api must be one of openai, ollama, anthropic, got 'grpc'"),
-        (("http://127.0.0.1:9", "--company", "8,8"), "--company"),
+        (("http://127.0.0.1:9", "--company", "8,8"), "sizes of company must be different"),
+        (("http://127.0.0.1:9", "--company", "2-8"), "sizes of company must be numbers, such as 2,8,32, got '2-8'"),
+        (("http://127.0.0.1:9", "--temperature", "-1"), "temperatures must be 0 to 100, got [-1.0]"),
+        (("http://127.0.0.1:9", "--temperature", "nan"), "temperatures must be 0 to 100"),
         (("http://127.0.0.1:9", "--company", "0"), "sizes of company must be different, 1 to 4096 each"),
         (("http://127.0.0.1:9", "--tolerance", "1"), "--tolerance must lie between 0 and 1"),
         (("http://127.0.0.1:9", "--max-cost", "1"), "--max-cost needs --price-in or --price-out"),

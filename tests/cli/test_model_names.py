@@ -98,14 +98,14 @@ def test_a_server_calls_a_model_by_its_repository_unless_it_is_named():
 
     texts = [f"{NAME}:Q5_0", f"own={NAME}:Q8_0", "mine", "./x/y.gguf"]
     assert _all_named(texts) == {"Tiny-GGUF": f"{NAME}:Q5_0", "own": f"{NAME}:Q8_0", "mine": "mine", "y": "./x/y.gguf"}
-    with pytest.raises(ParameterError, match="would both be 'Tiny-GGUF'; name one of them: NAME=hf:"):
+    with pytest.raises(ParameterError, match="would both be named 'Tiny-GGUF'; name one of them: NAME=hf:"):
         _all_named([f"{NAME}:Q5_0", f"{NAME}:Q8_0"])
 
 
 def test_a_model_without_a_prompt_is_seen(alias, intact_command):
     for model in (f"{NAME}:Q5_0", "mine"):
         assert "standard input is empty" in intact_command("run", "-m", model).err
-        assert "is a model: intact solve METHOD" in intact_command("solve", model).err
+        assert "is a model, not a method: intact solve METHOD" in intact_command("solve", model).err
 
 
 def test_a_model_that_is_not_here_says_how(hub, alias, intact_command):
@@ -178,7 +178,7 @@ def test_rm_asks_and_removes(pulled, intact_command):
     assert removed["name"] == NAME
     assert removed["bytes"] > pulled["bytes"]
     assert f"{NAME}:Q5_0" not in rows(intact_command)
-    assert "nothing to remove" in intact_command("models", "rm", NAME, "--yes").err
+    assert "cannot be removed" in intact_command("models", "rm", NAME, "--yes").err
 
 
 def test_rm_of_an_alias_removes_what_it_stands_for(pulled, alias, intact_command):
@@ -202,7 +202,7 @@ def test_rm_removes_no_other_files(intact_command, tmp_path, monkeypatch, name):
     (tmp_path / "mine.gguf").touch()
     result = intact_command("models", "rm", name, "--yes")
     assert result.code == 2
-    assert "is not a model listed by intact models" in result.err
+    assert "is not listed by intact models" in result.err
     assert (tmp_path / "mine.gguf").exists()
 
 

@@ -38,7 +38,7 @@ def test_a_damaged_listing_is_named_and_the_rest_is_listed(intact_command, home)
         result = intact_command("models", *options)
         assert result.code == 0
         assert DEFAULT in result.out
-        assert f"left out: {folder / 'listing.json'} is no JSON" in " ".join(result.err.split())
+        assert f"left out: {folder / 'listing.json'} is not valid JSON" in " ".join(result.err.split())
 
 
 def test_pull_fetches_once_and_records_the_digest(intact_command, home, monkeypatch):
@@ -111,4 +111,4 @@ def test_info_gives_the_digests_that_receipts_have(intact_command, tmp_path):
     assert facts["tokenizer_digest"] == own.tokenizer.hex()
     assert facts["template_digest"] == own.template.hex()
     assert "weights_digest" not in intact_command("info", path, "--json").json
-    assert "name one" in intact_command("info", "--digests").err
+    assert "give one" in intact_command("info", "--digests").err

@@ -74,7 +74,7 @@ def test_the_error_is_that_of_the_mean(values):
     [
         ({"context": 3}, "context must be at least 4"),
         ({"windows": 0}, "windows must be at least 1"),
-        ({"context": 512}, "has 100 tokens, fewer than one window of 512"),
+        ({"context": 512}, "has 100 tokens, fewer than a window of 512"),
     ],
 )
 def test_impossible_windows_are_refused(options, message):
@@ -83,7 +83,7 @@ def test_impossible_windows_are_refused(options, message):
 
 
 def test_a_text_that_no_window_fits_is_refused():
-    with pytest.raises(ParameterError, match="the text has 0 tokens; a window needs at least 4"):
+    with pytest.raises(ParameterError, match="the text has 0 tokens, but a window needs at least 4"):
         perplexity(Recorder(), [])
 
 

@@ -83,16 +83,16 @@ def test_an_encoder_has_no_plan(intact_command, tmp_path):
     [
         ((), "give either MODEL or --shape NAME"),
         (("x.gguf", "--shape", "llama-8b"), "give either MODEL or --shape NAME"),
-        (("x.gguf",), "give --machines FILE, or --measure"),
-        (("x.gguf", "--measure", *THREE), "give --machines FILE, or --measure"),
+        (("x.gguf",), "give --machines FILE, or use --measure"),
+        (("x.gguf", "--measure", *THREE), "give --machines FILE, or use --measure"),
         (("--shape", "llama-8b", "--measure"), "--measure runs a model"),
-        (("x.gguf", *THREE, "--type", "Q8_0"), "--type applies to --shape"),
+        (("x.gguf", *THREE, "--type", "Q8_0"), "--type needs --shape"),
         (("--shape", "lama-8b", *THREE), "did you mean llama-8b"),
         (("--shape", "llama-8b", "--machines", "none.toml"), "none.toml"),
-        (("--shape", "llama-8b", *THREE, "--length", "4096"), "length at most context"),
+        (("--shape", "llama-8b", *THREE, "--length", "4096"), "length must not exceed context"),
         (
             ("--shape", "llama-8b", *THREE, "--context", "1000000"),
-            "--context 1,000,000: llama-8b in Q4_0 has positions",
+            "--context 1,000,000 is too large: llama-8b in Q4_0 has positions",
         ),
     ],
 )

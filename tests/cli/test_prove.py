@@ -58,7 +58,7 @@ def test_a_problem_too_large_for_our_own_prover_leaves_the_others_their_verdict(
     [
         (["-"], "fof(a, axiom, p", "standard input, line 1, column 16: expected ')', got the end"),
         (["no.p"], "", "no.p cannot be read"),
-        (["-", "--with", "vampire"], THEOREM, "there is no prover 'vampire'; there are"),
+        (["-", "--with", "vampire"], THEOREM, "no prover named 'vampire'; available:"),
         (["-", "--with", "vampire"], THEOREM, "all, rocq, metamath, lean"),
         (["-", "--seconds", "nan"], THEOREM, "seconds must be positive"),
         (["-", "--with", "metamath", "--steps", "5"], "", "--steps limits provers"),
@@ -77,7 +77,7 @@ def test_a_file_of_an_assistant_names_it(intact_command, tmp_path, name, prover)
     (tmp_path / name).write_text("$c a $.")
     result = intact_command("prove", tmp_path / name)
     assert (result.code, result.err.count("\n")) == (2, 1)
-    assert result.err.endswith(f" takes --with {prover}\n")
+    assert result.err.endswith(f", use --with {prover}\n")
 
 
 def test_a_missing_prover_is_one_line(intact_command, monkeypatch):
@@ -122,9 +122,9 @@ def test_proofs_are_shown_step_by_step_in_the_terminal_in_json_and_as_a_page(int
     page = (tmp_path / "x.html").read_text()
     assert "2 of 3 proofs are accepted by Metamath" in page
     result = intact_command(*asked, "--goals", "--theorem", "five")
-    assert (result.code, "no proof of a theorem 'five'" in result.err) == (2, True)
+    assert (result.code, "no proof of a theorem named 'five'" in result.err) == (2, True)
     result = intact_command("prove", "-", "--goals", stdin=THEOREM)
-    assert (result.code, "name one, such as --with rocq" in result.err) == (2, True)
+    assert (result.code, "add one, such as --with rocq" in result.err) == (2, True)
 
 
 PROVED = "Require Import Arith.\nTheorem t : forall n : nat, n <= n.\nProof. auto. Qed.\n"
@@ -147,7 +147,7 @@ def test_new_theorems_of_a_proved_one(intact_command, tmp_path):
     [
         (["--with", "rocq", "--out", "x.v"], "--out writes the results of --mutate"),
         (["--mutate", "3"], "--mutate needs --with rocq"),
-        (["--with", "rocq", "--mutate", "3", "--goals"], "excludes --goals and --html"),
+        (["--with", "rocq", "--mutate", "3", "--goals"], "cannot be combined with --goals or --html"),
     ],
 )
 def test_options_that_do_not_go_together(intact_command, arguments, message):

@@ -70,7 +70,7 @@ def test_the_lab_measures_specs_beside_the_source(intact_command, tiny, text, tm
     assert picture.read_text().startswith("<svg")
     assert "int2-32" in page.read_text()
     wrong = intact_command(*words, "--plot", tmp_path / "lab.png")
-    assert (wrong.code, "--plot must end in .svg" in wrong.err) == (2, True)
+    assert (wrong.code, "--plot must end with .svg" in wrong.err) == (2, True)
 
 
 def test_progress_is_written_in_lines_without_a_terminal(intact_command, tiny, text, tmp_path, monkeypatch):

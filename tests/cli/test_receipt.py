@@ -137,7 +137,11 @@ def test_what_is_no_receipt_is_named_among_the_others(intact_command, answer, tm
     told = intact_command("receipt", "show", file, "--json")
     assert told.code == 2
     first, second, third = told.json["receipts"]
-    assert second == {"file": str(file), "line": 2, "error": "no receipt: its member format must be 'intact-receipt'"}
+    assert second == {
+        "file": str(file),
+        "line": 2,
+        "error": "not a receipt: its member 'format' must be 'intact-receipt'",
+    }
     assert third["prompt"]["source"]["now"] == "\x1b[2J"
     assert "\x1b" not in intact_command("receipt", "show", file, "--line", 3).out
     alone = intact_command("receipt", "show", file, "--json", "--line", 1)

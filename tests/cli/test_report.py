@@ -111,7 +111,7 @@ def test_scores_and_differences_are_printed_and_no_file_is_written(runs, intact_
 
 def test_a_machine_is_stated_in_the_report(report, runs):
     assert "At the rates given a problem would take" in report(runs["greedy"], "--machine", "read=400,write=60")
-    assert "a machine is gmacs_per_s=NUMBER,gb_per_s=NUMBER" in report(runs["greedy"], "--machine", "fast", code=2)
+    assert "a machine must be gmacs_per_s=NUMBER,gb_per_s=NUMBER" in report(runs["greedy"], "--machine", "fast", code=2)
 
 
 class Page(HTMLParser):
@@ -276,26 +276,29 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
     named["scores"][0]["metric"] = "beauty"
     for content, message in (
         ("{}\n", "is not a result file"),
-        ("not json", "line 1 is no JSON"),
-        (lines[0].replace('"version":3', '"version":9', 1), "is of version 9"),
+        ("not json", "line 1 is not valid JSON"),
+        (lines[0].replace('"version":3', '"version":9', 1), "has version 9"),
         ("".join(lines[:-1]), "is truncated"),
         ("".join([lines[0], *lines[2:]]), "should have 8 records, but has 7"),
         ("".join([lines[0], lines[1].replace('"answer"', '"reply"'), *lines[2:]]), "is damaged"),
         ("".join([lines[0], lines[1].replace('"correct":', '"correct":"no","x":'), *lines[2:]]), "correct is 'no'"),
-        ("".join([lines[0], lines[1].replace('"task":0', '"task":7', 1), *lines[2:]]), "no such task"),
+        ("".join([lines[0], lines[1].replace('"task":0', '"task":7', 1), *lines[2:]]), "task number 7 does not exist"),
         ("".join([lines[0], lines[1].replace('"tokens":', '"tokens":"many","y":', 1), *lines[2:]]), "is damaged"),
         ("".join([*lines[:-1], lines[-1].replace('"value":', '"value":9.5,"was":', 1)]), "is damaged"),
         ("".join([*lines[:-1], json.dumps(better) + "\n"]), "accuracy of task 0 does not follow from the records"),
         ("".join([*lines[:-1], json.dumps(nearly) + "\n"]), "accuracy of task 0 does not follow from the records"),
         ("".join([*lines[:-1], json.dumps(named) + "\n"]), "beauty of task 0 does not follow from the records"),
-        ("".join([lines[0], lines[1].replace('"cost":{', '"cost":{"x":"y",', 1), *lines[2:]]), "must hold numbers"),
+        (
+            "".join([lines[0], lines[1].replace('"cost":{', '"cost":{"x":"y",', 1), *lines[2:]]),
+            "must contain only numbers",
+        ),
         (
             "".join([lines[0], lines[1].replace('"logprob":', '"logprob":1e400,"y":', 1), *lines[2:]]),
             "the number 1e400",
         ),
         ("".join([lines[0], lines[1].replace('"cost":{', f'"cost":{{"x":1{"0" * 400},'), *lines[2:]]), "of a double"),
         ("".join([lines[0], lines[1].replace('"tokens":', f'"tokens":1{"0" * 400},"y":'), *lines[2:]]), "of a double"),
-        ("[" * 100_000 + "\n", "is nested too deep"),
+        ("[" * 100_000 + "\n", "is nested too deeply"),
         ("".join([lines[0].replace('"seeds"', '"seats"'), *lines[1:]]), "seeds"),
         ("".join([lines[0].replace('"digests":{', '"digests":{"items":1},"old":{'), *lines[1:]]), "items is 1"),
     ):
@@ -303,7 +306,7 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
         assert message in report(tmp_path / "bad.jsonl", code=2)
     (tmp_path / "bad.jsonl").write_text("".join(lines))
     (tmp_path / "bad.traces.jsonl").write_text("{}\n")
-    assert "is not the file that its result file was written with" in report(tmp_path / "bad.jsonl", code=2)
+    assert "does not belong to its result file" in report(tmp_path / "bad.jsonl", code=2)
     digest = hashlib.sha256(b"{}\n").hexdigest()
     last = json.loads(lines[-1]) | {"traces": digest}
     (tmp_path / "bad.jsonl").write_text("".join([*lines[:-1], json.dumps(last) + "\n"]))

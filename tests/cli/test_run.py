@@ -71,7 +71,7 @@ def test_a_codec_of_the_cache_joins_the_profile(intact_command, speaker, default
     assert speaker.loaded == [(default_here, {"profile": "mxfp4+kv-int4", "cache_bytes": None})]
     wrong = intact_command("run", "x", "--kv", "int4", "--profile", "fp32")
     assert (wrong.code, "fp32 keeps keys and values as floats" in wrong.err) == (2, True)
-    assert "no codec 'int5'" in " ".join(intact_command("run", "x", "--kv", "int5").err.split())
+    assert "no codec named 'int5'" in " ".join(intact_command("run", "x", "--kv", "int5").err.split())
     assert len(speaker.loaded) == 1
 
 
@@ -83,9 +83,9 @@ def test_a_folder_of_pages_is_passed_on_and_checked(intact_command, speaker, def
     result = intact_command("run", "x", "--prefix-cache-bytes", "2GB")
     assert (result.code, result.err) == (
         2,
-        "error: --prefix-cache-bytes limits a folder, but none is given: add --prefix-cache DIR\n",
+        "error: --prefix-cache-bytes limits a folder, but no folder is given: add --prefix-cache DIR\n",
     )
-    assert "--prefix-cache-bytes takes a size" in intact_command("run", "x", "--prefix-cache-bytes", "much").err
+    assert "--prefix-cache-bytes must be a size" in intact_command("run", "x", "--prefix-cache-bytes", "much").err
 
 
 def test_an_instruct_model_gets_its_template_unless_raw(intact_command, speaker):
@@ -192,9 +192,9 @@ def test_a_real_model_answers(intact_command):
 
 @pytest.mark.parametrize("size", ["9" * 400, "1." + "9" * 400, "0", "2X"])
 def test_what_is_no_size_is_refused(size):
-    with pytest.raises(ParameterError, match="--cache takes a size such as 300MB"):
+    with pytest.raises(ParameterError, match="--cache must be a size such as 300MB"):
         as_bytes(size)
-    with pytest.raises(ParameterError, match="--memory takes a size such as 300MB"):
+    with pytest.raises(ParameterError, match="--memory must be a size such as 300MB"):
         as_bytes(size, "--memory")
 
 

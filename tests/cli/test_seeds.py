@@ -18,12 +18,12 @@ def test_seeds_are_read_in_their_order(text, seeds):
 
 @pytest.mark.parametrize("text", ["", "a", "4-0", "1,", "-5-3", "0-99999", "1.5"])
 def test_what_names_no_seeds_is_refused(text):
-    with pytest.raises(ParameterError, match="--seed takes a seed, a range or a list, such as 3, 0-4 or 0,7"):
+    with pytest.raises(ParameterError, match="--seed must be a seed, a range or a list, such as 3, 0-4 or 0,7"):
         parse_seeds(text)
 
 
 def test_a_seed_twice_is_refused():
-    with pytest.raises(ParameterError, match="different from each other"):
+    with pytest.raises(ParameterError, match="must be distinct"):
         parse_seeds("1,0-2")
 
 

@@ -177,8 +177,8 @@ def test_two_models(solve, tmp_path):
     result = solve(f"{file}:majority", "What?", "--with", f"large={other}", "--json", "--trace", tmp_path / "trace")
     assert result.code == 0, result.err
     assert [node.get("model") for node in json.loads((tmp_path / "trace").read_text())["nodes"]] == ["large", None]
-    assert "there is no model 'large'" in solve(f"{file}:majority", "What?").err
-    assert "--with takes NAME=MODEL" in solve(f"{file}:majority", "What?", "--with", str(other)).err
+    assert "no model named 'large'" in solve(f"{file}:majority", "What?").err
+    assert "--with must be NAME=MODEL" in solve(f"{file}:majority", "What?", "--with", str(other)).err
 
 
 def test_a_task_is_graded_and_kept(solve, data, tmp_path, intact_command):
@@ -280,8 +280,8 @@ def test_a_problem_of_several_tasks_and_seeds_is_chosen_by_these(intact_command,
     file = tmp_path / "run.traces.jsonl"
     rows = [{"task": task, "id": "t/1", "seed": seed, "method": "m", "nodes": []} for task, seed in places]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert "has 3 such traces: choose one with --task 0, --seed 0" in show().err
-    assert "has 2 such traces: choose one with --seed 0" in show("--task", "0").err
+    assert "has 3 matching traces: choose one with --task 0, --seed 0" in show().err
+    assert "has 2 matching traces: choose one with --seed 0" in show("--task", "0").err
     assert "has no trace of seed 7; it has 0" in show("--task", "1", "--seed", "7").err
     for task, seed in places:
         found = show("--task", task, "--seed", seed)
@@ -356,34 +356,37 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
     [
         (["self_consistency"], "QUESTION is missing"),
         (["self_consistency", "What?", "--task", "gsm8k"], "not both"),
-        (["xyz", "What?"], "there is no method 'xyz': did you mean "),
-        (["selfconsistency", "What?"], "there is no method 'selfconsistency': did you mean self_consistency, "),
-        (["best_of_n", "What?", "--set", "scorer=ptrue"], "there is no scorer 'ptrue': did you mean p_true?"),
-        (["best_of_n", "--task", "gsm8"], "there is no task 'gsm8': did you mean gsm8k or gsm8k_numbers?"),
-        (["self_consistency", " "], "there is no question"),
+        (["xyz", "What?"], "no method named 'xyz': did you mean "),
+        (["selfconsistency", "What?"], "no method named 'selfconsistency': did you mean self_consistency, "),
+        (["best_of_n", "What?", "--set", "scorer=ptrue"], "no scorer named 'ptrue': did you mean p_true?"),
+        (["best_of_n", "--task", "gsm8"], "no task named 'gsm8': did you mean gsm8k or gsm8k_numbers?"),
+        (["self_consistency", " "], "the question is missing"),
         (["self_consistency", "What?", "--set", "m=3"], "self_consistency has no parameter 'm'; it has n"),
-        (["self_consistency", "What?", "-n", "3", "--set", "n=many"], "n takes a value like 16, got 'many'"),
-        (["majority_of_bests", "What?", "--set", "m=few"], "m takes a value of type int, got 'few'"),
+        (["self_consistency", "What?", "-n", "3", "--set", "n=many"], "n must be of type int, such as 16, got 'many'"),
+        (["majority_of_bests", "What?", "--set", "m=few"], "m must be of type int, got 'few'"),
         (
             ["uct_search", "What?", "--set", "exploration=nan"],
-            "exploration takes a value like 1.4142135623730951, got 'nan'",
+            "exploration must be of type float, such as 1.4142135623730951, got 'nan'",
         ),
         (
             ["uct_search", "What?", "--set", "exploration=inf"],
-            "exploration takes a value like 1.4142135623730951, got 'inf'",
+            "exploration must be of type float, such as 1.4142135623730951, got 'inf'",
         ),
-        (["self_consistency", "What?", "--budget", "tokens=few"], "a budget is such as tokens=200k,seconds=60"),
+        (
+            ["self_consistency", "What?", "--budget", "tokens=few"],
+            "a budget must have a form such as tokens=200k,seconds=60",
+        ),
         (["self_consistency", "What?", "--budget", "hopes=3"], "got 'hopes=3'"),
-        (["best_of_n", "What?", "--set", "scorer=taste"], "there is no scorer 'taste'; there are"),
-        (["self_consistency", "--task", "riddles"], "there is no task 'riddles'"),
+        (["best_of_n", "What?", "--set", "scorer=taste"], "no scorer named 'taste'; available:"),
+        (["self_consistency", "--task", "riddles"], "no task named 'riddles'"),
         (["self_consistency", "What?", "--limit", "3", "--split", "x"], "can only be used with --task"),
-        (["self_consistency", "What?", "--continues", "vllm"], "there is none here"),
+        (["self_consistency", "What?", "--continues", "vllm"], "but none is given"),
         (["self_consistency", "What?", "--trace", "/nowhere/t.json"], "--trace: /nowhere/t.json cannot be written"),
-        (["best_of_n", "--task", "gsm8k", "--answer", "text"], "--answer is for a single question"),
+        (["best_of_n", "--task", "gsm8k", "--answer", "text"], "--answer needs a single question"),
         (["model.gguf", "What?"], "intact solve METHOD QUESTION --model model.gguf"),
-        (["short_m_at_k", "What?", "--set", "m=9"], "m must be at most k, which is 8, got 9"),
+        (["short_m_at_k", "What?", "--set", "m=9"], "m must be at most k (8), got 9"),
         (["beam_search", "--task", "gsm8k", "--set", "width=3"], "n must be a multiple of the width, got n = 16"),
-        (["archon", "What?", "--set", "layers=critique"], "the first layer, and only the first"),
+        (["archon", "What?", "--set", "layers=critique"], "the first layer, and no other"),
     ],
 )
 def test_what_makes_no_sense_is_named(solve, arguments, message):
@@ -417,9 +420,9 @@ def test_an_answer_is_shown_though_its_trace_cannot_be_written(solve, tmp_path, 
 def test_a_file_that_is_no_trace_is_named(intact_command, tmp_path):
     for name, text, message in (
         ("none", None, "cannot be read"),
-        ("text", "no JSON", "is not JSON"),
-        ("other", '{"a": 1}', "holds no trace"),
-        ("list", "[1, 2]", "holds no trace"),
+        ("text", "no JSON", "is not valid JSON"),
+        ("other", '{"a": 1}', "contains no trace"),
+        ("list", "[1, 2]", "contains no trace"),
         ("bare", '{"nodes": [{}]}', "is incomplete (KeyError"),
         ("odd", '{"id": "a", "method": "m", "nodes": [3]}', "is incomplete (TypeError"),
         ("circle", traced(("p/0", "p/0", "a")).replace('"id"', '"chosen": "p/0", "id"'), ""),
@@ -444,7 +447,7 @@ def test_every_problem_of_a_task_has_a_receipt(solve, intact_command, model, dat
         assert solve(*asked, "--journal", journal).code == 0
         assert file.read_bytes() == made
     refused = solve(*asked, "--budget", "seconds=9")
-    assert (refused.code, "it cannot be repeated exactly" in refused.err) == (2, True)
+    assert (refused.code, "it could not be repeated exactly" in refused.err) == (2, True)
 
 
 def test_texts_are_drawn_from_a_mix(solve, intact_command, model, tmp_path):
@@ -479,11 +482,11 @@ def test_texts_are_drawn_from_a_mix(solve, intact_command, model, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--mix", "guidance"], "a shadow prompt is missing with the mix guidance"),
+        (["--mix", "guidance"], "the mix guidance needs a shadow prompt"),
         (["--mix", "contrastive"], "the mix contrastive takes 1 partner, got 0"),
         (["--partner", "x.gguf"], "--partner names a model for a mix, but no mix is given"),
         (["--mix", "guidance", "--shadow", "x", "--draft-model", "m"], "--draft-model cannot be combined with --mix"),
-        (["--mix", "guidance", "--shadow", "x", "-m", "http://127.0.0.1:1/v1#m"], "--mix needs a model that runs here"),
+        (["--mix", "guidance", "--shadow", "x", "-m", "http://127.0.0.1:1/v1#m"], "--mix needs a local model"),
         (["--mix", "guidance", "--shadow", "x", "--task", "gsm8k", "--ray", "local"], "--ray cannot be combined"),
     ],
 )

@@ -53,7 +53,7 @@ def test_an_evaluation_goes_on_so_too_and_says_how(intact_command, endpoint, tmp
     prompts = digest([[[["user", question["content"]]]]])  # of the messages: the endpoint renders them
     assert manifest["tasks"][0]["digests"]["prompts"] == prompts
     refused = intact_command("eval", f"{endpoint.url}#toy", task, *options, "--now", "1999-12-31T23:59:59")
-    assert (refused.code, "endpoints apply their chat templates themselves" in refused.err) == (2, True)
+    assert (refused.code, "endpoints apply their own chat templates" in refused.err) == (2, True)
 
 
 def test_without_a_way_to_go_on_it_is_named(solve, endpoint):

@@ -109,7 +109,7 @@ def test_receipts_are_shown_and_signed(intact_command, path, texts, tmp_path):
         (("Why?", "--temperature", 0), "temperature must lie in (0, 100]"),
         (("Why?", "--alpha", 2), "alpha must lie in [0, 1]"),
         (("Why?", "--candidates", 0), "candidates must lie in"),
-        (("Why?", "--profile", "fp32"), "superposed decoding is defined in integers"),
+        (("Why?", "--profile", "fp32"), "superposed decoding is defined only for integers"),
         (("Why?", "--ngrams", "nowhere.txt"), "nowhere.txt cannot be read"),
         (("Why?", "--receipt", "/none/x"), "expected a file in an existing folder"),
         (("a", "b", "c"), "superposed takes one prompt, got 3 arguments"),
@@ -126,4 +126,4 @@ def test_texts_without_a_line_are_refused(intact_command, speaker, tmp_path):
     (tmp_path / "blank.txt").write_text("\n \n")
     result = intact_command("superposed", "Why?", "--ngrams", tmp_path / "blank.txt")
     assert (result.code, speaker.loaded) == (2, [])
-    assert "holds no text; expected one per line" in result.err
+    assert "contains no text; expected one per line" in result.err

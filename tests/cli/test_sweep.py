@@ -104,7 +104,7 @@ def test_all_texts_of_a_sweep_are_drawn_from_its_mix(sweep, tmp_path):
 @pytest.mark.parametrize(
     ("options", "because"),
     [
-        (("--mix", "guidance"), "a shadow prompt is missing"),
+        (("--mix", "guidance"), "the mix guidance needs a shadow prompt"),
         (("--mix", "contrastive"), "takes 1 partner, got 0"),
         (("--partner", "x.gguf"), "--partner names a model for a mix, but no mix is given"),
         (("--mix", "guidance", "--shadow", "x", "--draft-model", "m"), "--draft-model cannot be combined with --mix"),
@@ -125,13 +125,13 @@ def test_bad_input_is_named_before_the_work(sweep, intact_command, place, tmp_pa
         assert not (tmp_path / "bad").exists()
         return result.err
 
-    assert "no task 'gsm9k'" in error(task="gsm9k")
+    assert "no task named 'gsm9k'" in error(task="gsm9k")
     assert "generate 4, critique" in error("--space", "method=archon", "--space", "layers=generate 4, critique")
-    assert "there is no axis 'm'" in error("--space", "method=self_consistency", "--space", "m=2")
+    assert "no axis named 'm'" in error("--space", "method=self_consistency", "--space", "m=2")
     assert "no setting other than the baseline" in error("--space", "method=self_consistency", "--space", "n=16")
     assert "margin and level must lie" in error("--margin", "2")
     assert "the share of tokens must lie" in error("--share", "1.5")
-    assert "must end in one of" in error("--plot", tmp_path / "fronts.docx")
+    assert "must end with one of" in error("--plot", tmp_path / "fronts.docx")
     assert "--budget" in error("--tokens", "many") or "tokens" in error("--tokens", "many")
     assert "problems to search on" in error("--training", "12")
     assert "temperature is an axis" in error("--temperature", "0.5")
@@ -177,7 +177,7 @@ def test_result_files_are_records_too(intact_command, place, tmp_path, monkeypat
     assert facts["settings"], "settings of fewer tokens than the baseline's gain where none is right more often"
     refused = intact_command(*words)
     assert refused.code == 2
-    assert "has the setting self_consistency n=16, which gains are relative to" in refused.err
+    assert "has the setting self_consistency n=16, to which gains are relative" in refused.err
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_result_files_are_records_too(intact_command, place, tmp_path, monkeypat
             None,
             "has the baseline self_consistency n=4, but gains are relative to self_consistency n=16",
         ),
-        ("own.json", '{"format": "intact sweep", "version": 9, "judgement": {}}', "is of version 9"),
+        ("own.json", '{"format": "intact sweep", "version": 9, "judgement": {}}', "has version 9"),
         ("own.json", '{"format": "intact sweep", "version": 1, "judgement": {}}', "is damaged"),
         ("own.json", "{", "own.json"),
     ],
@@ -209,7 +209,7 @@ def test_a_file_that_is_no_guess_is_refused_before_the_work(intact_command, plac
     file = tmp_path / "guess.json"
     for text, because in (
         ("[]", "is not a first guess"),
-        ('{"format": "intact first guess", "version": 9}', "is of version 9"),
+        ('{"format": "intact first guess", "version": 9}', "has version 9"),
         ('{"format": "intact first guess", "version": 1}', "is damaged: KeyError('settings')"),
     ):
         file.write_text(text)
@@ -247,7 +247,7 @@ def test_a_design_of_ones_own_has_the_settings_that_it_names(sweep, tmp_path):
     ("change", "because"),
     [
         (lambda value: value.update(format="other"), "is not a design of"),
-        (lambda value: value.update(version=9), "is of version 9"),
+        (lambda value: value.update(version=9), "has version 9"),
         (lambda value: value["design"].pop("tokens"), "is damaged: KeyError('tokens')"),
         (lambda value: value["design"]["training"].append("gsm8k/test/x"), "has no problem gsm8k/test/x"),
         (lambda value: value["design"]["training"].append(value["design"]["training"][0]), "occurs twice in one part"),
@@ -274,7 +274,7 @@ def test_a_design_takes_no_other_options(options, intact_command, place, tmp_pat
     words = ("--design", tmp_path / "design.json", "-m", place / "tiny.gguf")
     result = intact_command("sweep", *options, *words)
     assert result.code == 2
-    assert "leave all of these out" in result.err
+    assert "leave them out" in result.err
 
 
 def test_a_sweep_needs_a_task_or_a_design(intact_command):

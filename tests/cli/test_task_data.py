@@ -63,8 +63,8 @@ def test_a_file_that_is_another_than_it_should_be_is_refused(github, tmp_path, i
     refused = intact_command("tasks", "gsm8k", "--fetch")
     assert refused.code == 2
     said = " ".join(refused.err.split())
-    assert "the file fetched has SHA-256" in said
-    assert f"expected {hashlib.sha256(ROWS).hexdigest()}; it was thrown away" in said
+    assert "the downloaded file has SHA-256" in said
+    assert f"expected {hashlib.sha256(ROWS).hexdigest()}; it was deleted" in said
     assert find_file("gsm8k/test.jsonl") is None
     assert not list(fetched_folder().rglob("*.partial"))
 
@@ -81,8 +81,8 @@ def test_a_compressed_file_stays_compressed(github, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "--fetch needs names of tasks"),
-        (("procbench",), "procbench needs no file"),
+        ((), "--fetch needs the names of tasks"),
+        (("procbench",), "procbench has no files to fetch"),
         (("minif2f_rocq",), "minif2f_rocq cannot be fetched by name: get it from LLM4Rocq/miniF2F-rocq and put it at"),
     ],
 )
@@ -119,7 +119,7 @@ def test_an_evaluation_on_the_sample_is_never_taken_for_one_on_the_full_set(inta
     assert manifest["command"].startswith("intact eval tiny.gguf gsm8k:sample=100 ")
     full_set(fetched_folder())
     refused = evaluate("--out", file)
-    assert "holds the result of another run" in " ".join(refused.err.split())
+    assert "contains the result of another run" in " ".join(refused.err.split())
     for journal in ("journal", "other"):
         assert evaluate("--journal", tmp_path / journal, "--out", tmp_path / f"{journal}.jsonl").code == 0
     after, alone = ((tmp_path / f"{name}.jsonl").read_bytes() for name in ("journal", "other"))

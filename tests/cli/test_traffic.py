@@ -49,10 +49,10 @@ def test_bad_input_is_named_before_anything_is_sent(intact_command, file, tmp_pa
     assert "already exists" in intact_command("traffic", "make", file).err
     assert "burstiness must be from" in intact_command("traffic", "make", tmp_path / "n", "--burstiness", "0").err
     for arguments, message in (
-        (("--goodput", "ttft"), "--goodput takes WHAT=MILLISECONDS"),
-        (("--goodput", "itl=3"), "goodput takes ttft, tpot or e2el"),
-        (("--plot", "x.docx"), "must end in one of"),
-        (("--speed", "0"), "speed must be above 0"),
+        (("--goodput", "ttft"), "--goodput must be WHAT=MILLISECONDS"),
+        (("--goodput", "itl=3"), "goodput must be ttft, tpot or e2el"),
+        (("--plot", "x.docx"), "must end with one of"),
+        (("--speed", "0"), "speed must lie in"),
         ((), "http://127.0.0.1:9/v1/models"),
     ):
         result = intact_command("traffic", "replay", file, *there, *arguments)

@@ -40,7 +40,7 @@ def test_bad_input_is_named_before_anything_runs(intact_command, tiny_path, monk
     result = intact_command("tune", "-m", tiny_path, "--prompt", "5000")
     assert result.code == 2
     assert "exceed the context of 512" in result.err
-    assert "must end in one of" in intact_command("tune", "-m", tiny_path, "--plot", "x.docx").err
+    assert "must end with one of" in intact_command("tune", "-m", tiny_path, "--plot", "x.docx").err
     monkeypatch.setattr("intact._base.packages._importable", lambda name: name != "optuna")
     assert "intact tune needs optuna: pip install" in intact_command("tune", "-m", tiny_path).err
 

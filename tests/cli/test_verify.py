@@ -70,9 +70,9 @@ def test_answers_of_mixes_verify_with_their_partners(intact_command, path, other
     assert (lacking.code, lacking.json["receipts"][0]["what"]) == (3, "decoding")
     assert intact_command("verify", paired, shadowed, "--model", path, *pair).code == 0
     assert intact_command("run", "-m", path, "Why?", "--mix", "guidance").err.startswith(
-        "error: a shadow prompt is missing"
+        "error: the mix guidance needs a shadow prompt"
     )
-    assert "of no use without a mix" in intact_command("run", "-m", path, "Why?", "--shadow", "x").err
+    assert "a shadow prompt needs a mix" in intact_command("run", "-m", path, "Why?", "--shadow", "x").err
     assert "takes 1 partner, got 0" in intact_command("run", "-m", path, "Why?", "--mix", "contrastive").err
 
 
@@ -168,7 +168,7 @@ def test_spot_checks_choose_by_the_nonce_and_say_what_they_miss(intact_command, 
     assert "2 of 6 receipts were chosen" in told.err
     for option in (("--sample", 2), ("--opening", answers)):
         refused = intact_command("verify", answers, "--model", path, *option)
-        assert (refused.code, refused.err.startswith(f"error: {option[0]} needs --nonce: ")) == (2, True)
+        assert (refused.code, refused.err.startswith(f"error: {option[0]} needs --nonce, ")) == (2, True)
 
 
 def test_who_claims_the_root_of_a_true_run_is_chosen_for_its_own_parts(intact_command, path, runs):

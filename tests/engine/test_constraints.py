@@ -136,7 +136,7 @@ def test_an_end_token_is_allowed_only_where_the_text_may_end(tiny: Tokenizer) ->
     assert tokens_of(matcher.mask()).tolist() == [b]
     matcher.accept(b)
     assert set(tokens_of(matcher.mask()).tolist()) == tiny.eos_ids
-    with pytest.raises(ParameterError, match="the grammar allows no token here but one that would end the text"):
+    with pytest.raises(ParameterError, match="the grammar allows only tokens here that would end the text"):
         start(tiny, grammar='start: <|im_end|> "b"')
 
 
@@ -240,7 +240,7 @@ def test_no_constraint_needs_no_matcher(tiny: Tokenizer) -> None:
         ({"json_schema": {"type": "nothing"}}, "the json_schema cannot be used"),
         ({"json_schema": {"type": "object", "properties": {str(i): {"type": "integer"} for i in range(20000)}}},
          "the json_schema cannot be used: schema too large"),
-        ({"json_schema": '{"items":' * 900 + "{}" + "}" * 900}, "json_schema is nested too deep"),
+        ({"json_schema": '{"items":' * 900 + "{}" + "}" * 900}, "json_schema is nested too deeply"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused(tiny: Tokenizer, constraint: dict[str, Any], message: str) -> None:
@@ -254,7 +254,10 @@ def test_what_cannot_be_used_is_refused(tiny: Tokenizer, constraint: dict[str, A
 def test_a_bomb_goes_off_elsewhere(tiny: Tokenizer, name: str) -> None:
     with (
         contained(),
-        pytest.raises(ConstraintError, match=r"cannot be used: compiling it (took more than|ended its process by)"),
+        pytest.raises(
+            ConstraintError,
+            match=r"cannot be used: compiling it ((took|used) more than|crashed its worker process with)",
+        ),
     ):
         start(tiny, **BOMBS[name])
     assert walk(tiny, start(tiny, regex="ab"), np.random.default_rng(0)) == "ab"
@@ -278,7 +281,7 @@ def test_a_bomb_is_tried_once_and_a_machine_that_was_busy_again(
 
 def test_where_no_process_can_be_started_the_error_says_so(tiny: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(CapacityError, match="no process can be started here: No such file or directory"):
+    with pytest.raises(CapacityError, match="cannot start a process: No such file or directory"):
         start(tiny, regex="a")
 
 

@@ -79,7 +79,7 @@ def test_nothing_is_proposed_beyond_a_limit_of_nothing(name):
 
 def test_an_unknown_drafter_is_refused_by_name():
     with pytest.raises(
-        ParameterError, match="no drafter 'medusa'; there are auto, lookup, recycling, stand, model, heads, off"
+        ParameterError, match="no drafter named 'medusa'; available: auto, lookup, recycling, stand, model, heads, off"
     ):
         check_drafter("medusa")
 

@@ -181,7 +181,7 @@ def test_it_drafts_beside_others_and_leaves_no_trace_in_a_receipt(paths: dict[st
 def test_a_head_in_several_processes_is_refused(paths: dict[str, tuple[Path, Path]], way: str) -> None:
     path, head = paths["random"]
     ways: dict[str, Any] = {way: 2}
-    with pytest.raises(ParameterError, match=f"prediction heads and {way} do not go together"):
+    with pytest.raises(ParameterError, match=f"prediction heads and {way} cannot be combined"):
         intact.load(path, draft_model=head, **ways)
 
 

@@ -483,7 +483,9 @@ def test_a_sequence_larger_than_the_cache_fails_alone(executor):
     finish, error = big["end", 0]
     assert finish == "error"
     assert isinstance(error, CapacityError)
-    assert "a sequence of 66 tokens needs 5 pages of the KV cache; its cap allows 4 of 1,000 bytes each" in str(error)
+    assert "a sequence of 66 tokens needs 5 pages of the KV cache; its limit allows 4 pages of 1,000 bytes" in str(
+        error
+    )
     assert big[0] == continued(prompt_of(1, 3 * PAGE), 1, 17)
     expect(small, prompt_of(2, 5), [2], 10)
     with pytest.raises(CapacityError, match="a sequence of 80 tokens needs 5 pages"):
@@ -525,7 +527,7 @@ def test_a_step_that_fails_is_tried_in_halves(executor):
     ("prompt", "message"),
     [
         ([], "the prompt is empty"),
-        ([1] * CONTEXT, "the prompt has 400 tokens; the context of 400 leaves room for none after it"),
+        ([1] * CONTEXT, "the prompt has 400 tokens, which leaves no room for a token after it in the context of 400"),
     ],
 )
 def test_impossible_prompts_are_refused(executor, prompt, message):
@@ -675,7 +677,9 @@ def test_scoring_makes_do_with_the_pages_that_the_machine_has():
     assert sum(len(chunks[0].tokens) for chunks, _ in engine.prefill(prompt_of(2, 7 * PAGE))) == 7 * PAGE
     assert engine.index.evictions > 0
     long = prompt_of(2, 9 * PAGE)
-    with pytest.raises(CapacityError, match=r"needs 9 pages .*; the machine has memory for 8 of .* each: free some"):
+    with pytest.raises(
+        CapacityError, match=r"needs 9 pages .*; the machine has memory for 8 pages of .* bytes: free some"
+    ):
         list(engine.prefill(long))
     assert engine.held == 0
     engine.check(long)  # the cap would do: the machine may have more by then

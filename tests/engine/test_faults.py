@@ -119,7 +119,7 @@ def test_an_interrupt_while_tokens_are_handed_out_ends_all_that_run():
         run(engine)
     finish, error = other["end", 0]
     assert finish == "error"
-    assert "a step was broken off: KeyboardInterrupt()" in str(error)
+    assert "a step was interrupted: KeyboardInterrupt()" in str(error)
     assert engine.held == 0
     again = submit(engine, [1, 2], [5], 9)
     run(engine)
@@ -166,7 +166,7 @@ def test_a_cap_too_small_for_a_sequence_is_its_own_error(path, expected, model):
     for completion, other in zip(found[3], free, strict=True):
         assert completion.finish == "error"
         assert isinstance(completion.error, CapacityError)
-        assert "a sequence of 50 tokens needs 4 pages of the KV cache; its cap allows 3" in str(completion.error)
+        assert "a sequence of 50 tokens needs 4 pages of the KV cache; its limit allows 3" in str(completion.error)
         assert completion.tokens == other.tokens[:14]
         assert completion.logprobs == other.logprobs[:14]
     assert found[:3] + found[4:] == model.generate(PROMPTS, **USUAL | {"max_tokens": 20})
@@ -232,10 +232,10 @@ def test_a_constraint_that_comes_to_allow_no_token(model, expected, case):
     fields = {"max_tokens": 40, "temperature": 1.0}
     if case == "biases":
         fields |= {"regex": "[a-c]{3}[0-9]", "logit_bias": dict.fromkeys(digits_of(model), float("-inf"))}
-        message = "no token is allowed here: the constraint and the biases rule out all"
+        message = "no token is allowed here: the constraint and the biases rule out every token"
     else:
         fields |= {"regex": "[a-c]{3}", "min_tokens": 6}  # it must end where it may not
-        message = r"no token is allowed here: the constraint and min_tokens \(6\) rule out all"
+        message = r"no token is allowed here: the constraint and min_tokens \(6\) rule out every token"
     beside = model.stream(PROMPTS[0], max_tokens=14, **SAMPLED)
     head = [next(beside) for _ in range(3)]
     (found,) = model.generate("some", n=3, on_error="return", **fields)
@@ -272,7 +272,7 @@ def test_a_constraint_that_explodes_midway_spoils_no_other(model, expected, monk
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"min_tokens": 9, "max_tokens": 8}, "min_tokens is 9, more than max_tokens, 8"),
+        ({"min_tokens": 9, "max_tokens": 8}, "min_tokens is 9, but max_tokens is only 8"),
         ({"regex": "a", "grammar": 'start: "a"'}, "regex and grammar are given"),
         ({"json_schema": {}, "ignore_eos": True}, "ignore_eos contradicts json_schema"),
         ({"logit_bias": {100_000: 1.0}}, "logit_bias names token 100000"),

@@ -103,7 +103,7 @@ def test_a_largest_integer_stays_what_it_was() -> None:
     ids=str,
 )
 def test_what_the_compiler_lacks_is_refused_by_its_place(tiny: Tokenizer, schema: dict[str, Any], place: str) -> None:
-    with pytest.raises(ParameterError, match="cannot be imposed") as raised:
+    with pytest.raises(ParameterError, match="cannot be enforced") as raised:
         start(tiny, schema)
     assert str(raised.value).startswith(place)
 

@@ -133,24 +133,24 @@ def test_known_tokens_of_several_streams_are_checked_together(alone):
 
 def test_what_cannot_be_mixed_is_refused_before_it_runs(paths, tmp_path):
     model = intact.load(paths[0], partners=paths[1:2])
-    with pytest.raises(ParameterError, match="a shadow prompt is missing with the mix guidance"):
+    with pytest.raises(ParameterError, match="the mix guidance needs a shadow prompt"):
         model.generate(PROMPT, mix="guidance")
-    with pytest.raises(ParameterError, match="a shadow prompt is of no use without a mix"):
+    with pytest.raises(ParameterError, match="a shadow prompt needs a mix"):
         model.generate(PROMPT, shadow=SHADOW)
-    with pytest.raises(ParameterError, match="a shadow prompt is of no use with the mix contrastive"):
+    with pytest.raises(ParameterError, match="the mix contrastive takes no shadow prompt"):
         model.generate(PROMPT, mix="contrastive", shadow=SHADOW)
     with pytest.raises(ParameterError, match="takes 2 partners, got 1"):
         model.generate(PROMPT, mix="proxy")
-    with pytest.raises(ParameterError, match="shadow must be a prompt for each of the 2, got 1"):
+    with pytest.raises(ParameterError, match="shadow must have one prompt for each of the 2, got 1"):
         model.generate([PROMPT, PROMPT], mix="guidance", shadow=SHADOW)
     with pytest.raises(ParameterError, match=r"stream has 300 tokens; expected 1 to 255"):
         model.generate(PROMPT, mix="guidance", shadow=[5] * 300)
     with pytest.raises(ParameterError, match="stream has 0 tokens"):
         model.generate(PROMPT, mix="guidance", shadow=[[]])
-    with pytest.raises(ParameterError, match="needs as many rows"):
+    with pytest.raises(ParameterError, match="needs at least as many rows"):
         intact.load(paths[0], rows=1).generate(PROMPT, mix="guidance", shadow=SHADOW)
     other = write_tiny(tmp_path / "other.gguf", vocabulary=302)
-    with pytest.raises(ParameterError, match=r"302 logits, .* has 301: mixes need the same vocabulary"):
+    with pytest.raises(ParameterError, match=r"302 logits, but .* has 301: mixes need the same vocabulary"):
         intact.load(paths[0], partners=[other])
     with pytest.raises(ParameterError, match="partners must be a list"):
         intact.load(paths[0], partners=str(paths[1]))

@@ -58,7 +58,7 @@ def test_settings_that_are_impossible_or_unknown_are_named(tmp_path):
     assert found.values == (("min_p", 0.05),)
     assert len(found.left_out) == 5
     assert any("temp = -1.0: temperature must lie in [0, 1000]" in text for text in found.left_out)
-    assert "general.sampling.mirostat = 2: no parameter here" in found.left_out
+    assert "general.sampling.mirostat = 2: not supported" in found.left_out
 
 
 def test_a_folder_has_them_in_its_generation_config(of_config):

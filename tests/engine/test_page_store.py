@@ -234,7 +234,7 @@ def test_a_bound_that_holds_no_page_is_refused(tmp_path, limit):
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ParameterError, match=r"prefix_cache: .*file cannot be a folder of pages: "):
+    with pytest.raises(ParameterError, match=r"prefix_cache: .*file cannot be used as a folder of pages: "):
         open_store(tmp_path / "file")
 
 

@@ -206,7 +206,7 @@ def test_a_draft_model_may_stand_beside_a_head(paths: dict[str, Path], tmp_path:
 
 def test_a_head_in_several_processes_is_refused(tmp_path: Path) -> None:
     folder = write_headed_folder(tmp_path, "qwen3.5")
-    with pytest.raises(ParameterError, match="prediction heads and tensor_parallel do not go together"):
+    with pytest.raises(ParameterError, match="prediction heads and tensor_parallel cannot be combined"):
         intact.load(folder, drafter=HEADS, tensor_parallel=2)
 
 

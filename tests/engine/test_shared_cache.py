@@ -344,5 +344,5 @@ def test_workers_end_where_the_context_does(folder: Path) -> None:
         assert found.ended == "finish"
         assert found.rounds < 230
         assert len(PROMPT) + len(model.tokenizer.encode(found.text, special=False, bos=False)) < 2 * 230
-        with pytest.raises(ParameterError, match="the context of 230 leaves room for none"):
+        with pytest.raises(ParameterError, match="leaves no room for a token after it in the context of 230"):
             written(model, prompt=tuple([5] * 230))

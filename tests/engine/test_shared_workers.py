@@ -157,7 +157,7 @@ def test_a_conclusion_ends_at_the_edge_of_the_context(short: Model, monkeypatch:
 
 
 def test_a_prompt_leaves_room_for_a_token_or_is_refused(short: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ParameterError, match=f"the context of {CONTEXT} leaves room for none"):
+    with pytest.raises(ParameterError, match=f"leaves no room for a token after it in the context of {CONTEXT}"):
         write(short, monkeypatch, ["a"], prompt=tuple([5] * CONTEXT))
     found = write(short, monkeypatch, ["a"], prompt=tuple([5] * (CONTEXT - 1)))
     assert (found.rounds, found.drawn) == (0, 0)

@@ -205,8 +205,8 @@ def test_other_samples_than_those_of_the_run_have_no_sets(run):
     ("made", "read", "message"),
     [
         (result(SURE, why="failed"), "number", "the method failed"),
-        (result(SURE, why="spent"), "number", "a limit that the calibration run does not have ended the method"),
-        (result(SURE), "text", "gsm8k reads '7' where 'The answer is 7.' was read"),
+        (result(SURE, why="spent"), "number", "the method was ended by a limit that the calibration run does not have"),
+        (result(SURE), "text", "gsm8k reads '7', not 'The answer is 7.'"),
         (result(SURE, text="So x = {} + a. The answer is $x+1$."), "expression", "answers are read differently"),
     ],
 )
@@ -265,8 +265,8 @@ def _about(**changes):
     ("about", "message"),
     [
         (_about(style="base"), "its prompts are for base models"),
-        (manifest("humaneval"), "reading the answers of humaneval takes more than their text"),
-        (manifest("gsm8k:cut=stated"), "reading the answers of gsm8k:cut=stated takes more than their text"),
+        (manifest("humaneval"), "reading the answers of humaneval needs more than their text"),
+        (manifest("gsm8k:cut=stated"), "reading the answers of gsm8k:cut=stated needs more than their text"),
         (_about(versions={"parts": {"task gsm8k": 0}}), "gsm8k was graded with the versions .* evaluate again"),
         (manifest(method=manifest()["method"] | {"versions": {}}), "self_consistency ran with the versions .* again"),
         (manifest(method=manifest()["method"] | {"source": "ab"}), "self_consistency is not part of this program"),

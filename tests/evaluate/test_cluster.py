@@ -97,7 +97,7 @@ def test_a_model_is_pulled_once_by_its_digest(tmp_path, monkeypatch):
     assert asked == [0, CHUNK]
     assert receive(away, pytest.fail) == place
     place.unlink()
-    with pytest.raises(WorkerError, match=r"model.gguf was pulled with the digest"):
+    with pytest.raises(WorkerError, match=r"model.gguf was transferred with the digest"):
         receive(away, lambda number, start: b"\0" * min(CHUNK, len(data) - start))
     assert not any(file.is_file() and file.suffix != ".lock" for file in place.parent.rglob("*"))
 

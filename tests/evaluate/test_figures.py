@@ -95,3 +95,18 @@ def test_control_characters_of_names_do_not_reach_pictures(name):
     ]
     for picture in pictures:
         assert any(text.startswith("a\ufffd") for text in names(picture)), "and the picture is XML"
+
+
+def test_a_linear_axis_has_even_steps():
+    picture = figures.curves("a name", [PlotLine("line", [0.5, 1.0], [0.2, 0.4])], "AUROC", "right", linear=True)
+    assert {"AUROC", "right", "0.5", "0.6", "0.7", "0.8", "0.9", "1.0"} <= set(names(picture))
+
+
+def test_bounds_are_drawn_from_top_to_bottom_and_filled_if_they_exclude_zero():
+    rows = {"sure": (0.3, 0.1, 0.5), "even": (0.0, -0.2, 0.2), "worse": (-0.2, -0.3, -0.1)}
+    picture = figures.bounds("a name", rows, "difference")
+    heights = {name: height for name, height in texts(picture) if name in rows}
+    assert sorted(rows, key=heights.__getitem__, reverse=True) == list(rows)
+    assert "difference" in names(picture)
+    open_marks = re.findall(r'<use [^>]*style="fill: #ffffff; stroke: #000000"', picture)
+    assert len(open_marks) == 1  # of "even"

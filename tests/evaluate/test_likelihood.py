@@ -52,7 +52,7 @@ def test_spaces_belong_to_the_continuation_and_nothing_at_all_is_an_end_token(mo
 def test_what_cannot_be_scored_is_named(model):
     with pytest.raises(ParameterError, match="need at least one token each, got 3 and 0"):
         likelihood(model, [5, 6, 7], 3)
-    with pytest.raises(ParameterError, match="longer than the context, 96"):
+    with pytest.raises(ParameterError, match="longer than the context of 96"):
         likelihood(model, [5] * 97, 3)
     with pytest.raises(ParameterError, match="not an endpoint"):
         Likelihoods(object())

@@ -76,7 +76,7 @@ def test_unreadable_verdicts_count_a_half_and_are_counted():
 @pytest.mark.parametrize(
     ("change", "because"),
     [
-        (lambda one: {"verdicts": ()}, "verdicts on each of its texts are not recorded"),
+        (lambda one: {"verdicts": ()}, "it does not record verdicts on each of its texts"),
         (lambda one: {"verdicts": (SingleVerdict("judge", 0.3, 5),) * 2}, "the verdicts of judge are neither yes nor"),
         (lambda one: {"verdicts": (SingleVerdict("judge", 1.0, 0),) * 2}, "the tokens of its verdicts are not"),
     ],

@@ -70,7 +70,7 @@ def test_one_answer_to_each_problem_counts():
 
 
 def test_few_problems_predict_nothing():
-    with pytest.raises(OmittedError, match="it has graded answers to 19 problems, and 20 are needed"):
+    with pytest.raises(OmittedError, match="it has graded answers to 19 problems, but 20 are needed"):
         SECTION.make([arm([["a"]] * 19)])
     assert numbers([["a"]] * 20).right == 20
 
@@ -111,7 +111,7 @@ def test_sets_of_one_size_have_no_interval_of_their_size():
 def test_answers_that_never_repeat_have_no_sets(answers):
     found = numbers([answers] * 30)
     assert not found.sets
-    assert "seldom given twice" in found.because["sets of answers"]
+    assert "seldom repeat" in found.because["sets of answers"]
 
 
 def test_shares_of_right_samples_of_the_next_problems():

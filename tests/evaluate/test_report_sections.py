@@ -106,7 +106,7 @@ def test_votes_by_length_count_short_texts_more():
     ("arms", "because"),
     [
         ([arm(lengthy(1), independent=False)], "several independent samples"),
-        ([arm(lengthy(1, problems=5))], "problems have both right and wrong whole texts, and 10 are needed"),
+        ([arm(lengthy(1, problems=5))], "problems have both right and wrong whole texts, but 10 are needed"),
         ([arm(alike(lengthy(1)))], "x does not vary"),
     ],
 )
@@ -119,7 +119,7 @@ def test_a_run_that_lacks_data_is_named_beside_one_that_has_them():
     made = length.SECTION.make([arm(lengthy(1)), arm(lengthy(1), "other", independent=False)])
     assert isinstance(made, SectionBody)
     assert list(made.numbers) == ["made"]
-    assert "other is not shown, because it has not several independent samples" in made.blocks[-1].text
+    assert "other is not shown, because it does not have several independent samples" in made.blocks[-1].text
 
 
 def test_json_has_an_object_for_each_section_shown_or_not(monkeypatch):
@@ -129,7 +129,7 @@ def test_json_has_an_object_for_each_section_shown_or_not(monkeypatch):
     sections = json.loads(json.dumps(as_list(document), allow_nan=False))
     assert {one["title"] for one in sections} == {section.title for section in SECTIONS} | {"Not shown"}
     of = {one["title"]: one for one in sections}
-    assert of["Comparisons"] == {"title": "Comparisons", "shown": False, "because": "no two runs are of one task"}
+    assert of["Comparisons"] == {"title": "Comparisons", "shown": False, "because": "no two runs are of the same task"}
     assert all(one["numbers"] for one in sections if one["shown"] and one["title"] != "Not shown")
     (numbers,) = of["Length"]["numbers"].values()
     assert numbers["within"]["low"] < numbers["within"]["estimate"] < numbers["within"]["high"]
@@ -285,7 +285,7 @@ def test_rounds_of_revision_mend_and_spoil_as_often_as_they_do():
     assert rounds.point.low <= RevisionChain(0.5, 0.3, 0.1).point() <= rounds.point.high
     assert rounds.most == 8
     assert abs(rounds.next_doubling.estimate) < 0.01
-    with pytest.raises(OmittedError, match="it has not several independent samples of each problem, their number"):
+    with pytest.raises(OmittedError, match="it does not have several independent samples of each problem, in a number"):
         saturation.SECTION.make([made])
 
 
@@ -417,7 +417,7 @@ def test_false_positives_are_not_shown_without_equations(problems, because):
 
 def test_texts_are_those_of_the_result_file_or_missed():
     bare = arm([[{"correct": True}] * 2] * 20)
-    with pytest.raises(OmittedError, match=r"not at hand: made\.traces\.jsonl is missing"):
+    with pytest.raises(OmittedError, match=r"not available: made\.traces\.jsonl is missing"):
         derivations.SECTION.make([bare])
     torn = written([[{"correct": True, "text": CLEAN}] * 2] * 20)
     torn = replace(torn, run=replace(torn.run, traces=(*torn.run.traces[:-1], '{"nodes": []}')))
@@ -463,7 +463,7 @@ def test_markers_without_an_effect_are_seldom_called_different():
     [
         (marked(1, 0.2, 0.6, problems=5), "5 problems have both right and wrong whole texts"),
         (marked(1, 0.2, 0.6, problems=1), "only 1 problem has both right and wrong whole texts"),
-        ([[{"correct": True, "text": "12"}, {"correct": False, "text": "13"}]] * 20, "no habit or marker stands in"),
+        ([[{"correct": True, "text": "12"}, {"correct": False, "text": "13"}]] * 20, "no habit or marker occurs in"),
     ],
 )
 def test_markers_are_not_shown_without_their_data(problems, because):

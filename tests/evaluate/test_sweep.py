@@ -132,7 +132,7 @@ def test_the_budget_leaves_trials_out_and_shortens_the_judging(seed):
             assert first >= tokens / 2
         assert 2 <= found.judged <= 200
         assert found.spent < 1.25 * tokens, "means on the training part foretell the tokens of the held-out part"
-    with pytest.raises(ParameterError, match="the baseline took"):
+    with pytest.raises(ParameterError, match="the baseline used"):
         search(design(12, 200, 10), lambda trial, part, start, stop: outcomes[trial, part][start:stop])
 
 
@@ -151,7 +151,7 @@ def test_trials_that_fail_are_left_out_and_a_baseline_that_fails_is_an_error():
     assert 2 not in found.finalists
     with pytest.raises(ParameterError, match="the baseline failed on every problem: no such shots"):
         search(design(4, 20, 10**9), failing({0}))
-    with pytest.raises(ParameterError, match="every setting failed; the first, m n=1: no such shots"):
+    with pytest.raises(ParameterError, match="every setting failed; the first was m n=1: no such shots"):
         search(design(4, 20, 10**9), failing({1, 2, 3}))
 
 
@@ -383,7 +383,7 @@ def test_a_space_in_a_file_has_tables_of_lists(tmp_path):
         "self_consistency n=2", "self_consistency n=4", "chain_of_thought",
     ]  # fmt: skip
     for text, message in (
-        ("n = 3", "one or more tables"),
+        ("n = 3", r"must contain only \[\[space\]\] tables"),
         ("[[space]]\nn = 3", "must be a list"),
         ("[[space]", "is not valid TOML"),
     ):
@@ -399,7 +399,7 @@ def test_a_value_that_is_a_list_keeps_its_commas():
     trial = parse_trial(f"archon:layers={stacks[0]},temperature=0.5")
     assert trial.parameters == {"layers": stacks[0]}
     assert trial.sampling == {"temperature": 0.5}
-    with pytest.raises(ParameterError, match="a setting is METHOD:NAME=VALUE"):
+    with pytest.raises(ParameterError, match="a setting must be METHOD:NAME=VALUE"):
         parse_trial("self_consistency:n=4, 8")
 
 
@@ -408,11 +408,11 @@ def test_a_value_that_is_a_list_keeps_its_commas():
     [
         (["n=2"], "needs the axis method"),
         (["method=nobody"], "nobody"),
-        (["method=self_consistency", "m=2"], "there is no axis 'm'"),
-        (["method=self_consistency", "n=two"], "n takes a value like 16, got 'two'"),
+        (["method=self_consistency", "m=2"], "no axis named 'm'"),
+        (["method=self_consistency", "n=two"], "n must be of type int, such as 16, got 'two'"),
         (["method=self_consistency", "n=0"], "n must"),
         (["method=self_consistency", "temperature=-1"], "temperature"),
-        (["method=self_consistency", "temperature=hot"], "temperature takes a value"),
+        (["method=self_consistency", "temperature=hot"], "temperature must be a value such as"),
         (["method=best_of_n", "scorer=nobody"], "nobody"),
         (["method"], "NAME=V1,V2"),
         (["method=a", "method=b"], "given twice"),
@@ -420,8 +420,8 @@ def test_a_value_that_is_a_list_keeps_its_commas():
         (["nowhere.toml"], "nowhere.toml"),
         (["method=self_consistency", "n=2,,4"], "NAME=V1,V2"),
         (["method=archon", "layers=generate 4, critique"], "critique must come directly before rank or fuse"),
-        (["method=archon", "layers=generate 4; critique"], "the first layer, and only the first"),
-        (["method=short_m_at_k", "k=4", "m=2,5"], "m must be at most k, which is 4, got 5"),
+        (["method=archon", "layers=generate 4; critique"], "the first layer, and no other"),
+        (["method=short_m_at_k", "k=4", "m=2,5"], "m must be at most k .4., got 5"),
     ],
 )
 def test_a_space_that_makes_no_sense_is_named(texts, message):

@@ -304,7 +304,7 @@ def test_a_budget_cuts_texts_too() -> None:
 
 
 def test_tasks_that_cannot_tell_stated_answers_refuse() -> None:
-    with pytest.raises(ParameterError, match="humaneval cannot tell stated answers"):
+    with pytest.raises(ParameterError, match="humaneval cannot distinguish stated answers"):
         choose("humaneval:cut=stated")
     with pytest.raises(ParameterError, match="cut must be any or stated, got 'no'"):
         choose("gsm8k:cut=no")

@@ -227,7 +227,7 @@ def test_files_that_cannot_be_used_are_named(opened: Open, tmp_path: Path) -> No
     page = opened()
     data = MODEL.read_bytes()
     cases = ((b"", "truncated"), (b"PK\3\4" + data[4:], "expected a GGUF file"), (data[: len(data) // 2], "truncated"))
-    more = ((data[:1000], "for which the file has room"), (data[:8] + b"\xff" * 8 + data[16:], "tensors"))
+    more = ((data[:1000], "which is all the file has room for"), (data[:8] + b"\xff" * 8 + data[16:], "tensors"))
     for number, (content, words) in enumerate((*cases, *more)):
         broken = tmp_path / f"broken-{number}.gguf"
         broken.write_bytes(content)
@@ -238,7 +238,7 @@ def test_files_that_cannot_be_used_are_named(opened: Open, tmp_path: Path) -> No
     give(page, RECEIPTS / "true-chat.receipt", None)
     assert "changed, moved or removed: choose it again" in page.inner_text("#model-problem")
     for number, (content, words) in enumerate(
-        ((b"", "the file is empty"), (b"\xff\xfe", "no JSON"), (b'{"a":' * 9000, "no JSON"))
+        ((b"", "the file is empty"), (b"\xff\xfe", "not valid JSON"), (b'{"a":' * 9000, "not valid JSON"))
     ):
         file = tmp_path / f"broken-{number}.receipt"
         file.write_bytes(content)

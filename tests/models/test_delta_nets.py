@@ -155,15 +155,19 @@ def test_a_text_in_chunks_over_several_blocks_has_the_bits_of_the_whole(tmp_path
 @pytest.mark.parametrize(
     ("name", "changes", "problem"),
     [
-        ("qwen3.5", {"layer_types": ["linear_attention"] * 3}, "gives each of 4 layers linear_attention or full_att"),
+        (
+            "qwen3.5",
+            {"layer_types": ["linear_attention"] * 3},
+            "linear_attention or full_attention for each of 4 layers",
+        ),
         ("qwen3.5", {"layer_types": ["mamba"] * 4}, "layer_types must be a list"),
         ("qwen3.5", {"attn_output_gate": False}, "attn_output_gate is False"),
         ("qwen3.5", {"linear_num_key_heads": 3}, "linear_num_key_heads must be a divisor of the 4 heads of values"),
         ("qwen3.5", {"linear_key_head_dim": 257}, "linear_key_head_dim must be an integer from 1 to 256"),
         ("qwen3.5", {"linear_value_head_dim": 24}, r"in_proj_qkv\.weight has shape \(192, 64\), expected \(160, 64\)"),
-        ("qwen3.5", {"linear_num_value_heads": 1026}, "all values of a delta net of 32832 passes the proven bounds"),
+        ("qwen3.5", {"linear_num_value_heads": 1026}, "all values of a delta net of 32832 exceeds the proven bound"),
         ("qwen3.5-moe", {"norm_topk_prob": False}, "norm_topk_prob is False"),
-        ("qwen3-next", {"linear_num_value_heads": 2}, r"in_proj_qkvz\.weight has shape .* expected 112 rows of each"),
+        ("qwen3-next", {"linear_num_value_heads": 2}, r"in_proj_qkvz\.weight has shape .* expected 112 rows for each"),
     ],
 )
 def test_what_would_be_computed_wrongly_is_refused(

@@ -145,7 +145,7 @@ def test_a_head_of_the_whole_vocabulary_needs_no_list_of_tokens(tmp_path: Path) 
         ({}, "midlayer.hidden_norm.weight", r"tensor midlayer\.hidden_norm\.weight of the EAGLE-3 head is missing"),
         ({}, "midlayer.self_attn.q_proj.weight", r"tensor midlayer\.self_attn\.q_proj\.weight of the EAGLE-3 head is"),
         ({}, "d2t", "names a token twice"),
-        ({}, "more", r"tensor more\.weight: .* has no use for it"),
+        ({}, "more", r"tensor more\.weight: not part of"),
     ],
 )
 def test_heads_that_would_be_computed_wrongly_are_refused_before_weights_are_read(
@@ -166,10 +166,10 @@ def test_heads_of_other_models_are_refused(tmp_path: Path) -> None:
     other = write_tiny(tmp_path / "tiny.gguf", "llama", vocabulary=290)
     with pytest.raises(ModelError, match=r"eagle_aux_hidden_state_layer_ids must list|its embedding has"):
         load(other, folder)
-    with pytest.raises(ParameterError, match="prediction heads and tensor_parallel do not go together"):
+    with pytest.raises(ParameterError, match="prediction heads and tensor_parallel cannot be combined"):
         load(write_model(tmp_path / "model"), folder, tensor_parallel=2)
     headed = write_folder(tmp_path / "qwen", VARIANTS["qwen3.5"], "qwen3.5")
-    with pytest.raises(ParameterError, match="and draft_model names another"):
+    with pytest.raises(ParameterError, match="but draft_model names another"):
         intact.load(headed, drafter="heads", draft_model=folder)
     with pytest.raises(ModelError, match=r"drafts for another model: .* draft_model="):
         intact.load(folder)

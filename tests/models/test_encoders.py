@@ -125,7 +125,7 @@ def test_vectors_are_pooled_as_the_folder_says(folder, mode, options):
 @pytest.mark.native
 def test_a_folder_without_a_pooling_wants_one(folder):
     model = intact.load(folder("bert"))
-    with pytest.raises(ParameterError, match="its files name no pooling: give pooling='last' or 'cls' or 'mean'"):
+    with pytest.raises(ParameterError, match="its files do not name a pooling: give pooling='last' or 'cls' or 'mean'"):
         model.embed("The sky")
     with pytest.raises(ParameterError, match="pooling must be"):
         model.embed("The sky", pooling="max")
@@ -196,11 +196,11 @@ def test_other_models_are_not_read_whole(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"drafter": "lookup"}, "an encoder draws no tokens to guess"),
-        ({"draft_model": "absent.gguf"}, "an encoder draws no tokens to guess"),
-        ({"partners": ["absent.gguf"]}, "an encoder draws no tokens to mix"),
-        ({"tensor_parallel": 2}, "an encoder cannot be cut"),
-        ({"pipeline_parallel": 2}, "an encoder cannot be cut"),
+        ({"drafter": "lookup"}, "an encoder does not generate tokens: give drafter='off'"),
+        ({"draft_model": "absent.gguf"}, "an encoder does not generate tokens: give drafter='off'"),
+        ({"partners": ["absent.gguf"]}, "an encoder does not generate tokens: leave out partners"),
+        ({"tensor_parallel": 2}, "an encoder cannot be divided"),
+        ({"pipeline_parallel": 2}, "an encoder cannot be divided"),
     ],
 )
 @pytest.mark.native

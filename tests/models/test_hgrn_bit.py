@@ -155,7 +155,7 @@ def test_configurations_that_are_not_supported_are_refused(
         ({"model.lower_bounds": None}, "tensor model.lower_bounds is missing"),
         ({"model.lower_bounds": np.zeros((3, 63), np.float32)}, r"model.lower_bounds has shape \(63,\)"),
         ({"model.lower_bounds": np.zeros(64, np.float32)}, r"model.lower_bounds is F32 of shape \(64,\)"),
-        ({"model.lower_bounds": np.zeros((4, 64), np.float32)}, "model.lower_bounds: .* no use for it"),
+        ({"model.lower_bounds": np.zeros((4, 64), np.float32)}, "model.lower_bounds: not part of"),
         ({"model.lower_bounds": np.full((3, 64), np.nan, np.float32)}, "NaN"),
         ({"model.layers.0.attn.i_proj.norm.weight": None}, "attn.i_proj.norm.weight is missing"),
         ({"model.layers.0.mlp.gate_proj.weight": np.zeros((511, 64), np.float32)}, r"expected 256 \+ 256 rows"),

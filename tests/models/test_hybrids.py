@@ -108,32 +108,37 @@ def test_a_text_in_chunks_over_several_blocks_has_the_bits_of_the_whole(tmp_path
 @pytest.mark.parametrize(
     ("name", "key", "value", "problem"),
     [
-        ("granite4-h", "layer_types", ["mamba"] * 2, "gives each of 3 layers mamba or linear_attention or attention"),
+        (
+            "granite4-h",
+            "layer_types",
+            ["mamba"] * 2,
+            "mamba or linear_attention or attention or full_attention for each of 3 layers",
+        ),
         ("granite4-h", "layer_types", ["mamba", "attention", "conv"], "layer_types must be a list"),
         ("granite4-h", "position_embedding_type", "alibi", "must be rope or nope"),
-        ("granite4-h", "time_step_limit", [0.0, math.nan], "other limits of steps are not supported"),
+        ("granite4-h", "time_step_limit", [0.0, math.nan], "other limits are not supported"),
         ("granite4-h", "rms_norm_eps", math.inf, "rms_norm_eps must be a positive number"),
-        ("granite4-h", "time_step_limit", [0.0, 0.1], "other limits of steps are not supported"),
+        ("granite4-h", "time_step_limit", [0.0, 0.1], "other limits are not supported"),
         ("granite4-h", "mamba_n_groups", 3, "mamba_n_groups must be a divisor of the 8 heads"),
         ("granite4-h", "mamba_proj_bias", True, "mamba_proj_bias is True"),
-        ("granite4-h", "mamba_n_heads", 7, "mamba_n_heads must be heads of 16 with 128 channels"),
+        ("granite4-h", "mamba_n_heads", 7, "mamba_n_heads must be 8, for 128 channels in heads of 16"),
         ("granite4-h", "mamba_d_state", 257, "mamba_d_state must be an integer from 1 to 256"),
-        ("bamba", "attn_layer_indices", [3], "attn_layer_indices must be a list of layers below 3"),
-        ("bamba", "attn_rotary_emb", 16, "attn_rotary_emb must be 8, half of the heads' width"),
+        ("bamba", "attn_layer_indices", [3], "attn_layer_indices must be a list of layer numbers below 3"),
+        ("bamba", "attn_rotary_emb", 16, "attn_rotary_emb must be 8, half of the head width"),
         ("falcon-h1", "mlp_multipliers", [1.0], "mlp_multipliers must be a list of 2 numbers"),
         ("falcon-h1", "ssm_multipliers", [1, 1, 1, 1, 0], "ssm_multipliers must be a list of 5 numbers"),
         ("falcon-h1", "key_multiplier", 0, "key_multiplier must be a positive number"),
         ("falcon-h1", "projectors_bias", True, "projectors_bias is True"),
         ("falcon-h1", "mamba_n_groups", 4, "mamba_n_groups must be a divisor of the 6 heads"),
         ("falcon-h1-norm", "mamba_norm_before_gate", True, "mamba_norm_before_gate must be false"),
-        ("nemotron-h", "hybrid_override_pattern", "M-*M", "gives each of 5 layers"),
+        ("nemotron-h", "hybrid_override_pattern", "M-*M", "for each of 5 layers"),
         ("nemotron-h", "hybrid_override_pattern", "M-*MX", "must be a string of M, .*'M-\\*MX'"),
         ("nemotron-h", "hybrid_override_pattern", None, "hybrid_override_pattern must be a string of M, "),
         ("nemotron-h", "layers_block_type", "mamba", "layers_block_type must be a list"),
         ("nemotron-h", "mlp_hidden_act", "silu", "mlp_hidden_act must be relu2"),
         ("nemotron-h", "mamba_hidden_act", "relu", "mamba_hidden_act must be silu"),
-        ("nemotron-h", "attention_head_dim", 16, "attention_head_dim must be 24, as head_dim"),
-        ("nemotron-h", "time_step_limit", [0.001, 0.1], "other limits of steps are not supported"),
+        ("nemotron-h", "attention_head_dim", 16, "attention_head_dim must be 24, the same as head_dim"),
+        ("nemotron-h", "time_step_limit", [0.001, 0.1], "other limits are not supported"),
         ("nemotron-h", "use_bias", True, "use_bias is True"),
         ("nemotron-h", "n_groups", 4, "n_groups must be a divisor of the 6 heads"),
         ("nemotron-h-moe", "moe_latent_size", 32, "moe_latent_size is 32, which is not supported"),
@@ -150,16 +155,20 @@ def test_what_would_be_computed_wrongly_is_refused(
 @pytest.mark.parametrize(
     ("architecture", "changes", "problem"),
     [
-        ("granitehybrid", {"attention.head_count_kv": [0, 0, 0]}, "0 for layers with a state space, and for at least"),
+        (
+            "granitehybrid",
+            {"attention.head_count_kv": [0, 0, 0]},
+            "0 for layers with a state space, and the same number for all other layers",
+        ),
         ("granitehybrid", {"attention.head_count_kv": [0, 1]}, "has 2 entries, expected 3"),
-        ("granitehybrid", {"rope.scaling.finetuned": True, "rope.dimension_count": 12}, "24, the heads' width"),
+        ("granitehybrid", {"rope.scaling.finetuned": True, "rope.dimension_count": 12}, "24, the head width"),
         ("granitehybrid", {"ssm.group_count": 3}, "a divisor of the 4 heads"),
         ("falcon-h1", {"ssm.inner_size": 98}, "a multiple of the 4 heads"),
         ("falcon-h1", {"ssm.group_count": 3}, "a divisor of the 4 heads"),
         ("falcon-h1", {"embedding_scale": 2.0}, "embedding_scale is 2.0, which is not supported"),
         ("nemotron_h", {"feed_forward_length": [0, 160, 160, 0, 160]}, "0 for layers with attention or a state space"),
-        ("nemotron_h", {"feed_forward_length": [0, 160, 0, 0, 80]}, "and for the others the same number"),
-        ("nemotron_h", {"feed_forward_length": [0] * 5}, "and for the others the same number"),
+        ("nemotron_h", {"feed_forward_length": [0, 160, 0, 0, 80]}, "and the same number for all other layers"),
+        ("nemotron_h", {"feed_forward_length": [0] * 5}, "and the same number for all other layers"),
         ("nemotron_h", {"feed_forward_length": 160}, "must be an array"),
         ("nemotron_h_moe", {"moe_latent_size": 32}, "moe_latent_size is 32, which is not supported"),
         ("nemotron_h_moe", {"expert_gating_func": 1}, "expert_gating_func is 1, which is not supported"),
@@ -214,5 +223,5 @@ def test_quantised_matrices_with_factors_are_refused(tmp_path: Path) -> None:
     quantize(folder_of(tmp_path / "folder", "falcon-h1"), tmp_path / "eight", "int8-32")
     config = tmp_path / "eight" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"key_multiplier": 0.5}))
-    with pytest.raises(ModelError, match=r"k_proj\.weight is .*, and has a factor other than 1; only floats"):
+    with pytest.raises(ModelError, match=r"k_proj\.weight is .* and has a factor other than 1, but only floats"):
         intact.load(tmp_path / "eight")

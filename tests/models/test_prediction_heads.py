@@ -107,7 +107,7 @@ def test_models_without_a_head_say_so_before_weights_are_read(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("changes", "without", "problem"),
     [
-        ({"mtp_num_hidden_layers": 2}, "", "one layer and the model's embeddings, found mtp_num_hidden_layers 2"),
+        ({"mtp_num_hidden_layers": 2}, "", "one layer and share the model's embeddings, found mtp_num_hidden_layers 2"),
         ({"mtp_use_dedicated_embeddings": True}, "", "embeddings of their own"),
         ({}, "mtp.fc.weight", r"tensor mtp\.fc\.weight of the prediction head is missing"),
         ({}, "mtp.norm.weight", r"tensor mtp\.norm\.weight of the prediction head is missing"),
@@ -171,7 +171,7 @@ def test_a_head_behind_the_layers_is_a_model_of_that_layer(tmp_path: Path, name:
 @pytest.mark.parametrize(
     ("layers", "without", "problem"),
     [
-        (2, "", "prediction heads have one layer, found num_nextn_predict_layers 2"),
+        (2, "", "prediction heads must have one layer, found num_nextn_predict_layers 2"),
         (1, "eh_proj.weight", r"tensor model\.layers\.3\.eh_proj\.weight of the prediction head is missing"),
         (1, "shared_head.norm.weight", r"tensor model\.layers\.3\.shared_head\.norm\.weight of the prediction head is"),
         (1, "self_attn.k_proj.bias", r"tensor model\.layers\.3\.self_attn\.k_proj\.bias of the prediction head is"),

@@ -170,8 +170,8 @@ def test_every_vector_matters(tmp_path, part):
         (np.zeros((1, 16, 16, 3), np.uint8), r"got \(1, 16, 16, 3\)"),
         (np.zeros((0,), np.uint8), r"got \(0,\)"),
         (0.5, r"got \(\)"),
-        ([np.zeros((3, 16, 16)), np.zeros((3, 8, 16))], "these differ in size"),
-        (np.zeros((1, 3, 16, 16), np.int64), "must be uint8, values of pixels, or floats.*; got int64"),
+        ([np.zeros((3, 16, 16)), np.zeros((3, 8, 16))], "got images of different sizes"),
+        (np.zeros((1, 3, 16, 16), np.int64), r"must be uint8 \(pixel values\) or floats.*; got int64"),
         (np.zeros((1, 3, 16, 16), bool), "got bool"),
         (np.zeros((1, 3, 16, 16), complex), "got complex128"),
         (np.full((1, 3, 16, 16), np.nan), "finite numbers from -1024 to 1024"),
@@ -197,18 +197,18 @@ def test_the_largest_numbers_are_taken(folder):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"image_size": 15}, "image_size has a height of 15, which patches of 4 do not divide"),
-        ({"image_size": [16, 18]}, "image_size has a width of 18, which patches of 4 do not divide"),
+        ({"image_size": 15}, "image_size has a height of 15, which is not divisible by the patch size 4"),
+        ({"image_size": [16, 18]}, "image_size has a width of 18, which is not divisible by the patch size 4"),
         ({"image_size": [16]}, "image_size must be an integer from 1 to 16384, or a height and a width"),
         ({"image_size": 0}, "image_size must be an integer from 1"),
-        ({"image_size": 74, "patch_size": 74}, "patch_size makes 16428 numbers in a patch, .* at most 16384"),
-        ({"image_size": 725, "patch_size": 1}, "image_size makes 525626 patches and a class token, .* at most 524288"),
+        ({"image_size": 74, "patch_size": 74}, "patch_size gives 16428 numbers in a patch, .* 16384"),
+        ({"image_size": 725, "patch_size": 1}, "image_size gives 525626 patches and a class token, .* 524288"),
         ({"image_size": 20}, r"position_embeddings has shape \(1, 17, 64\), expected \(1, 26, 64\)"),
         ({"patch_size": 8}, r"position_embeddings has shape \(1, 17, 64\), expected \(1, 5, 64\)"),
         ({"num_channels": 1}, r"projection\.weight has shape \(64, 3, 4, 4\), expected \(64, 1, 4, 4\)"),
         ({"hidden_act": "gelu_new"}, "hidden_act must be gelu"),
         ({"num_attention_heads": 5}, "num_attention_heads must be a divisor of hidden_size, 64"),
-        ({"num_hidden_layers": 1}, "has no use for it"),
+        ({"num_hidden_layers": 1}, "not part of"),
         ({"num_hidden_layers": 3}, r"vit\.encoder\.layer\.2\.layernorm_before\.weight is missing"),
         ({"backbone_config": {"depths": [1]}}, "backbone_config is"),
         ({"id2label": {"0": "a"}}, "id2label must be a name for each of the 7 rows"),
@@ -241,12 +241,12 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path, changes, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": {"height": 8, "width": 16}}, "size must be that of config.json, a height of 16 and a width of 16"),
-        ({"image_mean": [0.5]}, "image_mean must be a number for each of the channels, 3"),
+        ({"size": {"height": 8, "width": 16}}, "size must be as in config.json, a height of 16 and a width of 16"),
+        ({"image_mean": [0.5]}, "image_mean must be one number for each of the 3 channels"),
         ({"image_std": [0.5, 0.5, 0.0]}, "image_std must be positive"),
-        ({"image_std": ["a", 1, 1]}, "image_std must be a number for each"),
+        ({"image_std": ["a", 1, 1]}, "image_std must be one number for each"),
         ({"rescale_factor": -1}, "rescale_factor must be a positive number"),
-        ({"rescale_factor": 1e9}, r"make numbers of .*e\+\d+; expected at most 1024"),
+        ({"rescale_factor": 1e9}, r"give numbers up to .*e\+\d+; expected at most 1024"),
         ({"do_rescale": 3}, "do_rescale must be true or false"),
     ],
 )
@@ -274,13 +274,15 @@ def test_pixels_may_be_left_as_they_are(tmp_path):
 @pytest.mark.native
 def test_models_of_texts_and_of_images_are_told_apart(folder, tmp_path):
     assert "vit" not in ARCHITECTURES
-    with pytest.raises(ModelError, match=r"classifies images and reads no text: load it with intact\.load_classifier"):
+    with pytest.raises(
+        ModelError, match=r"classifies images and does not read text: load it with intact\.load_classifier"
+    ):
         intact.load(folder("vit"))
     with pytest.raises(ParameterError, match="rows must be"):
         intact.load_classifier(folder("vit"), rows=0)
     with pytest.raises(ParameterError, match="bits must be 8 or 4"):
         intact.load_classifier(folder("vit"), bits=5)
-    with pytest.raises(ParameterError, match="there is no executor 'reference' for the profile fp32"):
+    with pytest.raises(ParameterError, match="no executor named 'reference' for the profile fp32"):
         intact.load_classifier(folder("vit"), "fp32", executor="reference")
 
 

@@ -114,9 +114,9 @@ def test_a_mixture_is_read_and_written() -> None:
     [
         ("mix:4", "not a mixture"),
         ("mix:(int4|int8)", "not a mixture"),
-        ("mix:4(int4)", "two or more specs"),
-        ("mix:4(int4|int4-32)", "each named once"),
-        ("mix:4(int4|int9)", "no grid 'int9'"),
+        ("mix:4(int4)", "at least two specs"),
+        ("mix:4(int4|int4-32)", "all different"),
+        ("mix:4(int4|int9)", "no grid named 'int9'"),
     ],
 )
 def test_a_mixture_that_cannot_be_is_refused(text: str, message: str) -> None:

@@ -120,7 +120,7 @@ def test_costs_are_read_and_written() -> None:
     assert str(mixture) == "mix:4.5@hawq(nearest:int4-32@search|nearest:int8-32@search)"
     assert parse_target(str(mixture)) == mixture
     assert str(parse_target("mix:4.5(int4|int8)")) == str(mixture).replace("hawq", "divergence")
-    with pytest.raises(ParameterError, match="no cost 'best'; known are divergence, hawq, norm, output"):
+    with pytest.raises(ParameterError, match="no cost named 'best'; available: divergence, hawq, norm, output"):
         parse_target("mix:4.5@best(int4|int8)")
 
 

@@ -243,12 +243,12 @@ def test_a_mixture_of_a_transformed_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "embeddings", "message"),
     [
-        ("nothing+int4", "keep", "there is no transform 'nothing'; known are agile, awq"),
-        ("awq+awq+int4", "keep", "the transform awq is named twice"),
-        ("mix:4(awq+int3|int8)", "keep", r"transforms go before the mixture, for all its specs: awq\+mix"),
+        ("nothing+int4", "keep", "no transform named 'nothing'; available: agile, awq"),
+        ("awq+awq+int4", "keep", "the transform awq is given twice"),
+        ("mix:4(awq+int3|int8)", "keep", r"transforms apply to all specs and go before the mixture: awq\+mix"),
         ("awq+int4", "keep", "needs a calibration text"),
-        ("rearrange+", "keep", "is no spec"),
-        ("awq+ptqtp:trits-32", "keep", "scales are searched by rounding to nearest, on grids of one plane"),
+        ("rearrange+", "keep", "is not a spec"),
+        ("awq+ptqtp:trits-32", "keep", "the search for scales rounds to nearest and needs a grid with one plane"),
         ("rearrange+int4", "rearrange+int8", "transforms belong in the spec of the matrices"),
     ],
 )

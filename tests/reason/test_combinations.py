@@ -23,7 +23,7 @@ from support.pins import STATES
 from support.script import ScriptBackend
 
 UNUSABLE = [
-    ("weighted_best_of_n", {"scorer": "mean_logprob"}, "scores of at least 0; those of the scorer mean_logprob"),
+    ("weighted_best_of_n", {"scorer": "mean_logprob"}, "scores of at least 0, but those of the scorer mean_logprob"),
     ("weighted_best_of_n", {"scorer": "perplexity"}, "those of the scorer perplexity lie in .-inf, -1"),
     ("particle_filter", {"scorer": "self_certainty"}, "particle_filter needs scores in .0, 1."),
     ("entropic_particle_filter", {"scorer": "entropy"}, "in .0, 1."),

@@ -221,7 +221,7 @@ BROKEN: dict[str, tuple[Change, Any, Any]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_no_law_is_found_out(name: str) -> None:
     change, meaning, keeps = BROKEN[name]
-    with pytest.raises(LawError, match=r"of the particles .* the result means \{"):
+    with pytest.raises(LawError, match=r"for the particles .* the result represents \{"):
         check_transformer(change, meaning, keeps)
 
 
@@ -272,7 +272,7 @@ def test_the_share_right_of_samples_that_stop_at_a_right_one_is_too_large() -> N
 
 def test_the_smallest_population_that_breaks_a_law_is_named() -> None:
     with pytest.raises(
-        LawError, match=r"of the particles a: 1, a: 1 over 2 the result means {a: 1/2}; stated is {a: 1}"
+        LawError, match=r"for the particles a: 1, a: 1 over 2 the result represents {a: 1/2}, but {a: 1} is stated"
     ):
         check_transformer(lambda p, draws: cut(p, [0]))
 
@@ -295,10 +295,10 @@ def test_bad_arguments_are_named() -> None:
         (lambda: resample(one, 1, 0), "n must be at least 1"),
         (lambda: resample(one, 1, scheme="all"), "multinomial, stratified, systematic, residual"),
         (lambda: resample(one, 1, temperature=0.0), "temperature must be above 0"),
-        (lambda: prune(one, 1, [0, 1]), r"chances must lie in \(0, 1\]"),
+        (lambda: prune(one, 1, [0, 1]), r"probabilities must lie in \(0, 1\]"),
         (lambda: mix(one, one, 1.5), r"a share must lie in \[0, 1\]"),
         (lambda: weigh(one, lambda _: -1), "a factor must be at least 0"),
-        (lambda: within_places(one, [0], lambda part: expand(part, 2)), "the number of particles must stay 1, got 2"),
+        (lambda: within_places(one, [0], lambda part: expand(part, 2)), "the number of particles must remain 1, got 2"),
         (lambda: composition_pattern("start (sample"), "is not a composition"),
     ):
         with pytest.raises(ParameterError, match=why):
@@ -440,7 +440,7 @@ def test_the_worked_example_of_two_bits() -> None:
 def test_kernels_are_told_apart_by_what_they_leave() -> None:
     target = {"a": F(1, 2), "b": F(1), "c": F(1, 4)}
     check_kernel(metropolis(target), target)
-    with pytest.raises(LawError, match=r"stated is {a: 1/2, b: 1, c: 1/4}"):
+    with pytest.raises(LawError, match=r"but {a: 1/2, b: 1, c: 1/4} is stated"):
         check_kernel(metropolis(target, ratio=False), target)
 
 
@@ -577,5 +577,5 @@ def test_the_page_of_a_composition_has_it_with_its_laws(name: str) -> None:
 
 
 def test_a_method_without_a_number_of_texts_has_no_measure() -> None:
-    with pytest.raises(LawError, match="chain_of_thought has no parameter n, the number of its texts"):
+    with pytest.raises(LawError, match="chain_of_thought has no parameter n for the number of texts"):
         method_measures(find("chain_of_thought"), {}, 2)

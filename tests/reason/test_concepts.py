@@ -182,11 +182,11 @@ def test_the_guard_reads_no_data_of_the_problem() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"version":1', '"version":2', "is a memory of concepts of version 2; this program reads version 1"),
+        ('"version":1', '"version":2', "is a memory of concepts of version 2, but this program reads version 1"),
         ('"id":"toy/train/3"', '"id":3', "is not a source; write the memory again"),
         ('"sources"', '"source"', "the header is damaged: KeyError"),
         ('"task"', '"tusk"', "the header is damaged: TypeError"),
-        ("]}\n", "\n", "the header is no JSON"),
+        ("]}\n", "\n", "the header is not valid JSON"),
     ],
 )
 def test_a_damaged_header_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:

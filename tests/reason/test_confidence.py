@@ -53,7 +53,7 @@ def test_self_certainty_is_the_divergence_from_uniform() -> None:
     assert abs(confidence.self_certainty(np.log(p).tolist(), 4) - expected) < 1e-6
     assert abs(confidence.self_certainty(np.log(p[1:]).tolist(), 4)) < 1e-6
     assert confidence.self_certainty([], 4) == 0.0
-    with pytest.raises(ParameterError, match="5 log-probabilities, the vocabulary 4"):
+    with pytest.raises(ParameterError, match="5 log-probabilities, but the vocabulary has 4"):
         confidence.self_certainty([[-1.0] * 5], 4)
 
 
@@ -73,7 +73,7 @@ def test_percentiles_are_those_of_numpy(values: list[float], percent: int) -> No
     assert math.isclose(deepconf.percentile(values, percent), np.percentile(values, percent), abs_tol=1e-12)
     with pytest.raises(ParameterError, match="percentile must lie in"):
         deepconf.percentile(values, 101)
-    with pytest.raises(ParameterError, match="have at least one value"):
+    with pytest.raises(ParameterError, match="needs at least one value"):
         deepconf.percentile([], 50)
 
 

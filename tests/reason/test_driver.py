@@ -74,7 +74,7 @@ def test_what_cannot_be_left_keeps_nobody_from_leaving(caplog: pytest.LogCapture
     next(results)
     results.close()
     assert [record.message for record in caplog.records] == [
-        f"{problem.id}: a method could not be left" for problem in problems(2)
+        f"{problem.id}: a method could not be closed" for problem in problems(2)
     ]
     assert not backend.live
 
@@ -343,7 +343,7 @@ def test_what_a_method_does_wrong_is_named() -> None:
     wrong = [MethodJob(m, problems(1)[0], {}) for m in (wrong_request, wrong_answer, wrong_model)]
     for result, message in zip(
         solve(MarkovBackend(), wrong),
-        ["yields requests", "returned str", "no model 'large'; there are toy"],
+        ["must yield requests", "returned str", "no model named 'large'; available: toy"],
         strict=True,
     ):
         assert result.why == "failed"
@@ -360,7 +360,7 @@ def test_what_a_method_does_wrong_is_named() -> None:
 )
 def test_names_of_models_are_looked_up_before_a_token_is_spent(name: str, parameters: dict[str, Any]) -> None:
     backend = MarkovBackend()
-    with pytest.raises(ParameterError, match="there is no model 'large'"):
+    with pytest.raises(ParameterError, match="no model named 'large'"):
         list(Driver({"toy": backend}).solve([MethodJob(all_methods()[name], problems(1)[0], parameters)]))
     assert backend.started == 0
 
@@ -484,7 +484,9 @@ def test_a_prompt_that_leaves_no_room_in_the_context_is_told() -> None:
     tasks = [MethodJob(one, problem, {}) for one in (find("chain_of_thought"), find("self_consistency"), calling)]
     for result in solve(MarkovBackend(context=5), tasks):
         assert (result.why, result.answer.answer, result.cost.tokens) == ("failed", None, 0)
-        assert result.error.endswith("the prompt has 5 tokens; the context of 5 leaves room for none after it")
+        assert result.error.endswith(
+            "the prompt has 5 tokens, which leaves no room for a token after it in the context of 5"
+        )
     for result in solve(MarkovBackend(context=6), tasks):  # texts that the context cuts
         assert (result.why, result.error) == ("done", "")
 

@@ -302,7 +302,7 @@ def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
     with sqlite3.connect(newer) as database:
         database.execute("PRAGMA user_version = 2")
     database.close()
-    with pytest.raises(JournalError, match="newer is a journal of version 2; this program writes 1"):
+    with pytest.raises(JournalError, match="newer is a journal of version 2, but this program writes version 1"):
         Journal(newer)
     with pytest.raises(JournalError, match="cannot be used"):
         Journal(tmp_path)
@@ -341,8 +341,8 @@ def test_a_damaged_entry_is_made_anew_and_replaced(tmp_path: Path, caplog: pytes
     database.close()
     mended, known = MarkovBackend(), MarkovBackend()
     assert run(mended, path) == before
-    warned = [record.getMessage() for record in caplog.records if record.getMessage().endswith("it is made anew")]
-    assert sorted(warned) == sorted(f"{path}: the entry {key.hex()} is damaged; it is made anew" for key in keys)
+    warned = [record.getMessage() for record in caplog.records if record.getMessage().endswith("it is recomputed")]
+    assert sorted(warned) == sorted(f"{path}: the entry {key.hex()} is damaged; it is recomputed" for key in keys)
     assert mended.made > 0
     assert run(known, path) == before
     assert known.made == 0, "what was made anew took its place"
@@ -379,7 +379,7 @@ def test_entries_of_another_journal_that_came_damaged_are_refused(tmp_path: Path
                 for change in (1, 255):
                     bad = bytearray(data)
                     bad[place] = (bad[place] + change) % 256
-                    with pytest.raises(JournalError, match=f"the entry {key.hex()} came damaged"):
+                    with pytest.raises(JournalError, match=f"the entry {key.hex()} was damaged when read"):
                         two.add_stored({**stored, key: bytes(bad)})
                     assert two.find(keys[0]) is None
         two.add_stored(stored)

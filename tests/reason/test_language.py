@@ -77,7 +77,7 @@ def test_budgets_are_read_as_people_write_them() -> None:
     assert Budget.parse("") == Budget()
     assert budget.divide(7) == Budget(tokens=28_571, operations=214_285_714_285, seconds=2.5, runs=0)
     for wrong in ("tokens", "tokens=", "tokens=-1", "hopes=3", "tokens=1e5", "tokens=3x"):
-        with pytest.raises(ParameterError, match="a budget is such as"):
+        with pytest.raises(ParameterError, match="a budget must have a form such as"):
             Budget.parse(wrong)
     assert Budget.parse("tokens=1.001k,operations=0.29G") == Budget(tokens=1001, operations=290_000_000)
     for part in ("tokens=0.5", "runs=1.0005k"):
@@ -162,7 +162,7 @@ def test_a_method_tells_what_it_takes() -> None:
         ("word", "str", "a", "Which."),
     ]
     assert described.sampling == {"temperature": 0.3}
-    with pytest.raises(ParameterError, match="method takes the paper as a string: decorate with @method"):
+    with pytest.raises(ParameterError, match="the paper must be a string: decorate with @method"):
         method(described.function)  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="described has no parameter 'm'; it has n, word"):
         described(Problem("p", "x"), m=1)
@@ -172,6 +172,6 @@ def test_methods_are_found_by_name() -> None:
     for name, found in all_methods().items():
         assert found.name == name
         assert find(name) is found
-    problem = r"there is no method 'none': did you mean \w+, \w+ or \w+\? intact methods lists all"
+    problem = r"no method named 'none': did you mean \w+, \w+ or \w+\? intact methods lists all"
     with pytest.raises(ParameterError, match=problem):
         find("none")

@@ -83,7 +83,7 @@ def wrong_values(parameter: Parameter) -> list[Any]:
 
 def known_scorer(name: str) -> Half:
     if name == "nobody":
-        raise ParameterError(f"there is no scorer {name!r}")
+        raise ParameterError(f"no scorer named {name!r}")
     return Half(name)
 
 
@@ -133,7 +133,7 @@ def test_a_method_of_ones_own_declares_as_little_as_it_likes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "message"), [({"n": 0}, "n must be"), ({"scorer": "nobody"}, "no scorer 'nobody'")]
+    ("parameters", "message"), [({"n": 0}, "n must be"), ({"scorer": "nobody"}, "no scorer named 'nobody'")]
 )
 def test_a_called_method_is_judged_before_it_begins(parameters: dict[str, Any], message: str) -> None:
     @method("none")

@@ -209,4 +209,4 @@ def test_a_conversation_is_refused_before_anything_is_written():
     job = MethodJob(find("linc"), Problem("p0", prompt, find_task("folio").read), {})
     ((_, result),) = Driver({"main": model}).solve([job])
     assert result.why == "failed"
-    assert "linc takes only a question, one turn of the user, got a conversation (system, user)" in result.error
+    assert "linc takes only a question (one user turn), got a conversation (system, user)" in result.error

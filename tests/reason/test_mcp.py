@@ -113,7 +113,7 @@ def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.
 
 
 def test_no_tool_of_ones_own_takes_the_name_of_another() -> None:
-    with pytest.raises(ParameterError, match="there is already a tool 'python'"):
+    with pytest.raises(ParameterError, match="there already is a tool named 'python'"):
         Services(tools={"python": PythonTool()})
     with pytest.raises(ParameterError, match="is listed under the name 'other'"):
         Services(tools={"other": PythonTool()})

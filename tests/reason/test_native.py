@@ -86,7 +86,7 @@ def test_workers_whose_turn_does_not_come_in_time_are_told(tiny: Model, monkeypa
     taken.acquire()
     stop.set()
     monkeypatch.setattr(native, "_SHARING", taken)
-    with pytest.raises(SpentError, match="time was over before the workers could begin"):
+    with pytest.raises(SpentError, match="the time ran out before the workers could begin"):
         NativeBackend(tiny).write_together(cast(SharedRequest, None), stop)
 
 
@@ -318,7 +318,9 @@ def test_a_prompt_that_is_too_long_or_impossible_is_named(tiny: Model) -> None:
         [MethodJob(find("chain_of_thought"), Problem(str(i), text), {}) for i, text in enumerate(("x" * 600, "", "x"))],
     )
     assert (long.why, empty.why, fine.why) == ("failed", "failed", "done")
-    assert re.search(r"the prompt has \d+ tokens; the context of \d+ leaves room for none", long.error)
+    assert re.search(
+        r"the prompt has \d+ tokens, which leaves no room for a token after it in the context of \d+", long.error
+    )
     assert "the prompt is empty" in empty.error
     assert long.answer.chosen is not None
     assert long.answer.chosen.why == "context"

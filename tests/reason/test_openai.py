@@ -133,41 +133,41 @@ def test_a_stop_string_is_told_from_the_end_and_closes_the_connection(endpoint: 
 
 
 GARBAGE = {
-    "not JSON": (sent(b"<html>"), "no JSON"),
+    "not JSON": (sent(b"<html>"), "not valid JSON"),
     "not UTF-8": (sent(b'{"choices": "\xff"}'), "not UTF-8: byte 13 is 0xFF"),
     "too deep": (sent(b"[" * 100_000), "nested too deep"),
-    "a member twice": (sent(b'{"choices": [], "choices": []}'), "has the member 'choices' twice"),
-    "a list": (sent([1]), "a JSON object was expected"),
+    "a member twice": (sent(b'{"choices": [], "choices": []}'), "has a duplicate member 'choices'"),
+    "a list": (sent([1]), "expected a JSON object"),
     "no choices": (sent({"id": 1}), "expected one choice, got None"),
     "two choices": (sent({"choices": [{"text": "a"}, {"text": "b"}]}), "expected one choice"),
     "a choice of text": (sent({"choices": ["a"]}), "a choice must be an object"),
-    "text of numbers": (sent({"choices": [{"text": 7}]}), "a text was expected, got 7"),
-    "a delta of text": (sent({"choices": [{"delta": "x"}]}), "a text was expected"),
-    "NaN": (letters("a", float("nan")), "holds the number NaN"),
+    "text of numbers": (sent({"choices": [{"text": 7}]}), "expected a string of text, got 7"),
+    "a delta of text": (sent({"choices": [{"delta": "x"}]}), "expected a string of text"),
+    "NaN": (letters("a", float("nan")), "contains the number NaN"),
     "infinity": (
         sent(b'{"choices": [{"text": "a", "logprobs": {"tokens": ["a"], "token_logprobs": [-1e999]}}]}'),
-        "holds the number -1e999",
+        "contains the number -1e999",
     ),
     "a chance above 1": (letters("a", 0.5), "at most 0, got 0.5"),
     "a text as log-probability": (letters("a", "-1"), "at most 0, got '-1'"),
     "a huge number": (letters("a", -(10**400)), "at most 0"),
-    "wrong counts": (event(False, "a", {"tokens": ["a"], "token_logprobs": []}), "lists of one length"),
-    "no lists": (event(False, "a", {"tokens": "a", "token_logprobs": 1}), "lists of one length"),
+    "wrong counts": (event(False, "a", {"tokens": ["a"], "token_logprobs": []}), "lists of equal length"),
+    "no lists": (event(False, "a", {"tokens": "a", "token_logprobs": 1}), "lists of equal length"),
     "log-probabilities of text": (event(False, "a", "x"), "logprobs must be an object"),
     "another end": (event(False, "a", None, "content_filter"), "it ended with 'content_filter'"),
     "an error": (sent({"error": {"message": "out of memory"}}), "the endpoint says: out of memory"),
-    "usage without counts": (sent({"choices": [], "usage": {"total": 3}}), "usage must tell"),
-    "negative usage": (usage(-1), "usage must tell"),
+    "usage without counts": (sent({"choices": [], "usage": {"total": 3}}), "usage must contain"),
+    "negative usage": (usage(-1), "usage must contain"),
     "usage of floats": (sent({"choices": [], "usage": {"completion_tokens": 1.5, "prompt_tokens": 1}}), "usage must"),
     "no end": (DONE, "ended without a finish reason"),
     "nothing": (b"", "ended without a finish reason"),
     "comments only": (b": hello\n\nevent: x\n\n", "ended without a finish reason"),
     "some log-probabilities": (
         [*letters("a"), event(False, "b"), END],
-        "4 chunks of text came with log-probabilities for 3",
+        "4 chunks of text came with log-probabilities for only 3",
     ),
-    "too many tokens": (letters("abcabcabc"), "wrote 9 tokens, where 8 were allowed"),
-    "too many claimed": ([*letters("a"), END, usage(4000)], "wrote 4000 tokens, where 8 were allowed"),
+    "too many tokens": (letters("abcabcabc"), "wrote 9 tokens, but only 8 were allowed"),
+    "too many claimed": ([*letters("a"), END, usage(4000)], "wrote 4000 tokens, but only 8 were allowed"),
 }
 
 
@@ -200,7 +200,7 @@ def test_an_endpoint_that_does_not_stream_is_read_all_the_same(endpoint: Endpoin
     assert (written.text, written.why, len(written.tokens), written.logprobs) == ("ab.cd", "end", 6, ())
     assert write(endpoint, stop=(".",)).text == "ab."
     endpoint.script = [Reply(headers={"Content-Type": "text/html"}, parts=[b"<html>welcome"])]
-    assert "the reply b'<html>welcome' is no JSON" in write(endpoint).error
+    assert "the reply b'<html>welcome' is not valid JSON" in write(endpoint).error
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_text_that_is_too_long_for_its_tokens_is_charged_and_noted(endpoint: E
         assert (written.text, len(written.tokens)) == ("word " * 2000, 40)
         assert "more than 64 bytes a token" in notes
         assert ("does not say how many tokens" in notes) == (reply is plain or claimed is None)
-        assert "wrote 40 tokens, where 39 were allowed" in cut.error
+        assert "wrote 40 tokens, but only 39 were allowed" in cut.error
         assert len(cut.tokens) == 39
 
 
@@ -273,7 +273,7 @@ def test_reasoning_is_charged_where_a_text_is_cut_and_not_asked_for_again(endpoi
     assert "in the middle of an answer" in written.error
     assert (len(written.tokens), len(endpoint.asked)) == (3, 3)
     endpoint.script = [answer([thought("so")] * 9)]
-    assert "wrote 9 tokens, where 8 were allowed" in write(endpoint).error
+    assert "wrote 9 tokens, but only 8 were allowed" in write(endpoint).error
 
 
 def test_two_texts_have_different_stand_ins_for_tokens(endpoint: Endpoint) -> None:
@@ -293,7 +293,7 @@ def test_a_busy_endpoint_is_asked_again(endpoint: Endpoint, status: int) -> None
 def test_one_that_stays_busy_is_given_up(endpoint: Endpoint) -> None:
     endpoint.script = [Reply(429, {}, [b'{"error": "busy"}'])] * 9
     written = write(endpoint, retries=2)
-    assert written.error == 'HTTP 429 Too Many Requests: {"error": "busy"}, at each of 3 attempts'
+    assert written.error == 'HTTP 429 Too Many Requests: {"error": "busy"}, at all 3 attempts'
     assert (len(endpoint.asked), written.tokens) == (3, ())
 
 
@@ -317,7 +317,7 @@ def test_the_wait_asked_for_is_waited_but_not_for_ever(endpoint: Endpoint, monke
     endpoint.script = [Reply(503, {"Retry-After": wait}, []) for wait in waits]
     with backend(endpoint, pause=0.5, retries=9) as back:
         (written,) = run(back, [generation()])
-    assert "asks to wait 900 s, more than 60" in written.error
+    assert "asks to wait 900 s, more than the limit of 60" in written.error
     assert slept[0] == 7
     assert 25 < slept[1] <= 30
     assert slept[2:] == [0, 0.5 * 8, 0.5 * 16]  # of what cannot be read nothing is known: the schedule holds
@@ -331,9 +331,9 @@ def test_nobody_there_is_named() -> None:
 
 def test_an_endpoint_that_hangs_or_drips_is_left_after_its_time(endpoint: Endpoint) -> None:
     endpoint.script = [answer(letters("ab"), delay=0.5)] * 2
-    assert write(endpoint, seconds=0.2, retries=1).error == "no whole answer within 0.2 s, at each of 2 attempts"
+    assert write(endpoint, seconds=0.2, retries=1).error == "no complete answer within 0.2 s, at all 2 attempts"
     endpoint.script = [answer([b": alive\n\n"] * 50, delay=0.02)]
-    assert "no whole answer within 0.3 s" in write(endpoint, seconds=0.3, retries=0).error
+    assert "no complete answer within 0.3 s" in write(endpoint, seconds=0.3, retries=0).error
 
 
 def test_an_answer_that_breaks_off_is_charged_and_not_asked_for_again(endpoint: Endpoint) -> None:
@@ -341,7 +341,7 @@ def test_an_answer_that_breaks_off_is_charged_and_not_asked_for_again(endpoint: 
     with backend(endpoint, seconds=0.6) as back:
         (written,) = run(back, [generation()])
         assert any("broke off" in caveat for caveat in back.caveats)
-    assert written.error == "no whole answer within 0.6 s, in the middle of an answer"
+    assert written.error == "no complete answer within 0.6 s, in the middle of an answer"
     assert (written.text, len(written.tokens), len(endpoint.asked)) == ("abc", 3, 1)
     cut = Reply(headers={"Content-Type": "text/event-stream", "Content-Length": "9999"}, parts=letters("ab"))
     endpoint.script = [cut]
@@ -514,8 +514,8 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen(monkeypatch: pytest.Mo
 
 
 def test_constraints_that_no_endpoint_shares_are_named(endpoint: Endpoint) -> None:
-    assert "a regex cannot be asked of an endpoint" in write(endpoint, regex="a+").error
-    assert "stop_mean_below cannot be asked of an endpoint" in write(endpoint, stop_mean_below=-1).error
+    assert "endpoints do not support regex; use json_schema" in write(endpoint, regex="a+").error
+    assert "endpoints do not support stop_mean_below" in write(endpoint, stop_mean_below=-1).error
     write(endpoint, json_schema={"type": "object"})
     assert endpoint.asked[-1][2]["response_format"]["json_schema"]["schema"] == {"type": "object"}
 

@@ -55,9 +55,9 @@ def test_impossible_particles_weigh_nothing() -> None:
     assert effective_size(relative(logs)) == 2.0
     assert effective_size([0, 0]) == 0.0
     for bad in ([], [-math.inf], [math.nan, 0.0], [math.inf]):
-        with pytest.raises(ParameterError, match="one of them finite"):
+        with pytest.raises(ParameterError, match="at least one must be finite"):
             relative(bad)
-        with pytest.raises(ParameterError, match="one of them finite"):
+        with pytest.raises(ParameterError, match="at least one must be finite"):
             log_mean(bad)
     with pytest.raises(ParameterError, match="temperature"):
         relative([0.0], 0.0)
@@ -103,7 +103,7 @@ def test_rebase_by_hand() -> None:
     assert allot([0.3], 7) == [7]
     assert allot([], 7) == []
     for bad in ((-1, [0.5]), (4, [math.nan])):
-        with pytest.raises(ParameterError, match="rewards finite"):
+        with pytest.raises(ParameterError, match="rewards must be finite"):
             allot(bad[1], bad[0])
 
 

@@ -29,5 +29,5 @@ def test_a_bare_question_is_one_turn_of_the_user():
     assert bare_question(Problem("p", CONVERSATION[-1:]), "linc") == "Why?"
     assert bare_question(Problem("p", "Answer: Why?", data={"question": "Why?"}), "linc") == "Why?"
     for prompt in (CONVERSATION, CONVERSATION[:1], CONVERSATION[1:]):
-        with pytest.raises(ParameterError, match="linc takes only a question, one turn of the user, got a conversati"):
+        with pytest.raises(ParameterError, match=r"linc takes only a question \(one user turn\), got a conversati"):
             bare_question(Problem("p", prompt), "linc")

@@ -340,7 +340,7 @@ def test_what_the_tool_gives_is_bounded_and_says_which_step_failed() -> None:
     assert use(statement=LEMMAS).text == "open\nto prove: |- c"
     long = use(statement=LEMMAS, steps=["one"] * 2000)
     assert (len(long.text) <= 4096, long.ended) == (True, "ok")
-    with pytest.raises(ParameterError, match="there is no proof assistant 'coq'"):
+    with pytest.raises(ParameterError, match="no proof assistant named 'coq'"):
         tool.check({"statement": "", "assistant": "coq"})
 
 

@@ -130,7 +130,7 @@ def test_equal_texts_count_once_and_pruned_ones_not_at_all() -> None:
 
 
 def test_one_text_cannot_have_two_probabilities() -> None:
-    with pytest.raises(ParameterError, match="sample 1 is a text seen before with probability"):
+    with pytest.raises(ParameterError, match="sample 1 repeats a text with probability"):
         perplexity_consistency(["a", "a"], ["x", "x"], [0.25, 0.5])
     with pytest.raises(ParameterError, match="2 answers, 1 completions"):
         perplexity_consistency(["a", "a"], ["x"], [0.25, 0.5])

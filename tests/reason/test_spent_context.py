@@ -60,11 +60,14 @@ def asking(problem: Problem, *, drafts: int = 1) -> Steps:
 def test_a_method_that_does_not_expect_it_is_spent_and_its_drafts_vote() -> None:
     (found,) = replace(ToyTrial.of(asking, "asking"), kind=ShortBackend).results(problems(1))
     assert found.why == "spent"
-    assert found.error.startswith("NoRoomError: the context has no room for what was asked")
+    assert found.error.startswith("NoRoomError: the context has no room for the requests")
     assert found.answer.answer is not None
 
 
 def test_a_prompt_without_room_before_any_draft_is_an_error() -> None:
     trial = replace(ToyTrial.of(asking, "asking", {"drafts": 0}), kind=ShortBackend)
-    with pytest.raises(CheckError, match="'failed': ParameterError: the prompt has 40 tokens; the context of 40"):
+    with pytest.raises(
+        CheckError,
+        match="'failed': ParameterError: the prompt has 40 tokens, which leaves no room for a token after it",
+    ):
         trial.results(problems(1))

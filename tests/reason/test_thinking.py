@@ -191,8 +191,8 @@ def test_the_chat_template_is_told(source, text, variables):
         ("{{ messages }}", "on", "has no thinking"),
         ("{{ messages }}", "off", "has no thinking"),
         ("{{ '<think>' }}", "off", "has no switch for it, such as enable_thinking"),
-        ("{{ '<|channel|>analysis' }}", "64", "shows the mark that ends thoughts"),
-        ("{% if thinking %}Think.{% endif %}", "64", "shows the mark that ends thoughts"),
+        ("{{ '<|channel|>analysis' }}", "64", "shows the tag that ends thoughts"),
+        ("{% if thinking %}Think.{% endif %}", "64", "shows the tag that ends thoughts"),
     ],
 )
 def test_what_a_model_cannot_do_is_refused_before_the_work(source, text, message):

@@ -92,11 +92,11 @@ def test_escapes_are_those_of_python_and_the_middle_of_a_long_text_is_left_out()
 @pytest.mark.parametrize(
     ("values", "error"),
     [
-        ({}, "needs its input code: The cell."),
-        ({"code": 3}, "code must be a text, got 3"),
+        ({}, "needs the input code: The cell."),
+        ({"code": 3}, "code must be a string, got 3"),
         ({"code": "1", "befor": []}, "no input 'befor': did you mean before?"),
-        ({"code": "1", "before": "x = 1"}, "before must be a list of texts"),
-        ({"code": "1", "before": [1]}, "before must be a list of texts"),
+        ({"code": "1", "before": "x = 1"}, "before must be a list of strings"),
+        ({"code": "1", "before": [1]}, "before must be a list of strings"),
         ({"code": "1", "seconds": 0}, "seconds must be a positive number, got 0"),
         ({"code": "1", "seconds": True}, "seconds must be a positive number, got True"),
         ({"code": "1" * 65_537}, "at most 65,536 characters"),
@@ -108,7 +108,7 @@ def test_wrong_inputs_are_named_before_the_work(values: dict[str, Any], error: s
 
 
 def test_an_unknown_tool_is_named_before_a_token_is_written() -> None:
-    with pytest.raises(ParameterError, match="there is no tool 'pyton': did you mean python"):
+    with pytest.raises(ParameterError, match="no tool named 'pyton': did you mean python"):
         find_tool("pyton")
     result = run(tool="pyton")
     assert (result.why, result.cost.tokens) == ("failed", 0)
@@ -301,7 +301,7 @@ def test_a_prover_gives_its_status(prover: str) -> None:
 
 def test_a_prover_says_what_is_wrong() -> None:
     assert use("prover", problem="fof(a, axiom, p(").ended == "error"
-    with pytest.raises(ParameterError, match="there is no prover 'vampire'"):
+    with pytest.raises(ParameterError, match="no prover named 'vampire'"):
         use("prover", problem=THEORY, prover="vampire")
     limited = use("prover", problem=THEORY.format("barks"), steps=1)
     assert (limited.text.splitlines()[0], limited.settled) == ("GaveUp", True)

@@ -89,7 +89,7 @@ def test_weights_that_are_no_numbers_fail_by_name(folder: Path) -> None:
         backend.model.lm_head.weight.fill_(float("nan"))
     (written,) = write(backend, generation(0))
     assert (written.why, written.tokens) == ("error", ())
-    assert "logits that are not finite numbers" in written.error
+    assert "returned non-finite logits" in written.error
 
 
 def test_what_cannot_be_loaded_is_named(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -222,9 +222,9 @@ def test_where_all_agree_nothing_is_verified() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "error", "asked"),
     [
-        ("forward_backward", {"n": 2, "chains": 40_000}, "masks and chains make 160,000 texts at once", 2),
+        ("forward_backward", {"n": 2, "chains": 40_000}, "masks and chains give 160,000 texts at once", 2),
         ("forward_backward", {"n": 2, "backward": "{question}" * 400_000}, "a question may have at most 16,777,216", 2),
-        ("forward_backward", {"n": 2, "backward": "{question}" * 100_000}, "candidates and masks make prompts of", 2),
+        ("forward_backward", {"n": 2, "backward": "{question}" * 100_000}, "candidates and masks give prompts of", 2),
         (
             "best_of_n",
             {"n": 2, "scorer": Equations(), "reduction": "min", "delimiter": "7"},

@@ -151,7 +151,7 @@ def test_reductions_read_every_step() -> None:
     with pytest.raises(ParameterError, match="last, min, prod, mean"):
         reduce(steps, "max")
     for bad in ([], [0.5, math.nan]):
-        with pytest.raises(ParameterError, match="at least one reward, and all must be finite"):
+        with pytest.raises(ParameterError, match="rewards must be finite and not empty"):
             reduce(bad, "last")
 
 
@@ -218,7 +218,7 @@ def test_a_resample_is_the_root_of_the_scored_samples() -> None:
     tally = majority_of_bests(answers, rewards)
     assert tally.weights["i"] == Fraction(9**3 - 8**3, 9**3)
     assert tally.weights["j"] == 0
-    with pytest.raises(ParameterError, match="one draw, got 9 and 0"):
+    with pytest.raises(ParameterError, match="n and m must be at least 1, got 9 samples and 0 draws"):
         majority_of_bests(answers, rewards, m=0)
 
 

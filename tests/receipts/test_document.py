@@ -122,7 +122,7 @@ def test_the_first_byte_that_is_not_canonical_is_named() -> None:
     for wrong in (b" ", rb'"\u0066ormat":'):
         edited = data[:at] + (wrong + data[at:] if wrong == b" " else wrong + data[at + 9 :])
         place = next(i for i, (x, y) in enumerate(zip(data, edited, strict=False)) if x != y)
-        with pytest.raises(ReceiptError, match=f"byte {place} is the first that should be different"):
+        with pytest.raises(ReceiptError, match=f"the first wrong byte is at {place}"):
             Receipt.parse(edited)
 
 
@@ -135,7 +135,7 @@ def test_a_receipt_that_would_be_too_large_is_not_written(monkeypatch: pytest.Mo
 
 def test_a_later_version_is_named() -> None:
     document = RECEIPTS[0].to_document() | {"version": 2, "proof": {}}
-    with pytest.raises(NewerReceiptError, match="of version 2; this program reads version 1"):
+    with pytest.raises(NewerReceiptError, match="has version 2, but this program reads version 1"):
         Receipt.parse(canonical.encode(document))
 
 
@@ -168,14 +168,14 @@ def test_no_edit_of_a_byte_reads_as_the_same(receipt: Receipt) -> None:
     ("change", "message"),
     [
         (lambda d: d + b" ", "not canonical"),
-        (lambda d: b"\xef\xbb\xbf" + d, "no JSON"),
+        (lambda d: b"\xef\xbb\xbf" + d, "not valid JSON"),
         (lambda d: d.replace(b'"bits":8', b'"bits": 8'), "not canonical"),
-        (lambda d: d.replace(b'"bits":8', b'"bits":8,"bits":8'), "member 'bits' twice"),
+        (lambda d: d.replace(b'"bits":8', b'"bits":8,"bits":8'), "duplicate member 'bits'"),
         (lambda d: d.replace(b'"bits":8', b'"bits":8.0'), "the number 8.0; expected integers"),
         (lambda d: d.replace(b'"bits":8', b'"bits":NaN'), "the number NaN; expected integers"),
         (lambda d: d.replace(b'"bits":8', b'"bits":-Infinity'), "the number -Infinity"),
-        (lambda d: d.replace(b'"bits":8', b'"bits":08'), "no JSON"),
-        (lambda d: d.replace(b'"bits":8', b'"bits":' + b"9" * 5000), "no JSON"),
+        (lambda d: d.replace(b'"bits":8', b'"bits":08'), "not valid JSON"),
+        (lambda d: d.replace(b'"bits":8', b'"bits":' + b"9" * 5000), "not valid JSON"),
         (lambda d: d.replace(b"A model", b"\xff model"), "not UTF-8: byte .* is 0xFF"),
         (lambda d: d.replace(b"A model", rb"\ud800 model"), "U\\+D800, which is not a character"),
         (lambda d: d.replace(b"A model", rb"\u0041 model"), "not canonical"),
@@ -184,10 +184,10 @@ def test_no_edit_of_a_byte_reads_as_the_same(receipt: Receipt) -> None:
         (lambda d: d.replace(b'"temperature":"0.7"', b'"temperature":"7000"'), r"must lie in \[0, 1000\]"),
         (lambda d: d.replace(b'"tokens":[3,7,11]', b'"tokens":[7,3,11]'), "ascending"),
         (lambda d: d.replace(b'"tokens":[5,6,2]', b'"tokens":[5,6]'), "a number for each token"),
-        (lambda d: d.replace(b'"compiler":"llguidance 1.3.0"', b'"compiler":null'), "what compiled the constraint"),
+        (lambda d: d.replace(b'"compiler":"llguidance 1.3.0"', b'"compiler":null'), "the compiler of the constraint"),
         (lambda d: re.sub(rb'"chain":"..', b'"chain":"', d), "base64url|has 9. bytes"),
-        (lambda d: b"[]", "no receipt"),
-        (lambda d: b"", "no JSON"),
+        (lambda d: b"[]", "not a receipt"),
+        (lambda d: b"", "not valid JSON"),
         (lambda d: d.replace(b'"version":1}', b'"version":-1}'), "version must be a positive integer"),
     ],
 )
@@ -273,7 +273,7 @@ def test_files_hold_a_receipt_a_line(tmp_path: Path) -> None:
     assert tuple(read_receipts(path)) == RECEIPTS
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
     path.write_bytes(RECEIPTS[0].encode() + b"\n{}\n")
-    with pytest.raises(ReceiptError, match=r"some.receipts, line 2: no receipt"):
+    with pytest.raises(ReceiptError, match=r"some.receipts, line 2: not a receipt"):
         list(read_receipts(path))
     path.write_bytes(b"")
     with pytest.raises(ReceiptError, match="is empty"):
@@ -313,7 +313,7 @@ def test_a_line_that_is_too_long_counts_once(tmp_path: Path, over: int) -> None:
 def test_a_model_among_files_of_receipts_is_named_before_its_bytes_are_read(tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(b"GGUF\x03\0\0\0\n" * 9)
-    with pytest.raises(ReceiptError, match=r"m\.gguf is a model, not a file of receipts: give it by --model"):
+    with pytest.raises(ReceiptError, match=r"m\.gguf is a model, not a file of receipts: pass it with --model"):
         list(read_lines(path))
 
 
@@ -345,7 +345,7 @@ def test_stop_strings_are_bounded_when_written_and_when_read(stop: tuple[str, ..
         request.sampling_to_document(SamplingParameters(stop=stop))
     document = request.sampling_to_document(SamplingParameters()) | {"stop": list(stop)}
     assert not SAMPLING.is_valid(document)
-    with pytest.raises(ReceiptError, match=r"sampling.stop: a receipt has at most 256 stop strings"):
+    with pytest.raises(ReceiptError, match=r"sampling.stop: a receipt may have at most 256 stop strings"):
         request.sampling_from_document(document, "sampling")
 
 

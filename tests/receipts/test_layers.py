@@ -313,7 +313,7 @@ def test_an_opening_of_something_else_tells_nothing(model, committed):
     assert check(model, committed, replace(found, roots=roots), one).what == "layers"
     short = {boundary: rows[:-1] for boundary, rows in found.rows.items()}
     assert check(model, committed, replace(found, rows=short), one).what == "layers"
-    with pytest.raises(ReceiptError, match="commits to no layers"):
+    with pytest.raises(ReceiptError, match="does not commit to layers"):
         open_layers(model, bare, one)
     with pytest.raises(ReceiptError, match="nothing can be opened"):
         open_layers(model, replace(committed, layers=replace(committed.layers, root=bytes(32))), one)

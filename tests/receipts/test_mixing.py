@@ -85,7 +85,7 @@ def test_impossible_mixes_are_false(model, guided, tuned):
     wrong = [
         (guided, {"parameters": (("scale", 10**9),)}, "must lie in"),
         (guided, {"parameters": (("beta", 10**6), ("scale", 10**6))}, "takes the parameters scale"),
-        (guided, {"streams": tuned.header.request.decoding.streams}, "takes the streams shadow"),
+        (guided, {"streams": tuned.header.request.decoding.streams}, "must have the streams shadow"),
     ]
     for receipt, change, message in wrong:
         verdict = judge(model, changed(model, receipt, **change))
@@ -153,9 +153,9 @@ def test_where_the_model_was_unsure_is_verified(model, finish, rule, off):
         ({"streams": []}, "a list of 1 to 8 streams"),
         (
             {"streams": [{"prompt": None, "source": None, "model": None}]},
-            "either a prompt, with its source, or a model",
+            "either a prompt with its source, or a model",
         ),
-        ({"streams": [{"prompt": [], "source": None, "model": None}]}, "a list of integers that is not empty"),
+        ({"streams": [{"prompt": [], "source": None, "model": None}]}, "a non-empty list of integers"),
         ({"parameters": {"scale": 1.5}}, "expected integers"),
         ({"parameters": {"scale": -1}}, "an integer from 0"),
         ({"parameters": {"größe": 1}}, "the names of parameters"),

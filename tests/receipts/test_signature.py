@@ -118,7 +118,7 @@ def test_nobody_signs_for_a_key_of_small_order(small: bytes, tmp_path: Path) -> 
     assert (verdict.outcome, verdict.what, "anybody can sign" in verdict.detail) == ("false", "signature", True)
     (tmp_path / "key.pub").write_text(small.hex() + "\n")
     for name in (small.hex(), str(tmp_path / "key.pub")):
-        with pytest.raises(ParameterError, match="anybody can sign for this public key"):
+        with pytest.raises(ParameterError, match="anyone can sign for this public key"):
             public_key(name)
 
 
@@ -173,7 +173,7 @@ def test_a_key_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("there", ["key", "key.pub"])
 def test_no_key_is_overwritten(tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("mine")
-    with pytest.raises(ParameterError, match=f"{there} exists already"):
+    with pytest.raises(ParameterError, match=f"{there} already exists"):
         new_key(tmp_path / "key")
     assert [(item.name, item.read_text()) for item in tmp_path.iterdir()] == [(there, "mine")]
 

@@ -37,7 +37,7 @@ def test_mappings_of_any_kind_are_written_as_objects(plain, kind):
 
 
 def test_what_json_cannot_hold_is_refused(plain):
-    with pytest.raises(ParameterError, match="messages that JSON can represent: set is not a JSON type"):
+    with pytest.raises(ParameterError, match="messages that can be written as JSON: set is not a JSON type"):
         PromptSource.of_chat(ChatPrompt(TURNS, {"tools": {1}}, NOW), plain)
 
 
@@ -95,7 +95,10 @@ def test_earlier_sources_read_them_as_tokens(plain):
     ("source", "message"),
     [
         (PromptSource("text", "Hi<|im_end|>", contents="text"), "the source is not a conversation"),
-        (PromptSource("chat", '{"messages": [{"role": "user", "content": "Hi"}]}', contents="text"), "nothing spells"),
+        (
+            PromptSource("chat", '{"messages": [{"role": "user", "content": "Hi"}]}', contents="text"),
+            "no content spells",
+        ),
     ],
 )
 def test_contents_are_stated_only_where_they_matter(plain, source, message):

@@ -54,7 +54,7 @@ def test_a_receipt_of_the_server_states_the_adapter(client, tiny_path, adapters)
 
 
 def test_an_unknown_name_lists_adapters_too(client):
-    with pytest.raises(openai.NotFoundError, match=r"there is no model 'on'.*one"):
+    with pytest.raises(openai.NotFoundError, match=r"no model named 'on'.*one"):
         client.completions.create(model="on", **ASKED)
 
 
@@ -77,7 +77,7 @@ def test_memory_for_adapters_is_counted(tiny_path, adapters, tmp_path):
 
 def test_an_adapter_cannot_have_a_models_name(tiny_path, adapters):
     with (
-        pytest.raises(ParameterError, match="'tiny' is a model's name"),
+        pytest.raises(ParameterError, match="'tiny' is the name of a model"),
         running({"tiny": tiny_path}, Loading(adapters={"tiny": adapters["one"]})),
     ):
         pass

@@ -164,7 +164,7 @@ def test_a_batch_has_as_many_requests_as_it_may_and_no_more(storing, monkeypatch
     monkeypatch.setattr(openai_batches, "MOST", 3)
     with official(storing) as client:
         assert start(client, [line(i) for i in range(3)]).request_counts.total == 3
-        with pytest.raises(openai.BadRequestError, match="a batch has at most 3 requests") as raised:
+        with pytest.raises(openai.BadRequestError, match="a batch may have at most 3 requests") as raised:
             start(client, [line(i) for i in range(4)])
     assert raised.value.param == "input_file_id"
 

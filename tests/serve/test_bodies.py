@@ -116,7 +116,7 @@ def test_values_are_counted_before_they_are_made():
     ("text", "told"),
     [
         (b'{"a": tru}', "is not JSON: Expecting value at character 6"),
-        (b'{"a": "\xff"}', "is not in UTF-8, at byte 7"),
+        (b'{"a": "\xff"}', "is not valid UTF-8 at byte 7"),
         (b'{"a": ' + b"[" * 90_000, "nested too deeply"),
         (b'{"a": ' + b"1" * 9_000 + b"}", "too many digits"),
     ],

@@ -185,9 +185,7 @@ def opened(place, *files, model="tiny.gguf", **loading):
 def test_what_no_request_could_match_is_refused_before_the_start(place):
     write_tiny(place / "other.gguf", "qwen3", context=256)
     assert len(opened(place, "run.jsonl")) == 1
-    with pytest.raises(
-        ParameterError, match=r"run\.jsonl: the model tiny\.gguf of this run, with weights .* served are"
-    ):
+    with pytest.raises(ParameterError, match=r"run\.jsonl: the model tiny\.gguf of this run, with weights .* served:"):
         opened(place, "run.jsonl", model="other.gguf")
     with pytest.raises(ParameterError, match=r"profile int8, numerics 1, but the server has fp32, "):
         opened(place, "run.jsonl", profile="fp32")
@@ -214,7 +212,7 @@ def test_methods_that_no_client_may_choose_and_other_back_ends_are_refused(place
         return manifest
 
     for name, change in (("far.jsonl", endpoint), ("several.jsonl", several)):
-        with pytest.raises(ParameterError, match="its method had several models, or an endpoint"):
+        with pytest.raises(ParameterError, match="its method used several models, or an endpoint"):
             opened(place, changed(place, name, change))
 
 

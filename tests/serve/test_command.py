@@ -126,7 +126,9 @@ def test_a_folder_for_pages_needs_a_prefix_cache(tiny_path, tmp_path):
     words += ["--no-prefix-cache", "--prefix-cache", str(tmp_path)]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 2
-    assert "--no-prefix-cache keeps no prefixes, but --prefix-cache names a folder for them: give one" in ended.stderr
+    assert (
+        "--no-prefix-cache keeps no prefixes, but --prefix-cache names a folder for them: use only one" in ended.stderr
+    )
 
 
 @pytest.mark.parametrize("model", ["tiny=", pytest.param("", marks=pytest.mark.slow)])

@@ -73,7 +73,7 @@ def test_more_dimensions_than_there_are_are_refused_by_their_field(url, dimensio
 
 def test_a_model_without_a_pooling_is_refused_without_advice_that_no_request_can_take(url, folders):
     answer = httpx.post(url + "/v1/embeddings", json={"model": "reranker", "input": TEXTS})
-    wanted = "this model does not support embeddings: its files name no pooling"
+    wanted = "this model does not support embeddings: its files do not name a pooling"
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, wanted)
     refused = CliRunner().invoke(app, ["embed", "-m", str(folders["reranker"]), *TEXTS])
     assert (refused.exit_code, "on the command line, --pooling" in " ".join(refused.output.split())) == (2, True)

@@ -22,7 +22,7 @@ from support.serving import running
 TURNS = [{"role": "user", "content": "Why?"}]
 LONG = {"max_tokens": 90_000, "ignore_eos": True, "seed": 1}
 OPTIONS = {"num_predict": 90_000, "ignore_eos": True, "seed": 1}
-ENDING = "the server is about to end"
+ENDING = "the server is shutting down"
 STREAMS = {
     "/v1/chat/completions": {"messages": TURNS, **LONG},
     "/v1/completions": {"prompt": "Why?", **LONG},

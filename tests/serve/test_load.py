@@ -295,7 +295,7 @@ def test_texts_that_cannot_fit_the_context_are_refused_before_they_are_read(tiny
             assert refused.json()["error"]["code"] == "context_length_exceeded"
         refused = httpx.post(there.url + "/v1/messages/count_tokens", json=conversation, timeout=PATIENCE)
         assert refused.status_code == 400
-        assert "does not fit the context of 1024 tokens" in refused.json()["error"]["message"]
+        assert "does not fit in the context of 1024 tokens" in refused.json()["error"]["message"]
 
 
 def test_models_share_a_cap_of_memory(tiny_path):

@@ -48,7 +48,7 @@ def test_models_are_noted_as_they_come_and_go(tiny_path, tmp_path, records):
     assert (second["event"], second["model"], second["context"], second["bytes"]) == ("loaded", "other", 64, weights)
     assert 0 < second["seconds"] < PATIENCE
     assert second["tier"]
-    assert last == {"event": "unloaded", "model": "other", "why": "the server ends"}
+    assert last == {"event": "unloaded", "model": "other", "why": "the server is shutting down"}
     (line,) = [TextFormatter("%(message)s").format(record) for record in records if record.args is second]
     assert line.startswith(f"loaded other in {second['seconds']} s: {weights} bytes of weights, tier ")
 
@@ -58,7 +58,7 @@ def test_an_idle_model_s_end_is_noted(tiny_path, records):
         (one,) = server.service.models.served.values()
         server.settle(lambda: one.fingerprint and one.model is None)
     assert [note["event"] for note in events(records)] == ["loaded", "unloaded"]
-    assert events(records)[1]["why"] == "nobody used it for 0.1 s"
+    assert events(records)[1]["why"] == "unused for 0.1 s"
 
 
 def test_refusals_are_noted_with_code_and_field(endless_path, tmp_path):
@@ -76,7 +76,7 @@ def test_refusals_are_noted_with_code_and_field(endless_path, tmp_path):
         for path, body, status, *_ in asked:
             assert httpx.post(url + path, json=body, timeout=PATIENCE).status_code == status
         endless = CHAT | {"stream": True, "intact": {"deadline": 4}, tokens: 20000, "ignore_eos": True, "n": 64}
-        assert "took longer" in httpx.post(url + chat, json=endless, timeout=PATIENCE).text
+        assert "exceeded the time limit" in httpx.post(url + chat, json=endless, timeout=PATIENCE).text
     lines = [json.loads(line) for line in process.log.splitlines()]
     noted = [line for line in lines if line["from"] == "intact.serve.access" and line["method"] == "POST"]
     found = [(line["path"], line["status"], line["code"], line.get("field")) for line in noted]

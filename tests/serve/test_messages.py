@@ -429,7 +429,9 @@ BAD = {
     "messages[0].content[0].text is missing": {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
     "messages[0].content[0].type is missing": {"messages": [{"role": "user", "content": [{}]}]},
     "messages[0].content[0] must be a JSON object, got 3": {"messages": [{"role": "user", "content": [3]}]},
-    "messages[0].content[0]: a turn of role user has no tool_use": {"messages": [{"role": "user", "content": [USE]}]},
+    "messages[0].content[0]: a turn of the role user cannot have tool_use": {
+        "messages": [{"role": "user", "content": [USE]}]
+    },
     "the last message cannot be continued": {"messages": [*QUESTION, {"role": "assistant", "content": [USE]}]},
     "this server keeps no conversations": {"thread": {"type": "create"}},
     "unknown field: temprature": {"temprature": 1},
@@ -439,7 +441,7 @@ BAD = {
     "stop_sequences[0] is empty": {"stop_sequences": [""]},
     "stop_sequences: list should have at most 16": {"stop_sequences": ["x"] * 17},
     "two tools have the same name": {"tools": [TIME, TIME]},
-    "tools[0].input_schema.properties.x: not cannot be imposed": {
+    "tools[0].input_schema.properties.x: not cannot be enforced": {
         "model": "tools",
         "tools": [TIME | {"input_schema": {"type": "object", "properties": {"x": {"not": {}}}}}],
         "tool_choice": {"type": "any"},
@@ -449,13 +451,13 @@ BAD = {
     "tools[0].input_schema is missing": {"tools": [{"name": "f"}]},
     "tool_choice is any, but there are no tools": {"tool_choice": {"type": "any"}},
     "tool_choice.name is missing": {"model": "tools", "tools": [TIME], "tool_choice": {"type": "tool"}},
-    "there is no tool 'g'; there are time": {
+    "no tool named 'g'; available: time": {
         "model": "tools",
         "tools": [TIME],
         "tool_choice": {"type": "tool", "name": "g"},
     },
     "thinking cannot be enabled: the chat template of tiny": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
-    "thinking cannot be enabled where": {
+    "thinking cannot be enabled if": {
         "model": "thinking",
         "thinking": {"type": "adaptive"},
         "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}},
@@ -512,7 +514,7 @@ def test_errors_have_anthropic_s_statuses_and_types(server):
 
 def test_an_error_amid_a_stream_is_its_last_event(server):
     ask(server, model="long")
-    wanted = {"type": "timeout_error", "message": "the request took longer than it may"}
+    wanted = {"type": "timeout_error", "message": "the request exceeded the time limit"}
     for deadline in DEADLINES:
         body = ASKED | {"model": "long", "max_tokens": 8000, "ignore_eos": True, "stream": True}
         answer = post(server, body | {"intact": {"deadline": deadline}})

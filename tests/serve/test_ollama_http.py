@@ -123,7 +123,7 @@ def test_the_defaults_of_ollama_itself_are_taken_together(server, tiny_path):
     assert answer.headers["intact-warning"].startswith("options.repeat_last_n 64 is read as -1")
     with running({"tiny": tiny_path}, strict=True) as strict:
         refused = httpx.post(strict.url + "/api/chat", json=body, timeout=PATIENCE)
-        assert refused.json()["error"].startswith("options.repeat_last_n: penalties count all tokens")
+        assert refused.json()["error"].startswith("options.repeat_last_n: penalties always count all tokens")
 
 
 def test_a_last_message_that_is_empty_changes_nothing(send):
@@ -311,10 +311,10 @@ def test_a_body_needs_no_content_type_and_nothing_is_as_good_as_null(server):
 @pytest.mark.parametrize(
     ("path", "more", "status", "words"),
     [
-        ("chat", {"model": "other"}, 404, "model 'other' not found; there are tiny"),
+        ("chat", {"model": "other"}, 404, "model 'other' not found; available: tiny"),
         ("chat", {"options": {"top_p": 1.5}}, 400, "top_p must lie in (0, 1], got 1.5"),
         ("chat", {"options": {"repeat_penalty": -1}}, 400, "repeat_penalty must lie in"),
-        ("chat", {"options": {"repeat_penalty": 2, "repetition_penalty": 2}}, 400, "are the same"),
+        ("chat", {"options": {"repeat_penalty": 2, "repetition_penalty": 2}}, 400, "mean the same"),
         ("chat", {"options": {"repeat_penalty": 2, "repeat_last_n": 33}}, 400, "options.repeat_last_n"),
         ("chat", {"options": {"num_predict": 513}}, 400, "num_predict must be an integer from 1 to 512"),
         ("chat", {"options": {"mirostat": 2}}, 400, "options.mirostat is not supported; leave it out, or give 0"),
@@ -335,7 +335,7 @@ def test_a_body_needs_no_content_type_and_nothing_is_as_good_as_null(server):
         ("chat", {"messages": [{"role": "king", "content": "x"}]}, 400, "messages[0].role"),
         ("chat", {"top_logprobs": 2}, 400, "top_logprobs needs logprobs"),
         ("chat", {"intact": {"progress": True}}, 400, "intact.progress has no effect"),
-        ("chat", {"intact": {"method": "none"}}, 400, "there is no method"),
+        ("chat", {"intact": {"method": "none"}}, 400, "no method named"),
         ("generate", {"prompt": "x", "suffix": "y"}, 400, "tiny cannot fill in text before a suffix"),
         ("generate", {"prompt": "x", "template": "y"}, 400, "template is not supported"),
         ("generate", {"prompt": "x", "context": [1]}, 400, "context is not supported: send the conversation"),
@@ -351,10 +351,10 @@ def test_a_body_needs_no_content_type_and_nothing_is_as_good_as_null(server):
         ("embeddings", {"prompt": "x"}, 400, "does not support embeddings"),
         ("embed", {"model": "other"}, 404, "not found"),
         ("generate", {"keep_alive": 0, "stream": False}, 400, "keep_alive has no effect: models stay loaded"),
-        ("pull", {"model": "x" * 1_000_000}, 404, "no model of the catalogue; there are smollm2"),
+        ("pull", {"model": "x" * 1_000_000}, 404, "is not a model of the catalogue; available: smollm2"),
         ("show", {"model": "other"}, 404, "not found"),
         ("show", {"model": ""}, 400, "model is missing"),
-        ("pull", {"model": "other"}, 404, "no model of the catalogue"),
+        ("pull", {"model": "other"}, 404, "is not a model of the catalogue"),
         ("create", {}, 403, "cannot change the models"),
         ("nothing", {}, 404, "not found"),
     ],
@@ -379,7 +379,7 @@ def test_an_error_after_the_first_token_is_the_last_line(server, send):
         pytest.skip("no deadline fell between the first token and the last")
     *parts, last = lines(answer)
     assert parts
-    assert last == {"error": "the request took longer than it may"}
+    assert last == {"error": "the request exceeded the time limit"}
 
 
 def test_refusals_before_an_endpoint_have_ollamas_form_too(tiny_path):
@@ -406,7 +406,7 @@ def test_limits_are_those_of_the_whole_server(tiny_path):
             refused = httpx.post(server.url + "/api/chat", json=body, timeout=PATIENCE)
             assert refused.status_code == 429
             assert int(refused.headers["retry-after"]) >= 1
-            assert "waiting already" in refused.json()["error"]
+            assert "are already waiting" in refused.json()["error"]
         server.settle(server.idle)
         with httpx.stream("POST", server.url + "/api/chat", json=body, timeout=PATIENCE) as second:
             begun = second.iter_lines()

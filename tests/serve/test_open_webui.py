@@ -168,7 +168,7 @@ def test_a_direct_connection_from_the_browser(there):
     [
         ({"reasoning_strength": "high"}, "unknown field: reasoning_strength"),
         ({"messages": [{"role": "user", "content": "word " * 3000}]}, "context"),
-        ({"model": "gone"}, "there is no model"),
+        ({"model": "gone"}, "no model named"),
     ],
 )
 def test_what_is_refused_has_a_message_to_show(there, change, said):

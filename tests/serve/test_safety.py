@@ -424,7 +424,9 @@ def test_a_text_that_cannot_fit_is_refused_as_one_that_does_not(guarded, path, b
     answer = ask(guarded, path, body=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "context_length_exceeded"
-    assert re.match(r"a text of 180\d\d characters does not fit the context of 1024", answer.json()["error"]["message"])
+    assert re.match(
+        r"a text of 180\d\d characters does not fit in the context of 1024", answer.json()["error"]["message"]
+    )
 
 
 def test_a_pattern_is_told_as_it_is(guarded):

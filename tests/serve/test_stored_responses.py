@@ -52,9 +52,9 @@ def test_a_response_is_fetched_and_deleted(client):
         assert client.responses.retrieve(made.id).to_dict() == made.to_dict()
         client.responses.delete(made.id)
         for gone in (client.responses.retrieve, client.responses.delete, client.responses.input_items.list):
-            with pytest.raises(openai.NotFoundError, match="there is no response 'resp_"):
+            with pytest.raises(openai.NotFoundError, match="no response with the id 'resp_"):
                 gone(made.id)
-        with pytest.raises(openai.BadRequestError, match="there is no response") as raised:
+        with pytest.raises(openai.BadRequestError, match="no response with the id") as raised:
             client.responses.create(**ASKED, previous_response_id=made.id)
         assert (raised.value.param, raised.value.code) == ("previous_response_id", "previous_response_not_found")
 
@@ -107,7 +107,7 @@ def test_each_key_has_its_own(tiny_path):
                 other.responses.retrieve(made.id)
             with pytest.raises(openai.NotFoundError):
                 other.responses.delete(made.id)
-            with pytest.raises(openai.BadRequestError, match="there is no response"):
+            with pytest.raises(openai.BadRequestError, match="no response with the id"):
                 other.responses.create(**ASKED, previous_response_id=made.id)
         assert one.responses.retrieve(made.id).output_text == made.output_text
 
@@ -126,7 +126,7 @@ def test_with_a_state_folder_they_survive_a_restart(tiny_path, tmp_path):
             file.write_text(damaged)
             with pytest.raises(openai.NotFoundError):
                 client.responses.retrieve(first.id)
-            with pytest.raises(openai.BadRequestError, match="there is no response"):
+            with pytest.raises(openai.BadRequestError, match="no response with the id"):
                 client.responses.create(**more, previous_response_id=first.id)
 
 

@@ -376,7 +376,7 @@ def test_a_schema_that_cannot_be_imposed_is_refused_by_tool_and_property(client)
             client.chat.completions.create(**asked, **more, tools=[WEATHER, other])
         assert raised.value.param == "tools[1].function.parameters"
         message = raised.value.body["message"]
-        assert message.startswith("tools[1].function.parameters.properties.tags: uniqueItems cannot be imposed")
+        assert message.startswith("tools[1].function.parameters.properties.tags: uniqueItems cannot be enforced")
         assert message.endswith("(the tool is tag)")
     assert client.chat.completions.create(**asked, tools=[WEATHER, other]).choices  # nothing is imposed
     either = {"oneOf": [{"type": "integer"}, {"type": "number"}]}
@@ -393,7 +393,7 @@ def test_a_schema_that_cannot_be_imposed_is_refused_by_tool_and_property(client)
     assert raised.value.param == "tools[0].parameters"
     format_ = {"type": "json_schema", "json_schema": {"name": "x", "schema": lacking}}
     for more in ({}, {"tools": [WEATHER]}):
-        with pytest.raises(openai.BadRequestError, match="uniqueItems cannot be imposed") as raised:
+        with pytest.raises(openai.BadRequestError, match="uniqueItems cannot be enforced") as raised:
             client.chat.completions.create(**asked, **more, response_format=format_)
         assert raised.value.param == "response_format"
 

@@ -121,16 +121,16 @@ def test_counts_of_sets_by_hand():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: right_share([], []), "at least one, got 0 and 0"),
-        (lambda: right_share(["a", "a"], [True, False]), "'a' is called both right and wrong"),
-        (lambda: least_share([]), "no graded problem"),
+        (lambda: right_share([], []), "not empty, got 0 and 0"),
+        (lambda: right_share(["a", "a"], [True, False]), "'a' is marked both right and wrong"),
+        (lambda: least_share([]), "at least one graded problem"),
         (lambda: least_share([0.5, 1.5]), "got 1.5 for problem 1"),
         (lambda: least_share([0.5], 0), "level must lie between 0 and 1, got 0"),
-        (lambda: least_share_of_batch([0.5], 0), "a problem to come, got 0"),
+        (lambda: least_share_of_batch([0.5], 0), "to_come must be at least 1, got 0"),
         (lambda: least_share_of_batch([0.5], 3, 1.2), r"in \(0, 1\], got 1.2"),
-        (lambda: answer_set([], 0.5), "there is no sample"),
+        (lambda: answer_set([], 0.5), "at least one sample is needed"),
         (lambda: answer_set(["a"], 0), r"in \(0, 1\], got 0"),
-        (lambda: leave_one_out([["a"]], [[True]]), "two problems or more are needed"),
+        (lambda: leave_one_out([["a"]], [[True]]), "at least two problems are needed"),
     ],
 )
 def test_what_cannot_be_is_refused(call, message):

@@ -132,15 +132,15 @@ def test_answers_above_the_bound_are_seldom_wrong_too_often(level):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: rank_law(0, 3, 1), "graded and one to come, got 0 and 3"),
-        (lambda: rank_law(3, 2, 3), "lies in 1 ... 2, got 3"),
+        (lambda: rank_law(0, 3, 1), "graded and to_come must be at least 1, got 0 and 3"),
+        (lambda: rank_law(3, 2, 3), r"must lie in \[1, 2\], got 3"),
         (lambda: rank_quantile(3, 2, 1, 1), "level must lie between 0 and 1, got 1"),
-        (lambda: batch_quantile([1.0, math.nan], 2, 1), "a score is not a number"),
-        (lambda: batch_mean([0.5, 1.5], 2), "1.5 is above the highest possible one, 1"),
+        (lambda: batch_quantile([1.0, math.nan], 2, 1), "a score is NaN"),
+        (lambda: batch_mean([0.5, 1.5], 2), "1.5 is above the highest possible score, 1"),
         (lambda: batch_mean([0.5, math.inf], 2), "a score must be finite"),
-        (lambda: predict_mean([0.5, -0.5], 2), "-0.5 is below the lowest possible one, 0"),
-        (lambda: at_most_wrong([0.5], [True, False], 2, 1), "as many confidences as verdicts: 1, 2"),
-        (lambda: at_most_wrong([math.nan], [True], 2, 1), "a confidence is not a number"),
+        (lambda: predict_mean([0.5, -0.5], 2), "-0.5 is below the lowest possible score, 0"),
+        (lambda: at_most_wrong([0.5], [True, False], 2, 1), "equal in number, got 1 and 2"),
+        (lambda: at_most_wrong([math.nan], [True], 2, 1), "a confidence is NaN"),
         (lambda: at_most_wrong([0.5], [True], 2, 2), "0 to 1 may be wrong, got 2"),
     ],
 )

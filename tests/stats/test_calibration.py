@@ -149,9 +149,9 @@ def test_what_makes_no_sense_is_refused(scores, right):
         auroc(scores, right)
     with pytest.raises(ParameterError, match="in \\[0, 1\\]"):
         brier([1.5], [True])
-    with pytest.raises(ParameterError, match="at least one bin"):
+    with pytest.raises(ParameterError, match="bins must be at least 1"):
         reliability([0.5], [True], 0)
-    with pytest.raises(ParameterError, match="no problems"):
+    with pytest.raises(ParameterError, match="at least one problem"):
         choice([], [])
 
 
@@ -179,7 +179,7 @@ def test_bins_from_the_top_by_hand():
     confidences = [1.0] * 3 + [0.5] * 2 + [0.25]
     right = [True, True, False, True, False, False]
     assert bins_from_the_top(confidences, right, 2) == [Bin(1, 1, 3, 1, 2 / 3), Bin(0.25, 0.5, 3, 1.25 / 3, 1 / 3)]
-    with pytest.raises(ParameterError, match="at least one text, got 0"):
+    with pytest.raises(ParameterError, match="must be at least 1, got 0"):
         bins_from_the_top(confidences, right, 0)
 
 

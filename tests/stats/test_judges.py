@@ -104,15 +104,15 @@ def test_more_judged_texts_settle_two_levels_and_not_three():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: true_levels([0.5, 0.5], [[0.5, 0.5], [0.5, 0.5]]), "look the same to it"),
+        (lambda: true_levels([0.5, 0.5], [[0.5, 0.5], [0.5, 0.5]]), "cannot tell different candidates apart"),
         (lambda: true_levels([0.5, 0.6], [[1, 0], [0, 1]]), r"\(observed\) must be at least 0 and sum to 1"),
         (lambda: true_levels([0.5, 0.5], [[1, 0], [-1, 2]]), "row 1 of the judge"),
         (lambda: true_levels([0.5, 0.5], [[1, 0]]), "2 rows of 2 shares"),
         (lambda: order_chances([[1, 2]]), "two candidates and two levels"),
         (lambda: order_chances([[1, 2], [3, -1]]), "at least 0, got -1"),
         (lambda: order_chances([[1, 2], [3, 1.5]]), "whole numbers, got 1.5"),
-        (lambda: order_chances([[1, 2], [3, 1]], [[1, 2, 3]]), "2 x 2 levels"),
-        (lambda: order_chances([[1, 2], [3, 1]], agreement=-1), "agreement must be 0 or more"),
+        (lambda: order_chances([[1, 2], [3, 1]], [[1, 2, 3]]), "must have the shape 2 x 2"),
+        (lambda: order_chances([[1, 2], [3, 1]], agreement=-1), "agreement must be at least 0"),
         (lambda: order_chances([[0, 900], [900, 0]], [[10**6, 10**6], [10**6, 10**6]], draws=50), "none of 50 draws"),
     ],
 )

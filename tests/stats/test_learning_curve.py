@@ -98,13 +98,13 @@ def test_more_problems_narrow_a_forecast_and_equal_seeds_give_equal_ones():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([1, 2], [0.1, 0.2], 4), "one list of 3 or more"),
+        (([1, 2], [0.1, 0.2], 4), "a list of at least 3"),
         (([1, 4, 2], [0.1, 0.2, 0.3], 4), "ascending numbers"),
-        (([1, 2, 4], [[0.1, 0.2]] * 3, 4), "ascending numbers are needed, got the shape"),
-        (([0, 2, 4], [0.1, 0.2, 0.3], 4), "1 or more, got 0"),
+        (([1, 2, 4], [[0.1, 0.2]] * 3, 4), "ascending numbers, got the shape"),
+        (([0, 2, 4], [0.1, 0.2, 0.3], 4), "at least 1, got 0"),
         (([1, 2, 4], [0.1, 0.2, 1.3], 4), r"lie in \[0, 1\], got 0.1 to 1.3"),
-        (([1, 2, 4], [0.1, 0.2, 0.3], 4, ["cubic"]), "some of pow3, ilog2, janoschek"),
-        (([1, 2, 4], [0.1, 0.2, 0.3], 4, ["pow3"], 10), "at least 1,000 draws, got 10"),
+        (([1, 2, 4], [0.1, 0.2, 0.3], 4, ["cubic"]), "among pow3, ilog2, janoschek"),
+        (([1, 2, 4], [0.1, 0.2, 0.3], 4, ["pow3"], 10), "draws must be at least 1,000, got 10"),
     ],
 )
 def test_what_cannot_be_forecast_is_named(arguments, message):

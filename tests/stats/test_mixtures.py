@@ -45,11 +45,11 @@ def test_measurements_come_in_any_order_and_a_far_one_does_no_harm():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([], 0, 1), "one part at least"),
+        (([], 0, 1), "at least one part"),
         (([NormalPart(1, 0, 0)], 0, 1), "for part 0"),
         (([NormalPart(0, 0, 1)], 0, 1), "for part 0"),
         (([NormalPart(1, math.nan, 1)], 0, 1), "for part 0"),
-        ((PRIOR, 0, 0), "error above 0, got 0 and 0"),
+        ((PRIOR, 0, 0), "error positive, got 0 and 0"),
         ((PRIOR, math.inf, 1), "got inf and 1"),
     ],
 )

@@ -58,7 +58,7 @@ def test_the_bound_is_attained_where_possible_answers_are_equally_likely():
 def test_of_a_model_that_is_not_calibrated_no_variance_is_known():
     assert pair_confidence(0.5, 0.25) == 1
     assert pair_confidence(0, 0) == pair_confidence(0, 0.5) == 0
-    with pytest.raises(ParameterError, match=r"must not fall once it is given .*: 0\.5, then 0\.25"):
+    with pytest.raises(ParameterError, match=r"must not decrease once the answer is given .*: 0\.5, then 0\.25"):
         pair_variance(0.5, 0.25)
 
 

@@ -163,7 +163,7 @@ def test_math_with_a_reward_model_as_published(data_dir):
     ("arguments", "message"),
     [
         (([5, 5], [1, 2], 6), "k = 6 samples cannot be drawn from n = 5 for problem 0"),
-        (([5, 5], [1, 7], 2), "more right samples than samples, got n = 5 and c = 7 for problem 1"),
+        (([5, 5], [1, 7], 2), "c must be at most n, got n = 5 and c = 7 for problem 1"),
         ((5, 7, 2), "got n = 5 and c = 7$"),
         (([5, math.nan], 1, 2), "n must be whole numbers, got nan for problem 1"),
         ((5, 0.5, 2), "c must be whole numbers, got 0.5"),
@@ -172,7 +172,7 @@ def test_math_with_a_reward_model_as_published(data_dir):
         ((5, 1, 0), "k must be at least 1"),
         ((5, 1e300, 2), "c must be whole numbers, got 1e"),
         ((5, "one", 1), "c must be whole numbers, got 'one'"),
-        (([], [], 1), "there is no problem"),
+        (([], [], 1), "at least one problem is needed"),
     ],
 )
 def test_counts_that_make_no_sense_are_named(arguments, message):
@@ -187,16 +187,16 @@ def test_choices_that_make_no_sense_are_named():
             g_pass_at_k(5, 1, 2, tau)
     with pytest.raises(ParameterError, match="at least 2"):
         mean_g_pass_at_k(5, 1, 1)
-    with pytest.raises(ParameterError, match="problem 1: the answer 'a' is called both right and wrong"):
+    with pytest.raises(ParameterError, match="problem 1: the answer 'a' is marked both right and wrong"):
         majority_at_k([["a"], ["a", "a"]], [[True], [True, False]], 1)
     with pytest.raises(ParameterError, match="k = 2 samples cannot be drawn from n = 1 for problem 0"):
         majority_at_k([["a"]], [[True]], 2)
     with pytest.raises(ParameterError, match="2 samples have 1 verdicts"):
         best_at_k([[0.5, 0.6]], [[True]], 1)
-    with pytest.raises(ParameterError, match="as many problems"):
+    with pytest.raises(ParameterError, match="the same number of problems"):
         best_at_k([], [], 1)
     for scores, right in (([[0.5], [0.6]], [[True]]), ([[0.5]], [[True], [False]])):
-        with pytest.raises(ParameterError, match="as many problems"):
+        with pytest.raises(ParameterError, match="the same number of problems"):
             best_at_k(scores, right, 1)
-    with pytest.raises(ParameterError, match="ties go to the first or are shared"):
+    with pytest.raises(ParameterError, match="ties must be 'first' or 'shared'"):
         majority_at_k([["a"]], [[True]], 1, ties="last")

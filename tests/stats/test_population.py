@@ -152,7 +152,7 @@ def test_problems_that_do_not_differ_are_noticed():
         (lambda: fit_population([10, 10], [0, 0]), "no sample of any of 2 problems is right"),
         (lambda: fit_population([10, 10], [10, 10]), "nothing left to scale"),
         (lambda: fit_population([1, 1], [0, 1]), "one sample: differences of rates cannot be separated"),
-        (lambda: fit_population([10], [3]), "two problems or more"),
+        (lambda: fit_population([10], [3]), "at least two problems"),
         (lambda: fit_population([10, 10], [3, 11]), "for problem 1"),
         (lambda: fit_population([10, 10], [3, math.nan]), "got nan for problem 1"),
         (lambda: fit_population([10, 10], [3, 4], "normal"), "family must be one of beta, kumaraswamy"),

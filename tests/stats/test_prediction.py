@@ -80,7 +80,7 @@ def test_right_and_wrong_are_mirrored():
         ((3, 2, 5), "got 3 of 2"),
         ((-1, 2, 5), "got -1 of 2"),
         ((0, 0, 5), "got 0 of 0"),
-        ((1, 2, 0), "a problem to come, got 0"),
+        ((1, 2, 0), "to_come must be at least 1, got 0"),
         ((1, 2, 5, 1.0), "level must lie between 0 and 1, got 1.0"),
         ((1, 2, 5, float("nan")), "level must lie between 0 and 1, got nan"),
     ],

@@ -70,5 +70,5 @@ def test_what_is_no_probability_is_refused(bad):
     for call in (lambda: normal_quantile(bad), lambda: student_quantile(bad, 3)):
         with pytest.raises(ParameterError, match="a probability must"):
             call()
-    with pytest.raises(ParameterError, match="at least 1 degree of freedom, got 0"):
+    with pytest.raises(ParameterError, match="degrees of freedom must be at least 1, got 0"):
         student_quantile(0.9, 0)

@@ -31,11 +31,11 @@ def test_regret_is_one_less_the_mean_accuracy_of_all_places(straight, budget):
 @pytest.mark.parametrize(
     ("tokens", "accuracy", "budget", "words"),
     [
-        ([2, 1], [0, 1], 3, "tokens must ascend"),
-        ([0, 1], [0, 1], 3, "tokens must ascend"),
-        ([1, 2], [0, 2], 3, "tokens must ascend"),
-        ([1], [0, 1], 3, "tokens must ascend"),
-        ([1], [1], 0, "above 0 tokens"),
+        ([2, 1], [0, 1], 3, "tokens must be positive and ascending"),
+        ([0, 1], [0, 1], 3, "tokens must be positive and ascending"),
+        ([1, 2], [0, 2], 3, "tokens must be positive and ascending"),
+        ([1], [0, 1], 3, "tokens must be positive and ascending"),
+        ([1], [1], 0, "the budget must be positive"),
     ],
 )
 def test_what_is_no_curve_is_refused(tokens, accuracy, budget, words):

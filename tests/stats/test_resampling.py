@@ -72,9 +72,9 @@ def test_the_best_number_of_attempts_is_that_of_the_known_rates():
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        (([4, 4], [1, 2], [2, 0], [0, 0]), "cannot outnumber all samples"),
+        (([4, 4], [1, 2], [2, 0], [0, 0]), "cannot be more accepted samples than samples"),
         (([4, 4], [1, 2, 3], [1, 0], [0, 0]), "four counts"),
-        (([4, 4], [0, 2], [0, 1], [0, 0]), "needs two of them"),
+        (([4, 4], [0, 2], [0, 1], [0, 0]), "needs at least two of them"),
     ],
 )
 def test_bad_counts_are_named(counts, message):

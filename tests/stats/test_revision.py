@@ -77,7 +77,7 @@ def test_figures_of_a_hand_made_run():
     [
         ([[[True, False]]], "at least two problems"),
         ([[[True]], []], "at least two problems"),
-        ([[[True, True]], [[True, True]]], "all from right ones"),
+        ([[[True, True]], [[True, True]]], "all from right answers"),
     ],
 )
 def test_drafts_without_a_chain_are_named(drafts, message):

@@ -107,8 +107,8 @@ def test_the_order_of_claims_does_not_matter():
         (([0.5, math.nan], []), "the chance of claim 1"),
         (([0.5, 0.5], [implies(0, 1, -1)]), "got -1 for rule 0"),
         (([0.5, 0.5], [implies(0, 1, math.nan)]), "got nan for rule 0"),
-        (([1, 1], [exactly_one((0, 1))]), "no world obeys all rules"),
-        (([0.5], [WeightedRule(lambda world: False)]), "no world obeys all rules"),
+        (([1, 1], [exactly_one((0, 1))]), "no world satisfies all rules"),
+        (([0.5], [WeightedRule(lambda world: False)]), "no world satisfies all rules"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments, message):

@@ -100,7 +100,7 @@ def test_more_samples_leave_the_part_of_problems():
     ("call", "message"),
     [
         (lambda: split_counts([4, 1], [1, 1]), "problem 1 has one"),
-        (lambda: split_counts([4], [1]), "two problems or more"),
+        (lambda: split_counts([4], [1]), "at least two problems"),
         (lambda: split([[1], [0]]), "two samples"),
         (lambda: split(np.zeros((2, 1, 2))), "two prompts"),
         (lambda: split([[1, 0], [math.nan, 1]]), "values must be finite, got nan for problem 1"),

@@ -37,7 +37,9 @@ from intact.tasks import Item, Task, all_tasks
 from intact.tasks.choice import Choice
 from intact.tasks.score import answers, arithmetic, code, equations
 from intact.tasks.score.scorers import SCORERS, find_scorer
+from intact.tasks.score.scorers.prefix_value import PrefixValue
 from intact.tasks.score.value import NextHead, ValueHead
+from intact.tasks.score.value.prefixes import PrefixCount, PrefixTable, ValuedProblem, digest_of
 from intact.text import Tokenizer
 from intact.text.thinking import HARMONY, answer_part
 from intact.tools.prove.assistants import find_assistant
@@ -193,6 +195,10 @@ def of_scorer(name: str) -> Any:
     if name == "next_value":
         next_head = NextHead("pinned", ((1, -2, 3, 5), (0, 1, 0, -1)), 4, {"a": (3, 1, -7), "": (0, 2, 1 << 32)}, 2)
         return [next_head.rewards(HiddenState(np.array([5, 1, -4, 2]), -3), ["a", "", "unseen"])]
+    if name == "prefix_value":
+        known = {f"p{i}": ValuedProblem("aa", {digest_of("a."): PrefixCount(3, 4, 1)}) for i in (0, 1)}
+        values = PrefixValue("0.75=", PrefixTable(2, 0.25, known))
+        return _solved("beam_search", {"n": 4, "width": 2, "delimiter": ".", "scorer": name}, lambda _: values)
     if isgeneratorfunction(SCORERS[name].score):
         return _solved("best_of_n", {"n": 4, "scorer": name + argument}, find_scorer)
     return list(find_scorer(name + argument).score(Problem("p", "ask"), STATES))

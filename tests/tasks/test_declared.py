@@ -106,25 +106,25 @@ ASKING = 'grader = "{}"\n[items]\nfile = "sums.jsonl"\nquestion = "{{q}}"\nanswe
 @pytest.mark.parametrize(
     ("grader", "row", "message"),
     [
-        ("choice", {"q": "Which?", "a": -1, "c": ["x", "y", "z"]}, "item 0 .*'-1' is none of 3 choices"),
+        ("choice", {"q": "Which?", "a": -1, "c": ["x", "y", "z"]}, "item 0 .*'-1' is not one of 3 choices"),
         (
             "choice",
             {"q": "Which?", "a": "D", "c": ["x", "y", "z"]},
-            r"item 0 .*'D' is none of 3 choices; it must be its letter, A to C, its place, 0 to 2, or its text$",
+            r"item 0 .*'D' is not one of 3 choices; it must be its letter, A to C, its place, 0 to 2, or its text$",
         ),
-        ("choice", {"q": "Which?", "a": "AB", "c": ["x", "y", "z"]}, "item 0 .*'AB' is none of 3 choices"),
-        ("choice", {"q": "Which?", "a": "", "c": ["x", "y", "z"]}, "item 0 .*'' is none of 3 choices"),
-        ("likelihood", {"q": "Which?", "a": 3, "c": ["x", "y", "z"]}, "item 0 .*'3' is none of 3 choices"),
+        ("choice", {"q": "Which?", "a": "AB", "c": ["x", "y", "z"]}, "item 0 .*'AB' is not one of 3 choices"),
+        ("choice", {"q": "Which?", "a": "", "c": ["x", "y", "z"]}, "item 0 .*'' is not one of 3 choices"),
+        ("likelihood", {"q": "Which?", "a": 3, "c": ["x", "y", "z"]}, "item 0 .*'3' is not one of 3 choices"),
         (
             "choice",
             {"q": "Which?", "a": "A", "c": ["x"] + ["y"] * 26},
             "item 0 .*27 choices, but only 26 letters, A to Z",
         ),
-        ("choice", {"q": "Which?", "a": "A", "c": "xyz"}, "item 0 .*c should hold a list of choices.*'xyz'"),
-        ("choice", {"q": "Which?", "a": "A", "c": ["x", None]}, "item 0 .*c should hold a list of choices"),
+        ("choice", {"q": "Which?", "a": "A", "c": "xyz"}, "item 0 .*c must contain a list of choices.*'xyz'"),
+        ("choice", {"q": "Which?", "a": "A", "c": ["x", None]}, "item 0 .*c must contain a list of choices"),
         ("choice", {"q": "Which?", "a": "A", "c": None}, "item 0 .*the field c is empty"),
         ("exact", {"q": "Which?", "a": None}, "item 0 .*the field a is empty"),
-        ("exact", {"q": "Which?", "a": "..."}, r"item 0 \(0\): the judge cannot read its answer '\.\.\.'"),
+        ("exact", {"q": "Which?", "a": "..."}, r"item 0 \(0\): the grader cannot read its answer '\.\.\.'"),
     ],
 )
 def test_items_that_could_only_be_judged_wrongly_are_refused(declared, grader, row, message):
@@ -166,27 +166,27 @@ def test_a_data_set_of_the_hub_is_a_source(tmp_path, declared, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "rows", "message"),
     [
-        (("grader", "marker"), ROWS, "marker means nothing here; there may be grader, items"),
-        (("after", "aftr"), ROWS, r"items\.aftr means nothing here: did you mean after\?"),
-        (('grader = "number"', ""), ROWS, "grader is missing; it is one of number, choice, "),
+        (("grader", "marker"), ROWS, "marker is not a known key; allowed: grader, items"),
+        (("after", "aftr"), ROWS, r"items\.aftr is not a known key: did you mean after\?"),
+        (('grader = "number"', ""), ROWS, "grader is missing; expected one of number, choice, "),
         (('"number"', '"choice"'), ROWS, "items.choices is missing"),
-        (('["\\n"]', '"ab"'), ROWS, r"prompt.stops must be a list of texts such as .*, got 'ab'"),
-        (('"number"', '"vibes"'), ROWS, "there is no grader"),
-        (("[items]", "[item]"), ROWS, "means nothing here|is missing"),
+        (('["\\n"]', '"ab"'), ROWS, r"prompt.stops must be a list of strings such as .*, got 'ab'"),
+        (('"number"', '"vibes"'), ROWS, "no grader named"),
+        (("[items]", "[item]"), ROWS, "is not a known key|is missing"),
         (('file = "sums.jsonl"', ""), ROWS, "either file or hub"),
         (('question = "What is {a} + {b}?"', ""), ROWS, "items.question is missing"),
-        (('question = "What is {a} + {b}?"', "question = 3"), ROWS, "items.question must be a text, got 3"),
+        (('question = "What is {a} + {b}?"', "question = 3"), ROWS, "items.question must be a string, got 3"),
         (("{a} + {b}", "{a} + {c}"), ROWS, r"l, line 1: the row has no field 'c', which question = .* names; it has "),
         (("{a} + {b}", "{a}"), [ROWS[0], {"a": 1}], r"line 2: .* has no field 'solution.text', .* names; it has a$"),
         (("{a} + {b}", "{a}"), [{"a": 1, "solution": {"x": 1}}], r"no field 'solution.text', .*; it has x$"),
         (("shots = [[", "shots = [[3, "), ROWS, "pairs of strings"),
         (("name =", "name = =\n"), ROWS, "is not valid TOML"),
-        (("", ""), [*ROWS, ROWS[0]], r"item 3 has the identifier 'n0' of an earlier one"),
-        (("", ""), [], "contains no sums problem"),
+        (("", ""), [*ROWS, ROWS[0]], r"item 3 repeats the identifier 'n0' of an earlier item"),
+        (("", ""), [], "contains no sums problems"),
         (
             ("", ""),
             [{**ROWS[0], "solution": {"text": "#### many"}}],
-            r"item 0 \(n0\): the judge cannot read its answer",
+            r"item 0 \(n0\): the grader cannot read its answer",
         ),
     ],
 )
@@ -200,12 +200,12 @@ def test_parameters_are_named_and_checked():
     assert choose("gsm_ranges:level=1").label == "gsm_ranges"
     for text, message in (
         ("gsm_ranges:level=9", "level must be from 1 to 6"),
-        ("gsm_ranges:level=x", "level takes a value like 1"),
+        ("gsm_ranges:level=x", "level must be a value such as 1"),
         (
             "gsm_ranges:depth=1",
             "gsm_ranges takes no 'depth'; it takes level, seed, size, cut, digits, prompt, shots, split, style",
         ),
-        ("gsm_ranges:level", "parameters are NAME=VALUE"),
+        ("gsm_ranges:level", "parameters must be NAME=VALUE"),
         ("gsm8k:split=dev", "has no split 'dev'"),
         ("gsm8k:shots=9", "has 4 examples"),
         ("nothing.toml", "no such file"),
@@ -404,11 +404,11 @@ def test_other_answers_are_wrong(declared, declaration, row, text):
     ("file", "text", "error", "message"),
     [
         ("a.csv", "q,a\nWhy?,no\nWho?,me,you\n", FormatError, "row 2 has 3 values, but the header has 2 names"),
-        ("a.csv", "q,a,a\n1,2,3\n", FormatError, "the header names the field 'a' twice"),
+        ("a.csv", "q,a,a\n1,2,3\n", FormatError, "the header has the field 'a' twice"),
         ("a.tsv", "q\ta\nWhy?\tno\tyes\n", FormatError, "row 1 has 3 values"),
         ("a.txt", "Why?", ParameterError, r"no supported extension.*\.tsv \(CSV with tabs and a header\)"),
-        ("a.csv", "q,a\nWhy?,no\nWhy?,yes\n", FormatError, "ask the same question and have different answers"),
-        ("a.json", '[{"q": "Why?", "a": []}]', FormatError, "should list right answers"),
+        ("a.csv", "q,a\nWhy?,no\nWhy?,yes\n", FormatError, "ask the same question but have different answers"),
+        ("a.json", '[{"q": "Why?", "a": []}]', FormatError, "must list right answers"),
     ],
 )
 def test_damaged_data_of_ones_own_are_refused(tmp_path, file, text, error, message):
@@ -438,7 +438,7 @@ def test_parquet_is_read(tmp_path):
 @pytest.mark.parametrize(("answer", "choices"), [("1", ["0", "2", "1"]), ("A", ["b", "a"]), ("Z", ["x", "y"])])
 def test_answers_that_may_mean_several_choices_or_none_are_refused(declared, answer, choices):
     with pytest.raises(
-        FormatError, match=r"may mean A\) .* or .\)|may mean B\)|none of 2 choices; it must be its letter"
+        FormatError, match=r"may mean A\) .* or .\)|may mean B\)|not one of 2 choices; it must be its letter"
     ):
         choose(declared(CHOICE, [{"q": "Which?", "a": answer, "c": choices}])).load()
 

@@ -57,7 +57,7 @@ def test_a_task_takes_the_types_if_it_asks_for_steps_of_reasoning(name):
         assert choose(f"{name}:prompt=reflective").prompt == "reflective"
         return
     assert "step by step" not in task.instruction, "its instruction asks for steps in words that types cannot replace"
-    with pytest.raises(ParameterError, match="prompt=direct is for tasks that ask for steps"):
+    with pytest.raises(ParameterError, match="prompt=direct needs a task that asks for steps"):
         choose(f"{name}:prompt=direct")
 
 

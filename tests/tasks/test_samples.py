@@ -58,15 +58,17 @@ def test_the_sample_is_asked_where_it_is_named_though_the_full_set_is_here():
 
 
 def test_nothing_but_the_name_of_a_command_takes_the_sample_for_the_full_set():
-    with pytest.raises(ParameterError, match=r"is absent: .*gsm8k --fetch.*, or take gsm8k:sample=100$"):
+    with pytest.raises(ParameterError, match=r"does not exist: .*gsm8k --fetch.*, or take gsm8k:sample=100$"):
         choose("gsm8k").load()
 
 
 def test_a_split_that_the_sample_lacks_says_what_to_fetch():
     assert available("gsm8k:split=train") == "gsm8k:split=train"
-    with pytest.raises(ParameterError, match=r"train.jsonl is absent: `intact tasks gsm8k --fetch` fetches it from "):
+    with pytest.raises(
+        ParameterError, match=r"train.jsonl does not exist: `intact tasks gsm8k --fetch` fetches it from "
+    ):
         choose("gsm8k:split=train").load()
-    with pytest.raises(ParameterError, match="gsm8k has no sample of split train in this package"):
+    with pytest.raises(ParameterError, match="gsm8k has no sample of the split train in this package"):
         choose("gsm8k:split=train,sample=100")
 
 
@@ -75,8 +77,8 @@ def test_a_split_that_the_sample_lacks_says_what_to_fetch():
     [
         ("math500:sample=100", "math500 takes no 'sample'"),
         ("procbench:sample=100", "procbench takes no 'sample'"),
-        ("gsm8k:sample=50", "the sample has 100 problems; sample must be 100, got 50"),
-        ("gsm8k:sample=all", "sample takes a value like 0, got 'all'"),
+        ("gsm8k:sample=50", "the sample has 100 problems, so sample must be 100, got 50"),
+        ("gsm8k:sample=all", "sample must be a value such as 0, got 'all'"),
     ],
 )
 def test_a_sample_that_there_is_not_is_refused(text, message):

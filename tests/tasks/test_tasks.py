@@ -273,7 +273,7 @@ def test_absent_and_damaged_data_are_named(task, tmp_path, monkeypatch):
     assert data_folder() == tmp_path
     monkeypatch.setenv("INTACT_HOME", str(tmp_path / "home"))
     got = f"`intact tasks {task.name} --fetch` fetches it" if task.upstream else f"get it from {re.escape(task.source)}"
-    with pytest.raises(ParameterError, match=rf"is absent: {got}.*, or name the folder .*INTACT_DATA"):
+    with pytest.raises(ParameterError, match=rf"does not exist: {got}.*, or name the folder .*INTACT_DATA"):
         task.load()
     path = tmp_path / next(iter(task.files.values()))
     path.parent.mkdir(parents=True)
@@ -284,7 +284,7 @@ def test_absent_and_damaged_data_are_named(task, tmp_path, monkeypatch):
         task.load()
     if path.suffix != ".csv":
         path.write_text('{"a": ')
-        with pytest.raises(FormatError, match="is no JSON"):
+        with pytest.raises(FormatError, match="is not valid JSON"):
             task.load()
 
 
@@ -296,11 +296,9 @@ def test_a_file_of_ones_own_is_taken_as_it_is(tmp_path):
 
 
 def test_names_and_limits_that_make_no_sense_are_refused(data_dir):
-    with pytest.raises(ParameterError, match=r"there is no task 'gsm9k': did you mean gsm8k"):
+    with pytest.raises(ParameterError, match=r"no task named 'gsm9k': did you mean gsm8k"):
         find_task("gsm9k")
-    with pytest.raises(
-        ParameterError, match=r"there is no task 'sums.jsonl'; there are .*, and FILE.toml for your own"
-    ):
+    with pytest.raises(ParameterError, match=r"no task named 'sums.jsonl'; available: .*, and FILE.toml for your own"):
         find_task("sums.jsonl")
     with pytest.raises(ParameterError, match=r"has no split 'valid'; it has test, train"):
         TASKS["gsm8k"].load("valid", folder=data_dir)
@@ -311,7 +309,7 @@ def test_names_and_limits_that_make_no_sense_are_refused(data_dir):
 def test_files_beyond_what_a_parser_takes_are_named_and_long_cells_are_read(tmp_path):
     deep = tmp_path / "deep.jsonl"
     deep.write_text("[" * 200_000 + "]" * 200_000 + "\n")
-    with pytest.raises(FormatError, match="line 1 is nested too deep"):
+    with pytest.raises(FormatError, match="line 1 is nested too deeply"):
         read_rows(deep)
     long = tmp_path / "long.csv"
     long.write_text("q,a\n" + "x" * 140_000 + ",1\n")

@@ -170,7 +170,7 @@ def test_the_longest_of_texts_is_found(text: str) -> None:
 
 def test_what_is_too_long_or_too_deep_is_refused() -> None:
     tokenizer = made()
-    with pytest.raises(ParameterError, match="does not fit the context of 20 tokens"):
+    with pytest.raises(ParameterError, match="does not fit in the context of 20 tokens"):
         ChatPrompt(user("<|im_end|>" * 30)).encode(tokenizer, 20)
     deep: Any = "<|im_end|>"
     for _ in range(100_000):

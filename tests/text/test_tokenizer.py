@@ -262,7 +262,7 @@ def test_a_text_is_too_long_for_a_context_of_so_many_of_the_longest_token() -> N
     longest = max(map(len, byte_level()["tokenizer.ggml.tokens"]))
     assert BYTE_LEVEL.encode("1" * 3 * longest, most=3)
     with pytest.raises(
-        ParameterError, match=rf"{3 * longest + 1} characters does not fit the context of 3 tokens: .* has {longest}"
+        ParameterError, match=rf"{3 * longest + 1} characters does not fit in the context of 3 tokens: .* has {longest}"
     ):
         BYTE_LEVEL.encode("1" * (3 * longest + 1), most=3)
 
@@ -278,7 +278,10 @@ def test_a_text_is_too_long_if_its_beginning_is_and_the_rest_is_not_read(monkeyp
 
     monkeypatch.setattr(Tokenizer, "_ids", noting)
     assert len(text) == most * longest
-    with pytest.raises(ParameterError, match="does not fit the context of 100 tokens: the first 800 are 800 tokens"):
+    with pytest.raises(
+        ParameterError,
+        match="does not fit in the context of 100 tokens: its first 800 characters already have 800 tokens",
+    ):
         BYTE_LEVEL.encode(text, most=most)
     assert read == [800]
     fits = "a text that fits " * 20
@@ -294,7 +297,7 @@ def test_pieces_with_scores_are_limited_in_length_and_in_pairs(monkeypatch: pyte
     ):
         Tokenizer.from_gguf(pieces({**runs, "a" * 257: -257.0}))
     monkeypatch.setattr(gguf_tokenizer, "_MOST_MERGES", 256 * 255 // 2 - 1)
-    with pytest.raises(FormatError, match=r"tokens has more than 32639 pairs of pieces that make a piece"):
+    with pytest.raises(FormatError, match=r"tokens has more than the 32639 allowed pairs of pieces"):
         Tokenizer.from_gguf(pieces(runs))
 
 
@@ -352,15 +355,15 @@ TOKENS = byte_level()["tokenizer.ggml.tokens"]
         ({}, "tokens is missing"),
         (broken(tokens=[]), "tokens is empty"),
         (broken(tokens="abc"), "tokens must be an array"),
-        (broken(tokens=[1, *TOKENS[1:]]), "tokens must hold strings only"),
+        (broken(tokens=[1, *TOKENS[1:]]), "tokens must contain only strings"),
         (broken(tokens=["x", *TOKENS[1:-1], "x"]), "'x' twice, as 0 and"),
-        (broken(tokens=["\ud800", *TOKENS[1:]]), "must hold Unicode, but entry 0"),
+        (broken(tokens=["\ud800", *TOKENS[1:]]), "must contain valid Unicode, but entry 0"),
         (broken(model="rwkv"), "model is 'rwkv'; expected gpt2"),
         (broken(model=None), "model is ''"),
         (broken(pre="klingon"), "pre is 'klingon'; expected one of"),
         (broken(token_type=[1]), "token_type has 1 entries, expected"),
-        (broken(token_type=[99] * len(TOKENS)), "token_type holds a type"),
-        (broken(token_type=["x"] * len(TOKENS)), "token_type holds a type"),
+        (broken(token_type=[99] * len(TOKENS)), "token_type contains a type"),
+        (broken(token_type=["x"] * len(TOKENS)), "token_type contains a type"),
         (broken(token_type=[6] * len(TOKENS)), "its type is BYTE"),
         (broken(merges=None), "merges is missing"),
         (broken(merges=["h e", "ab"]), "entry 1 is 'ab'"),
@@ -515,7 +518,7 @@ def test_broken_folders_are_refused_by_file(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="bos_token is '<nobody>'"):
         Tokenizer.from_folder(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text("[")
-    with pytest.raises(FormatError, match=r"tokenizer_config.json: the file is no JSON"):
+    with pytest.raises(FormatError, match=r"tokenizer_config.json: the file is not valid JSON"):
         Tokenizer.from_folder(tmp_path)
     folder(tmp_path)
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": 99999}')
@@ -648,8 +651,8 @@ def test_a_folder_s_flags_add_and_take_away(tmp_path: Path) -> None:
     [
         ({"add_bos_token": "false", "bos_token": "<|end|>"}, "add_bos_token must be true or false, got 'false'"),
         ({"add_eos_token": 1, "eos_token": "<|end|>"}, "add_eos_token must be true or false, got 1"),
-        ({"add_bos_token": True}, "bos_token is missing, but add_bos_token asks for it"),
-        ({"add_eos_token": True}, "eos_token is missing, but add_eos_token asks for it"),
+        ({"add_bos_token": True}, "bos_token is missing, but add_bos_token requires it"),
+        ({"add_eos_token": True}, "eos_token is missing, but add_eos_token requires it"),
         ({"bos_token": []}, r"bos_token is \[\], which is not in the vocabulary"),
         ({"bos_token": {"content": []}}, "bos_token is {'content': .*, which is not in the vocabulary"),
         ({"eos_token": {"lstrip": True}}, "eos_token is {'lstrip': True}, which is not in the vocabulary"),

@@ -165,7 +165,7 @@ def test_signed_bytes_are_read_as_bytes() -> None:
         ("normalizer.precompiled_charsmap", "?", "precompiled_charsmap is not base64"),
         ("normalizer.precompiled_charsmap", "/P///w==", "precompiled_charsmap states a trie of 4294967292 bytes in 4"),
         ("normalizer.precompiled_charsmap", None, "precompiled_charsmap is None; expected base64"),
-        ("added_tokens", [{"id": 0}], r"added_tokens\[0\] is .*; expected an id and its content"),
+        ("added_tokens", [{"id": 0}], r"added_tokens\[0\] is .*; expected an id and content"),
         ("added_tokens", [{"id": 0, "content": "<s>", "special": 1}], "as true or false"),
     ],
 )

@@ -1,8 +1,8 @@
-"""Errors that the package raises on purpose: each message says what was wrong, where, and what would be right."""
+"""Errors that the package raises deliberately: each message says what was wrong, where, and what would be right."""
 
 
 class IntactError(ValueError):
-    """Base of all errors raised on purpose."""
+    """Base class of all errors raised deliberately."""
 
 
 class FormatError(IntactError):
@@ -18,11 +18,11 @@ class ParameterError(IntactError):
 
 
 class NotInstalledError(ParameterError):
-    """A required package is not installed; the message says how to install it."""
+    """A required package that is not installed; the message says how to install it."""
 
 
 class PluginError(IntactError):
-    """A package's entry point cannot be loaded, or names a piece of the wrong kind or name."""
+    """A package's entry point that cannot be loaded, or that refers to a plugin of the wrong kind or name."""
 
 
 class ConstraintError(ParameterError):
@@ -30,15 +30,15 @@ class ConstraintError(ParameterError):
 
 
 class CapacityError(IntactError):
-    """A model or request does not fit in the memory it may use."""
+    """A model or request that does not fit in the memory it may use."""
 
 
 class SpentError(IntactError):
-    """A budget or context has too little left for the request."""
+    """A budget or context that has too little left for the request."""
 
 
 class NoRoomError(SpentError):
-    """A context has no room for any of the prompts that a method needs besides the problem's own."""
+    """A context without room for any of the prompts that a method needs in addition to the problem's own."""
 
 
 class ScorerError(IntactError):
@@ -46,19 +46,19 @@ class ScorerError(IntactError):
 
 
 class JournalError(IntactError):
-    """A journal that cannot be read or written: truncated, damaged, foreign, of another version, or a full disk."""
+    """A journal that cannot be read or written: truncated, damaged, foreign, of another version, or on a full disk."""
 
 
 class SandboxError(IntactError):
-    """Code cannot be run because this machine cannot confine it."""
+    """Code that cannot be run because this machine cannot confine it."""
 
 
 class UndecidedError(IntactError):
-    """A verdict that this machine could not reach within its limits on time or memory; another machine may."""
+    """A verdict that this machine could not reach within its limits on time or memory; another machine may succeed."""
 
 
 class EndpointError(IntactError):
-    """An endpoint cannot be reached, rejects the request, or sends a malformed answer."""
+    """An endpoint that cannot be reached, rejects the request, or sends a malformed response."""
 
 
 class ReceiptError(IntactError):
@@ -66,15 +66,19 @@ class ReceiptError(IntactError):
 
 
 class NewerReceiptError(ReceiptError):
-    """A receipt of an unknown version, or with an unknown feature: its verdict is open."""
+    """A receipt of an unknown version, or with an unknown feature: its verdict is undecided."""
 
 
 class LockError(IntactError):
     """A lock file that cannot be read or made."""
 
 
+class CassetteError(IntactError):
+    """A cassette that cannot be read or written: damaged, hostile, of another version, or too large."""
+
+
 class WorkerError(IntactError):
-    """A worker on another machine died repeatedly, or would compute something else."""
+    """A worker on another machine that died repeatedly, or would compute different results."""
 
 
 class LogError(IntactError):
@@ -82,4 +86,4 @@ class LogError(IntactError):
 
 
 class ToolError(IntactError):
-    """A method's tool failed permanently, for example because its server has ended."""
+    """A method's tool that failed permanently, for example because its server has exited."""

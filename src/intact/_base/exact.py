@@ -1,9 +1,9 @@
 """Elementary functions, roots and sums with the same bits on every machine.
 
 The last bit of a C library's `exp` or `log` may differ between machines, and so may the order of a vectorised sum (even
-Python's own `sum` of floats changed in 3.12); that is enough to change a choice. Here, functions are computed in
-integers to at least 40 digits and rounded once to the nearest double; sums and means are exact until they are rounded
-once. The remaining operations, + - * / and the square root, are fixed by IEEE 754.
+Python's own `sum` of floats changed in 3.12); such a difference is enough to change a choice. Here, functions are
+computed in integers to at least 40 digits and rounded once to the nearest double; sums and means are exact until they
+are rounded once. The remaining operations, + - * / and the square root, are fixed by IEEE 754.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def power(x: float, y: float) -> float:
 
 
 def gamma(x: float) -> float:
-    """Return the gamma function of x >= 1, rounded once: Stirling's series at x + 40 or more, divided down."""
+    """Return the gamma function of x >= 1, rounded once: Stirling's series at x + 40 or more, then divided down."""
     context = _CONTEXT
     z, divisor = Decimal(x), Decimal(1)
     while z < 40:
@@ -122,12 +122,12 @@ def _bernoulli(count: int) -> list[Fraction]:
 
 
 def total(xs: Iterable[float]) -> float:
-    """Return the sum, rounded once, independent of the order."""
+    """Return the sum, rounded once; it does not depend on the order."""
     return math.fsum(xs)
 
 
 def mean(xs: Iterable[float]) -> float:
-    """Return the sum, rounded once, divided by the number of terms; there must be at least one."""
+    """Return the sum, rounded once, divided by the number of terms, which must be at least one."""
     terms = list(xs)
     return total(terms) / len(terms)
 
@@ -164,7 +164,7 @@ def rational(x: Number, name: str = "a weight") -> Fraction:
 
 
 def written(x: Number, name: str) -> Fraction:
-    """Return the rational number as a person would write it: for a double, its shortest decimal, so that 0.1 is 1/10.
+    """Return the rational number as a person would write it: a double as its shortest decimal, so 0.1 is 1/10.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def weight(x: Number, name: str = "a weight") -> Fraction:
 
 
 def ranking(rewards: Sequence[float | None]) -> list[int]:
-    """Return the samples from best to worst, ties in sample order; samples without a reward are left out.
+    """Return the samples from best to worst, with ties in sample order; samples without a reward are omitted.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Whole files: read with errors that name them, written completely or not at all."""
+"""Whole files: read with errors that name the file, and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_text(file: Path, error: type[IntactError] = FormatError) -> str:
     Raises
     ------
     IntactError
-        Of the given type, if the file cannot be read.
+        If the file cannot be read; the error has the given type.
     """
     try:
         return file.read_text("utf-8")
@@ -33,9 +33,9 @@ def read_text(file: Path, error: type[IntactError] = FormatError) -> str:
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:
-    """Return the non-blank lines of a text, with their numbers from 1.
+    """Return the non-blank lines of a text, with line numbers from 1.
 
-    Only a line feed ends a line; `str.splitlines` also splits at other separators, which JSON texts may contain.
+    Only a line feed ends a line; `str.splitlines` also splits at other separators, which JSON may contain.
     """
     return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
@@ -51,14 +51,14 @@ def expand_home(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise ParameterError(f"{text}: no home folder is known for {text.partition('/')[0]!r:.80}") from error
+        raise ParameterError(f"{text}: cannot find the home folder of {text.partition('/')[0]!r:.80}") from error
 
 
 @contextmanager
 def named_errors(file: Path, *others: Path) -> Iterator[None]:
     """Add a file name to operating system errors that have none, or replace the name of a stand-in path.
 
-    Errors of `write`, such as that for a full disk, name no file.
+    Errors from `write`, such as for a full disk, do not name a file.
     """
     try:
         yield
@@ -69,16 +69,16 @@ def named_errors(file: Path, *others: Path) -> Iterator[None]:
 
 
 def write_whole(file: Path, parts: str | bytes | Iterable[str | bytes]) -> None:
-    """Write texts, in UTF-8, or bytes to a file: completely or, if that fails, not at all.
+    """Write strings, in UTF-8, or bytes to a file: completely or, on failure, not at all.
 
     If writing fails or is interrupted, even by a power failure, the previous file is intact. The parts are written to a
-    new file next to it, with an unpredictable name; so neither that file nor, if `file` is a symbolic link, its target
-    is ever written to. The link itself is replaced.
+    new file next to it, with an unpredictable name; `file` itself and, if it is a symbolic link, its target are never
+    written to. The link is replaced.
 
     Raises
     ------
     OSError
-        If it cannot be written; its `filename` is `file`.
+        If the file cannot be written; the error's `filename` is `file`.
     """
     part = file.with_name(f"{file.name}.{secrets.token_hex(8)}.part")  # the last of two writers wins
     try:

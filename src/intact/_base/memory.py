@@ -1,4 +1,4 @@
-"""Memory that this process may use, and its return to the operating system."""
+"""Memory available to this process, and its return to the operating system."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 def usable(groups: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) -> int | None:
-    """Return the bytes of the machine's memory, or the lowest limit of its control groups if less; None if unknown.
+    """Return the bytes of the machine's memory, or the lowest control group limit if that is less; None if unknown.
 
     Parameters
     ----------
     groups : Path
         Mount point of Linux's control groups (version 2).
     own : Path
-        File that names this process's group, whose memory its parent groups limit too.
+        File that names this process's group; the group's ancestors limit memory as well.
     """
     physical = physical_memory()
     limits = [] if physical is None else [physical]
@@ -41,7 +41,7 @@ def parse_size(size: str, name: str) -> int:
     Parameters
     ----------
     name : str
-        Name of the option or parameter, for the message.
+        Name of the option or parameter, for error messages.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def parse_size(size: str, name: str) -> int:
     """
     found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmgt]?)(i?)b?", size.strip(), re.IGNORECASE)
     if not found or not float(found[1]):
-        raise ParameterError(f"{name} takes a size such as 300MB, 2G or 1048576, got {size!r:.60}")
+        raise ParameterError(f"{name} must be a size such as 300MB, 2G or 1048576, got {size!r:.60}")
     power = " kmgt".index(found[2].lower() or " ")
     return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
@@ -58,7 +58,7 @@ def parse_size(size: str, name: str) -> int:
 def give_back() -> None:
     """Collect garbage, and return the heap's unused memory to the operating system (`trim_heap`).
 
-    This takes as long as a full garbage collection. Without it, the memory of a large object that was part of a
+    This takes as long as a full garbage collection. Without this call, the memory of a large object that was part of a
     reference cycle stays with the process.
     """
     gc.collect()

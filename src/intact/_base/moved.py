@@ -1,7 +1,7 @@
 """Old names of modules: before the packages were reorganised, `intact._base.errors` was ``intact.errors``.
 
-Importing an old name gives the module itself, with one warning per package; the same holds for old pickles and entry
-points.
+Importing an old name returns the module itself, with one warning per package; this also applies to old pickles and
+entry points.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ MOVED = {
     "reason.writing": "reason.driving.writing",
     "run_receipts": "solving.receipts",
     "score": "tasks.score",
+    "serve.testing.exchange": "serve.exchange",
     "steering": "library.steering",
     "strict_json": "_base.strict_json",
     "suggest": "_base.suggest",
@@ -104,7 +105,7 @@ def moved_attribute(module: str, name: str, homes: Sequence[str]) -> Any:
     Raises
     ------
     AttributeError
-        If none of them has it.
+        If none of the modules has the attribute.
     """
     for home in homes:
         if not name.startswith("_") and hasattr(found := import_module(home), name):
@@ -120,7 +121,7 @@ class Finder:
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None, level: int = 2) -> ModuleSpec | None:
-        """Return the import spec of a moved module, or None; the warning points `level` frames up, to the caller."""
+        """Return the import spec of a moved module, or None; the warning refers to the caller, `level` frames up."""
         new = new_name(name)
         if new is None:
             return None
@@ -129,12 +130,12 @@ class Finder:
         if name.removeprefix("intact.") in MOVED:
             import warnings
 
-            warnings.warn(f"{name} has moved to {new}: import that", FutureWarning, stacklevel=level)
+            warnings.warn(f"{name} has moved to {new}: import that module instead", FutureWarning, stacklevel=level)
         return ModuleSpec(name, _Alias(new))
 
 
 class _Alias(Loader):
-    """Loader that gives the module with the new name for the old one."""
+    """Loader that returns the module with the new name for the old one."""
 
     def __init__(self, new: str) -> None:
         self.new = new

@@ -1,4 +1,4 @@
-"""The name of this distribution and its dependencies: which are missing, and how to install them."""
+"""The name of this distribution, and its dependencies: finds missing ones and says how to install them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from intact._base.errors import NotInstalledError
 
 DISTRIBUTION: Final = "intact-llm"
-"""The name of this package in package indexes, where `intact` is another project; must match pyproject.toml."""
+"""The name of this package on package indexes, where `intact` is a different project; must match pyproject.toml."""
 _MODULES: Final = {"llama-index-core": "llama_index.core", "scikit-learn": "sklearn"}
 """Module names of packages that differ from the package name."""
 
@@ -28,12 +28,12 @@ def check_installed(what: str, *packages: str) -> None:
     what : str
         Subject of the message, such as "the server".
     *packages : str
-        Their names in package indexes.
+        Their names on package indexes.
 
     Raises
     ------
     NotInstalledError
-        If one is missing.
+        If a package is missing.
     """
     absent = missing(*packages)
     if absent:
@@ -41,7 +41,7 @@ def check_installed(what: str, *packages: str) -> None:
 
 
 def missing(*packages: str) -> list[str]:
-    """Return the given packages that are not installed, by their names in package indexes."""
+    """Return the given packages that are not installed, by their names on package indexes."""
     return [name for name in packages if not _importable(_MODULES.get(name, name.replace("-", "_")))]
 
 

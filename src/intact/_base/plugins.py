@@ -1,22 +1,22 @@
-"""Registries: pieces of one kind by name, from a package's files and from other packages' entry points.
+"""Registries: plugins of one kind by name, from a package's files and from other packages' entry points.
 
-Each kind of piece (reasoning methods, scorers, architectures) has a package in this project, whose files define one
-piece each, and a group of entry points. There is no central list of pieces. The package creates the registry once::
+Each kind of plugin (reasoning methods, scorers, architectures) has a package in this project, whose files define one
+plugin each, and an entry point group. There is no central list of plugins. The package creates the registry once::
 
     METHODS = Registry("intact.methods", "intact.reason.methods", lambda value: getattr(value, "name", None))
 
-    METHODS["beam_search"]        # a piece by its name; KeyError if there is none, PluginError if its package is broken
+    METHODS["beam_search"]        # a plugin by name; KeyError if there is none, PluginError if its package is broken
     list(METHODS)                 # all names, sorted; imports all files of the kind, and no other package
-    METHODS.working()             # a dict of the pieces that can be loaded: a broken package takes away only its own
+    METHODS.working()             # a dict of the loadable plugins: a broken package removes only its own
     METHODS.problems()            # a dict of the PluginErrors of the rest
-    METHODS.origin("beam_search") # "intact", or the package and version that it came with, such as "my-methods 1.2"
+    METHODS.origin("beam_search") # "intact", or the package and version that provides it, such as "my-methods 1.2"
 
-Another package adds pieces in its ``pyproject.toml``; an entry point's name is the piece's name::
+Other packages add plugins in their ``pyproject.toml``; an entry point's name is the plugin's name::
 
     [project.entry-points."intact.methods"]
     my_method = "my_package.methods:my_method"
 
-Nothing is imported until a registry is used, and then, if a file has the name of the piece, only that file. A piece of
+Nothing is imported until a registry is used, and then, if a file has the plugin's name, only that file. A plugin from
 another package never replaces one of this project.
 """
 
@@ -38,38 +38,38 @@ T = TypeVar("T")
 
 
 def pieces(package: str, name_of: Callable[[Any], str | None]) -> dict[str, Any]:
-    """Return the pieces of one kind defined in the modules of a package in this project, sorted by name.
+    """Return the plugins of one kind that the modules of a package in this project define, sorted by name.
 
     Parameters
     ----------
     name_of : callable
-        Returns the name of an object if it is a piece, else None. Called with everything a module defines or imports.
+        Returns the name of an object if it is a plugin, else None. Called with everything a module defines or imports.
 
     Raises
     ------
     PluginError
-        If two pieces have the same name.
+        If two plugins have the same name.
     """
     found: dict[str, Any] = {}
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         for value in vars(importlib.import_module(f"{package}.{module.name}")).values():
             name = name_of(value)
             if name is not None and found.setdefault(name, value) is not value:
-                raise PluginError(f"{package}: two pieces have the name {name!r}; expected one of each name")
+                raise PluginError(f"{package}: two objects are named {name!r}; names must be unique")
     return dict(sorted(found.items()))
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """Pieces of one kind, sorted by name.
+    """Plugins of one kind, sorted by name.
 
     Parameters
     ----------
     group : str
-        The group of entry points, such as ``intact.methods``.
+        The entry point group, such as ``intact.methods``.
     package : str
-        The package in this project whose modules define pieces, such as ``intact.reason.methods``.
+        The package in this project whose modules define plugins, such as ``intact.reason.methods``.
     name_of : callable
-        Returns the name of an object if it is a piece of this kind, else None. Called with everything that a module
+        Returns the name of an object if it is a plugin of this kind, else None. Called with everything that a module
         defines or imports, and with the objects of entry points.
     """
 
@@ -79,19 +79,19 @@ class Registry(Mapping[str, T], Generic[T]):
 
     @cached_property
     def own(self) -> Mapping[str, T]:
-        """The pieces of this project, sorted by name."""
+        """The plugins of this project, sorted by name."""
         return pieces(self.package, self._name_of)
 
     @cached_property
     def _foreign(self) -> Mapping[str, list[EntryPoint]]:
-        """The entry points of other packages, by name."""
+        """Entry points of other packages, by name."""
         found: dict[str, list[EntryPoint]] = {}
         for entry in entry_points(group=self.group):
             found.setdefault(entry.name, []).append(entry)
         return found
 
     def _find(self, name: object) -> T | None:
-        """Return a piece of this project, or None; if a file has its name, only that file is imported."""
+        """Return a plugin of this project, or None; if a file has its name, only that file is imported."""
         file = re.sub(r"\W", "_", name) if isinstance(name, str) else ""
         if "own" not in vars(self) and file.isidentifier() and not file.startswith("_"):
             module = f"{self.package}.{file}"
@@ -102,14 +102,14 @@ class Registry(Mapping[str, T], Generic[T]):
         return self.own.get(cast(str, name))
 
     def __getitem__(self, name: str) -> T:
-        """Return a piece.
+        """Return a plugin.
 
         Raises
         ------
         KeyError
-            If there is no such piece.
+            If there is no such plugin.
         PluginError
-            If another package provides it and cannot be loaded.
+            If another package provides it, and that package cannot be loaded.
         """
         if (own := self._find(name)) is not None:
             return own
@@ -127,22 +127,22 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._find(name) is not None or name in self._foreign
 
     def origin(self, name: str) -> str:
-        """Return the package that provides a piece: ``intact``, or another's name and version."""
+        """Return the package that provides a plugin: ``intact``, or another package's name and version."""
         return "intact" if self._find(name) is not None else ", ".join(map(_package_of, self._foreign[name]))
 
     def working(self) -> dict[str, T]:
-        """Return the pieces that can be loaded, sorted by name."""
+        """Return the loadable plugins, sorted by name."""
         return dict(sorted((self.foreign() | dict(self.own)).items()))
 
     def usable(self, name: str) -> T | None:
-        """Return a piece, or None if it does not exist or cannot be loaded."""
+        """Return a plugin, or None if it does not exist or cannot be loaded."""
         own = self._find(name)
         return self.foreign().get(name) if own is None else own
 
     def naming(self, words: Iterable[str]) -> dict[str, T]:
-        """Return the pieces whose module quotes one of the given strings in its source, and those of other packages.
+        """Return the plugins whose module's source quotes one of the given strings, and those from other packages.
 
-        No other module is imported. If sources cannot be read, all pieces are returned.
+        No other module is imported. If sources cannot be read, all plugins are returned.
         """
         if "own" in vars(self):
             return self.working()
@@ -158,22 +158,22 @@ class Registry(Mapping[str, T], Generic[T]):
         return dict(sorted(found.items()))
 
     def foreign(self) -> dict[str, T]:
-        """Return the pieces of other packages that can be loaded, sorted by name."""
+        """Return the loadable plugins from other packages, sorted by name."""
         problems = self.problems()
         return {name: self[name] for name in sorted(self._foreign) if name not in problems}
 
     def entry(self, name: str) -> EntryPoint | None:
-        """Return the entry point of another package's piece, or None unless there is exactly one."""
+        """Return the entry point of another package's plugin; None unless there is exactly one."""
         found = self._foreign.get(name, [])
         return found[0] if len(found) == 1 else None
 
     def problems(self) -> dict[str, PluginError]:
-        """Return the reasons why pieces of other packages cannot be used, by name."""
+        """Return the reasons why plugins from other packages cannot be used, by name."""
         found = {}
         for name in sorted(self._foreign):
             try:
                 if self._find(name) is not None:
-                    raise PluginError(f"{self._where(name)}: intact has a piece of this name; choose another name")
+                    raise PluginError(f"{self._where(name)}: intact itself uses this name; choose another one")
                 self[name]
             except PluginError as error:
                 found[name] = error
@@ -181,7 +181,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _load(self, name: str) -> T:
         if len(self._foreign[name]) > 1:
-            raise PluginError(f"{self._where(name)}: two packages use this name; uninstall one of them")
+            raise PluginError(f"{self._where(name)}: more than one package uses this name; uninstall all but one")
         try:
             value = self._foreign[name][0].load()
         except Exception as error:
@@ -189,8 +189,8 @@ class Registry(Mapping[str, T], Generic[T]):
             raise PluginError(f"{self._where(name)}: cannot be loaded ({problem:.300})") from error
         if self._name_of(value) != name:
             raise PluginError(
-                f"{self._where(name)}: names {value!r:.80}; expected a piece of the kind of {self.package} "
-                f"whose name is {name!r}"
+                f"{self._where(name)}: refers to {value!r:.80}; expected an object named {name!r} of the kind "
+                f"registered in {self.package}"
             )
         return cast(T, value)
 
@@ -208,4 +208,4 @@ def installed(package: str) -> str | None:
 
 
 def _package_of(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "of unknown name"
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "(name unknown)"

@@ -1,6 +1,6 @@
 """Strict parsing of JSON from untrusted sources: `parse` for the text, `Fields` for the members of an object.
 
-Errors name the place, the value found there, and what would be right.
+Errors give the location, the value found there, and what would be right.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from intact._base.errors import IntactError, NewerReceiptError, ReceiptError
 
 T = TypeVar("T")
 quote: Final = reprlib.repr
-"""Quote a value for a message, shortened if it is long."""
+"""Quote a value for an error message, shortened if it is long."""
 LARGEST: Final = (1 << 53) - 1
 """Largest integer that every JSON implementation represents exactly."""
 MOST_DEPTH: Final = 128
@@ -34,32 +34,35 @@ def parse(
     floats: bool = True,
     error: type[IntactError] = ReceiptError,
     constant: Callable[[str], Any] | None = None,
+    depth: int = MOST_DEPTH,
 ) -> Any:
-    """Parse a JSON text, rejecting what JSON leaves open: NaN, infinities, duplicate members, depth over `MOST_DEPTH`.
+    """Parse JSON, rejecting what the standard leaves open: NaN, infinities, duplicate members, excessive depth.
 
-    Bound the size of `data` first: memory and time grow with it.
+    Limit the size of `data` first: memory and time grow with it.
 
     Parameters
     ----------
     data : bytes or str
         Bytes are UTF-8.
     what : str
-        Name of the text in messages, such as "the receipt".
+        Name of the text in error messages, such as "the receipt".
     floats : bool
         If false, reject numbers that are not integers.
     error : type
         The error to raise.
     constant : callable, optional
         Returns the value for NaN and infinities, which Python writes although they are not JSON.
+    depth : int
+        Maximum nesting depth of lists and objects.
 
     Raises
     ------
     IntactError
-        Of the type `error`, if the text is not valid.
+        If the text is not valid; the error has the type `error`.
     """
 
     def refuse(number: str) -> NoReturn:
-        raise error(f"{what} holds the number {number:.40}; expected {'finite numbers' if floats else 'integers'}")
+        raise error(f"{what} contains the number {number:.40}; expected {'finite numbers' if floats else 'integers'}")
 
     def finite(number: str) -> float:
         value = float(number)
@@ -69,7 +72,7 @@ def parse(
         found: dict[str, Any] = {}
         for name, value in pairs:
             if name in found:
-                raise error(f"{what} has the member {quote(name)} twice")
+                raise error(f"{what} has a duplicate member {quote(name)}")
             found[name] = value
         return found
 
@@ -77,7 +80,7 @@ def parse(
         text = data if isinstance(data, str) else data.decode("utf-8")
         number = finite if floats else refuse
         value = json.loads(text, parse_float=number, parse_constant=constant or refuse, object_pairs_hook=unique)
-        if is_too_deep(value, text):
+        if is_too_deep(value, text, depth):
             raise RecursionError
         return value
     except error:
@@ -85,18 +88,18 @@ def parse(
     except UnicodeDecodeError as failure:
         raise error(f"{what} is not UTF-8: byte {failure.start} is 0x{failure.object[failure.start]:02X}") from None
     except RecursionError:
-        raise error(f"{what} is nested too deep") from None
+        raise error(f"{what} is nested too deeply") from None
     except ValueError as failure:
-        raise error(f"{what} is no JSON: {failure!s:.200}") from None
+        raise error(f"{what} is not valid JSON: {failure!s:.200}") from None
 
 
-def is_too_deep(value: Any, text: str | bytes) -> bool:
-    """Return true if lists and objects are nested deeper than `MOST_DEPTH`; `text` is the value as JSON."""
+def is_too_deep(value: Any, text: str | bytes, most: int = MOST_DEPTH) -> bool:
+    """Return true if lists and objects are nested deeper than `most`; `text` is the JSON text of the value."""
     opening = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
-    if opening <= MOST_DEPTH:
+    if opening <= most:
         return False
     level = [value]
-    for _ in range(MOST_DEPTH + 1):
+    for _ in range(most + 1):
         level = [one for one in level if isinstance(one, list | dict)]
         if not level:
             return False
@@ -105,7 +108,7 @@ def is_too_deep(value: Any, text: str | bytes) -> bool:
 
 
 def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[int, str] | None = None) -> None:
-    """Validate the format and the version that a document states.
+    """Validate the format and version that a document declares.
 
     Parameters
     ----------
@@ -115,19 +118,19 @@ def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[
     Raises
     ------
     ReceiptError
-        If it has another format.
+        If the document has a different format.
     NewerReceiptError
-        If it has another version.
+        If the document has a different version.
     """
     if not isinstance(value, dict) or value.get("format") != name:
-        raise ReceiptError(f"no {what}: its member format must be {name!r}")
+        raise ReceiptError(f"not a {what}: its member 'format' must be {name!r}")
     given: Any = value.get("version")
     if not is_integer(given, 1, LARGEST):
         raise ReceiptError(f"version must be a positive integer, got {quote(given)}")
     if given != version:
         reader = (readers or {}).get(given)
-        hint = "" if reader is None else f"; the last intact to read it is {reader}"
-        raise NewerReceiptError(f"the receipt is of version {given}; this program reads version {version}{hint}")
+        hint = "" if reader is None else f"; the last version of intact that reads it is {reader}"
+        raise NewerReceiptError(f"the receipt has version {given}, but this program reads version {version}{hint}")
 
 
 class Fields:
@@ -138,7 +141,7 @@ class Fields:
     value : any
         The value that should be an object.
     where : str
-        The object's place, such as `request.sampling`.
+        The object's location, such as `request.sampling`.
     names : collection of str
         Required members.
     optional : collection of str
@@ -147,7 +150,7 @@ class Fields:
     Raises
     ------
     ReceiptError
-        If it is not an object, has an unknown member, or lacks one.
+        If the value is not an object, has an unknown member, or lacks a required one.
     """
 
     def __init__(self, value: Any, where: str, names: Collection[str], optional: Collection[str] = ()) -> None:
@@ -163,7 +166,7 @@ class Fields:
         self.values: Mapping[str, Any] = value
 
     def place(self, name: str) -> str:
-        """Return the place of a member, for messages."""
+        """Return the location of a member, for error messages."""
         return f"{self._where}.{name}"
 
     def fail(self, name: str, expected: str) -> NoReturn:
@@ -178,7 +181,7 @@ class Fields:
         return value
 
     def choice(self, name: str, choices: Collection[T]) -> T:
-        """Read a value that is one of several, all of the same type."""
+        """Read one of several allowed values, all of the same type."""
         value = self.values[name]
         found = [choice for choice in choices if value == choice and type(value) is type(choice)]
         if not found:
@@ -200,7 +203,7 @@ class Fields:
         """Read a list of integers."""
         value = self.values[name]
         if not isinstance(value, list) or len(value) < shortest:
-            self.fail(name, "a list of integers" + (" that is not empty" if shortest else ""))
+            self.fail(name, "a non-empty list of integers" if shortest else "a list of integers")
         if value and set(map(type, value)) == {int} and least <= min(value) and max(value) <= most:
             return tuple(value)
         for index, item in enumerate(value):
@@ -224,14 +227,14 @@ class Fields:
         return value
 
     def each(self, name: str, read: Callable[[Any, str], T]) -> tuple[T, ...]:
-        """Read a list, converting each item with a function of the item and its place."""
+        """Read a list, converting each item with a function of the item and its location."""
         return tuple([read(item, f"{name}[{index}]") for index, item in enumerate(self.items(name))])
 
     def digits(self, name: str, size: int) -> bytes:
         """Read bytes from lower-case hexadecimal digits."""
         value = self.values[name]
         if not isinstance(value, str) or len(value) != 2 * size or not _HEXADECIMAL.fullmatch(value):
-            self.fail(name, f"{2 * size} hexadecimal digits in lower case")
+            self.fail(name, f"{2 * size} lower-case hexadecimal digits")
         return bytes.fromhex(value)
 
     def digest(self, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Suggestions of the nearest known names for unknown ones, for error messages."""
+"""Suggestions of similar known names in error messages about unknown names."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _LIKE = 0.7
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """Return the known names nearest to an unknown one, nearest first.
 
-    Case and the separators between words are ignored. A name that is otherwise identical is the only suggestion;
-    otherwise names with it as a prefix come first, and if there are none, those of similar spelling.
+    Case and the separators between words are ignored. A name that is identical apart from these is the only suggestion;
+    otherwise, names that begin with the unknown name are suggested or, if there are none, names with similar spelling.
     """
     from difflib import get_close_matches  # takes a while to import, and errors are rare
 
@@ -32,7 +32,7 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def three_nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Return the three names nearest to an unknown one, however dissimilar, starting with those of `nearest`."""
+    """Return the three names nearest to an unknown one, however dissimilar, starting with the results of `nearest`."""
     from difflib import SequenceMatcher
 
     names, matcher = list(known), SequenceMatcher(b=_plain(name[:200]))
@@ -46,24 +46,26 @@ def three_nearest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def unknown_among_many(problem: str, name: str, known: Iterable[str], listed: str) -> str:
-    """Return the error message about an unknown name among many: the three nearest, and how to list all."""
+    """Return the error message about an unknown name among many: the three nearest, and how to list all names."""
     *others, last = three_nearest(name, known)
     return f"{problem}: did you mean {', '.join(others)} or {last}? {listed}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``did you mean A or B?`` for an unknown name; empty if no known name is near."""
+    """Return ``did you mean A or B?`` for an unknown name; empty if no known name is similar."""
     near = nearest(name, known)
     return f"did you mean {' or '.join(near)}?" if near else ""
 
 
-def unknown_name(problem: str, name: str, known: Iterable[str], otherwise: str = "there are", *, also: str = "") -> str:
+def unknown_name(
+    problem: str, name: str, known: Iterable[str], otherwise: str = "available:", *, also: str = ""
+) -> str:
     """Return the error message about an unknown name: the nearest names, or else all of them.
 
     Parameters
     ----------
     problem : str
-        The problem, such as ``there is no method 'selfconsistency'``.
+        Description of the problem, such as ``no method named 'selfconsistency'``.
     name : str
         The unknown name.
     otherwise : str

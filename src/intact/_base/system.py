@@ -1,4 +1,4 @@
-"""Differences between operating systems, in one place; each function says what it does on systems without support.
+"""Differences between operating systems, in one place; each function documents its behaviour on unsupported systems.
 
 Only the standard library is imported, since worker processes load this file without the package.
 """
@@ -27,14 +27,14 @@ except ImportError:  # Windows
 
 
 def processors() -> int:
-    """Return the number of CPUs that this process may use, or of all CPUs if the system does not say."""
+    """Return the number of CPUs that this process may use, or of all CPUs if the system does not report it."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def physical_memory() -> int | None:
-    """Return the bytes of this machine's memory, or None if the system does not say."""
+    """Return the size of this machine's memory in bytes, or None if the system does not report it."""
     if not hasattr(os, "sysconf"):
         return None
     try:
@@ -51,23 +51,23 @@ def zeroed(size: int) -> mmap.mmap:
 
 
 def release_pages(map_: mmap.mmap) -> None:
-    """Release the memory of a mapped file, which is read again when needed; without madvise, do nothing."""
+    """Release the memory of a mapped file, which is reread when needed; without madvise, do nothing."""
     if hasattr(mmap, "MADV_DONTNEED") and hasattr(map_, "madvise"):
         map_.madvise(mmap.MADV_DONTNEED)
 
 
 def read_in_small_parts(file: int) -> None:
-    """Make the system read an open file page by page into its cache; by default it may read larger parts.
+    """Make the system read an open file into its cache page by page; by default, it may read larger parts.
 
-    A process that maps the file and touches one page of a larger part would get all of it into memory. Without advice,
-    do nothing.
+    A process that maps the file and touches one page of a larger part would load all of that part. Without advice, do
+    nothing.
     """
     if sys.platform not in ("win32", "darwin") and hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
 
 
 def flush_and_forget(file: int) -> None:
-    """Wait until an open file is on disk, and drop it from the system's cache; without advice, only wait."""
+    """Wait until an open file is on disk, then drop it from the system's cache; without advice, only wait."""
     os.fsync(file)
     if sys.platform not in ("win32", "darwin") and hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -81,7 +81,7 @@ def can_page() -> bool:
 def allow_files(wanted: int) -> int | None:
     """Allow this process to open the given number of files; return the actual limit if it is lower, else None.
 
-    Many systems start with 1,024. Without `resource`, there is no such limit to raise.
+    Many systems start with a limit of 1,024. Without `resource`, there is no such limit to raise.
     """
     if resource is None:
         return None
@@ -94,9 +94,9 @@ def allow_files(wanted: int) -> int | None:
 
 
 def lower_limits(limits: dict[str, int]) -> None:
-    """Permanently lower limits of this process; names are those in `resource` without `RLIMIT_`.
+    """Permanently lower limits of this process; names are as in `resource`, without `RLIMIT_`.
 
-    Limits that the system lacks, or cannot lower (on macOS, that of the address space), are skipped.
+    Limits that the system lacks or cannot lower (such as the address space limit on macOS) are skipped.
     """
     for name, wanted in limits.items():
         kind = getattr(resource, "RLIMIT_" + name, None)
@@ -112,9 +112,9 @@ def lower_limits(limits: dict[str, int]) -> None:
 
 
 def limit_processor_time(seconds: float) -> None:
-    """Make the kernel kill this process after a number of seconds of CPU time from now; 0 cancels that.
+    """Make the kernel kill this process after a number of seconds of CPU time from now; 0 cancels the limit.
 
-    Without CPU timers, do nothing: the waiting process ends it by wall-clock time.
+    Without CPU timers, do nothing: the waiting process then ends this one by wall-clock time.
     """
     if resource is None or sys.platform == "win32":
         return
@@ -126,13 +126,13 @@ def limit_processor_time(seconds: float) -> None:
 
 
 def lacking_for_programs() -> str | None:
-    """Return what this system lacks to run a program within limits and end it reliably, or None if nothing."""
+    """Return the feature that this system lacks for running a program within limits and ending it reliably, or None."""
     has = {"resource limits": resource is not None, "process groups": hasattr(os, "killpg")}
     return " and no ".join(name for name, there in has.items() if not there) or None
 
 
 def is_root() -> bool:
-    """Return true if this process has all privileges of a Unix system."""
+    """Return true if this process has all privileges on a Unix system."""
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 

@@ -1,6 +1,6 @@
 """The ``intact`` command line, with one file per command.
 
-Modules here import nothing heavy at the top level, so that ``--help`` and shell completion respond at once.
+Modules here import nothing heavy at the top level, so ``--help`` and shell completion respond immediately.
 """
 
 INTERRUPTED = 130
@@ -10,7 +10,7 @@ FAILED = 2
 """Exit status after an error; `eval` and `solve --task` also use it if the method failed on some problems."""
 
 UNDECIDED = 3
-"""Exit status of `eval` and `solve --task` if some verdicts are undecided, so that there is no score."""
+"""Exit status of `eval` and `solve --task` if some verdicts are undecided and there is therefore no score."""
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from intact.cli import (
     INTERRUPTED,
     audit,
     bench,
+    cassette,
     chat,
     check,
     deduce,
@@ -80,7 +81,7 @@ CRASHED = 70
 
 
 _CONVERSATION = re.compile(rf"{LAST}|[0-9a-f-]*[0-9a-f]")
-"""Pattern of a conversation's name in the log, or the end of one."""
+"""Pattern of a conversation's name in the log, or of the end of a name."""
 _METAVAR = re.compile(r"\[(\[.*\].*)\]")
 """Pattern of an optional argument whose metavar already has brackets."""
 
@@ -118,7 +119,7 @@ class Commands(WithHelp, TyperGroup):
     """A group of commands that reports errors in one line, without a traceback."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments, and keep those of the whole command line so that they can be repeated after Ctrl-C."""
+        """Parse the arguments, and save the whole command line so that it can be shown after Ctrl-C."""
         ctx.meta.setdefault("intact.arguments", list(args))
         rest: list[str] = super().parse_args(ctx, args)
         return rest
@@ -130,7 +131,7 @@ class Commands(WithHelp, TyperGroup):
             with named_errors(Path("standard output")):
                 sys.stdout.flush()
         except KeyboardInterrupt as interrupt:
-            # the cursor is right after ^C
+            # the cursor is directly after ^C
             sys.stderr.write("\n")
             if isinstance(interrupt, Interrupted):
                 program = ctx.obj or [ctx.find_root().info_name]
@@ -150,7 +151,7 @@ class Application(Commands):
     is_long = True
 
     def shortened(self) -> Any:
-        """Return a copy that has only the most common commands, in one list."""
+        """Return a copy with only the most common commands, in one list."""
         short = copy.copy(self)
         short.commands = {name: copy.copy(self.commands[name]) for name in FIRST}
         for command in short.commands.values():
@@ -230,7 +231,7 @@ def _group(
     commands: dict[str, tuple[Callable[..., None], str]],
     alone: tuple[Callable[..., None], str] | None = None,
 ) -> None:
-    """Add a group of subcommands, each with its examples; `alone` is the command that runs without a subcommand."""
+    """Add a group of subcommands, each with its examples; `alone` is the command that runs if none is given."""
     group = typer.Typer(cls=Commands, help=text, no_args_is_help=alone is None, epilog=alone and alone[1])
     if alone is not None:
         group.callback(invoke_without_command=True, help=text)(alone[0])
@@ -261,6 +262,7 @@ _group(
     {
         "concepts": (learn.concepts, learn.CONCEPTS_EXAMPLES),
         "methods": (learn.methods, learn.METHODS_EXAMPLES),
+        "prefixes": (learn.prefixes, learn.PREFIXES_EXAMPLES),
         "settings": (learn.settings, learn.SETTINGS_EXAMPLES),
         "value": (learn.value, learn.VALUE_EXAMPLES),
     },
@@ -270,6 +272,16 @@ _group(
     _measure,
     "Generate traffic, and replay it against a server.",
     {"make": (traffic.make, traffic.MAKE_EXAMPLES), "replay": (traffic.replay, traffic.REPLAY_EXAMPLES)},
+)
+_group(
+    "cassette",
+    _measure,
+    "Record what programs ask endpoints, replay it without network, and measure drift.",
+    {
+        "record": (cassette.record, cassette.RECORD_EXAMPLES),
+        "replay": (cassette.replay, cassette.REPLAY_EXAMPLES),
+        "drift": (cassette.drift, cassette.DRIFT_EXAMPLES),
+    },
 )
 _group(
     "keys",

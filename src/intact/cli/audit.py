@@ -1,4 +1,4 @@
-"""``intact audit``: test whether another engine's log fits the model and settings that it claims."""
+"""``intact audit``: test whether another engine's log is consistent with the model and settings that it claims."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def command(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Judge a log from an engine that is not bit-exact; exit code 1 if it does not fit, 2 if it cannot be audited."""
+    """Judge a log from an engine that is not bit-exact; exit code 1 if it is suspicious, 2 if it cannot be audited."""
     from intact.measure.audit.decision import judge, scipy_special
     from intact.measure.audit.log import read_log
     from intact.measure.audit.recompute import read_all
@@ -140,7 +140,7 @@ def _finding(finding: AuditFinding) -> dict[str, Any]:
 
 
 def show_report(report: AuditReport, scored: Sequence[Scored], tokenizer: Any) -> None:
-    """Print the findings, the tokens that fit worst, and the verdict."""
+    """Print the findings, the worst-fitting tokens, and the verdict."""
     from intact.measure.audit.scores import KINDS
 
     columns = "responses", "tokens", "as expected", "mean score", "honest", "p"
@@ -157,8 +157,8 @@ def show_report(report: AuditReport, scored: Sequence[Scored], tokenizer: Any) -
     retokenised = sum(one.response.retokenised for one in scored)
     if retokenised:
         show(
-            f"{retokenised} of {len(scored)} responses were texts, tokenised here: their tokens are "
-            "perhaps not the ones that were drawn",
+            f"{retokenised} of {len(scored)} responses were texts, tokenised here: their tokens "
+            "may differ from the ones that were drawn",
             style="dim",
         )
     for one in report.unjudged:

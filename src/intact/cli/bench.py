@@ -114,20 +114,20 @@ def command(
     if plot is not None:
         check_plot(plot)
     if shape is None and (gguf is not None or kind != KIND):
-        raise ParameterError("--gguf and --type apply to --shape NAME, which is missing")
+        raise ParameterError("--gguf and --type need --shape NAME")
     if shape is not None and model != DEFAULT:
-        raise ParameterError(f"--shape {shape} makes a model: leave out {model}")
+        raise ParameterError(f"--shape {shape} creates a model: leave out {model}")
     if shape is not None and draft_model is not None:
         raise ParameterError(
-            f"--shape {shape} makes a random model, which no draft model fits: leave out --draft-model"
+            f"--shape {shape} creates a random model, for which no draft model is useful: leave out --draft-model"
         )
     several = {"--tensor-parallel": tensor_parallel, "--pipeline-parallel": pipeline_parallel}
     cut_by = next((option for option, value in several.items() if value is not None), None)
     if shape is not None and cut_by is not None:
-        raise ParameterError(f"--shape {shape} makes a model for one process: leave out {cut_by}")
+        raise ParameterError(f"--shape {shape} creates a model for one process: leave out {cut_by}")
     if shape is not None and weights_memory is not None:
         raise ParameterError(
-            f"--weights-memory reads a model from disk: write {shape} with --gguf FILE, and measure that"
+            f"--weights-memory reads a model from disk: write {shape} with --gguf FILE, and measure that file"
         )
     if gguf is not None and shape is not None:
         _write(shape, kind, gguf)
@@ -246,7 +246,7 @@ def _profiles_document(profiles: list[Profile], limits: MachineLimits | None) ->
 
 
 def table(figures: list[Measurement], width: int = 0) -> Table:
-    """Return a table of measurements, with bars comparing the rates if there is room for them."""
+    """Return a table of measurements, with bars that compare the rates if there is room for them."""
     numbers = "median", "least to most"
     rows = new_table("what", "median", "", "least to most", right=numbers, whole=("what", "", *numbers))
     if width >= 8:

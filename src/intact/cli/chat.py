@@ -114,7 +114,9 @@ def command(
     )
     loaded = opened.model
     if loaded.tokenizer.chat_template is None:
-        raise ParameterError(f"{model} has no chat template, it only continues text: try intact run {model} PROMPT")
+        raise ParameterError(
+            f"{model} has no chat template, so it can only continue text: try intact run {model} PROMPT"
+        )
     if model_defaults:
         sampling = apply_model_defaults(context, loaded, sampling)
     log = begin_log("chat", opened, model, off=no_log or loading.adapter is not None or mix is not None)
@@ -141,21 +143,23 @@ def _earlier(name: str) -> LoggedConversation:
     if not found.entries:
         raise ParameterError(f"the conversation {found.id} has no readable entry")
     if "prompt" in found.entries[-1]:
-        raise ParameterError(f"the conversation {found.id} is raw text without a chat template: it cannot be continued")
+        raise ParameterError(
+            f"the conversation {found.id} is raw text without a chat template, so it cannot be continued"
+        )
     return found
 
 
 def _continued_sampling(
     context: typer.Context, earlier: LoggedConversation, sampling: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the sampling of a conversation, overridden by the options given now."""
+    """Return the sampling parameters of a conversation, overridden by the options given now."""
     return sampling | {
         name: value for name, value in sampling_from(earlier.entries[-1]).items() if not was_given(context, name)
     }
 
 
 def _resume(talk: ChatSession, earlier: LoggedConversation, system: str | None) -> None:
-    """Take over the messages of a conversation; a system message given now replaces its own."""
+    """Continue from the messages of a conversation; a system message given now replaces the conversation's own."""
     last = earlier.entries[-1]
     messages = [*last["messages"], {"role": "assistant", "content": last["answers"][0]["text"]}]
     if system is not None:

@@ -1,7 +1,8 @@
-"""Input of a chat: messages of one or several lines, with a persistent history.
+"""Chat input: messages of one or several lines, with a persistent history.
 
-A message continues on the next line after a trailing backslash, and from a line that begins with three quotes to one
-that ends with them. Pasted text with line feeds is one message if the terminal supports bracketed paste.
+A message continues on the next line after a trailing backslash; a line that begins with three quotes starts a message
+that extends to a line ending with them. Pasted text with line feeds is one message if the terminal supports bracketed
+paste.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class InputHistory:
     Parameters
     ----------
     file : Path or None
-        None: keep nothing beyond this chat.
+        None: keep no history beyond this chat.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -75,7 +76,7 @@ class InputHistory:
 
 
 def history_file() -> Path:
-    """Return the file that holds the chat history."""
+    """Return the path of the chat history file."""
     return state_folder() / "chat_history"
 
 

@@ -52,7 +52,7 @@ class ChatSession:
     sampling : dict
         Options of `Model.chat_stream`.
     shadow : str, optional
-        Text that a mix sees in place of each newest message.
+        Text that a mix sees instead of the newest message.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class ChatSession:
         self.messages = [] if self.system is None else [{"role": "system", "content": self.system}]
 
     def answer(self, text: str, **options: Any) -> Iterator[Any]:
-        """Yield the chunks of the answer. What was generated stays in the conversation even if the answer is cut short.
+        """Yield the chunks of the answer. The generated part stays in the conversation even if the answer is cut short.
 
-        A message that the model rejects (because it is too long, say) is removed again.
+        A message that the model rejects (for example, because it is too long) is removed again.
 
         Parameters
         ----------
@@ -207,7 +207,7 @@ class ChatSession:
         except IntactError:
             raise
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ParameterError(f"{path} does not hold a chat written by /save") from error
+            raise ParameterError(f"{path} does not contain a chat written by /save") from error
         self.resume(messages)
         self.sampling |= found
         return Reply(f"{len(messages)} messages from {path}")
@@ -263,9 +263,9 @@ def _value(name: str, text: str) -> Any:
         if kind in ("integer", "decimal"):
             return int(text) if kind == "integer" else float(text)
     except (KeyError, ValueError):
-        raise ParameterError(f"{name} takes {_KINDS[kind]}, got {text!r:.40}") from None
+        raise ParameterError(f"{name} must be {_KINDS[kind]}, got {text!r:.40}") from None
     if kind == "biases":
-        raise ParameterError(f"{name} cannot be set here: intact chat --{name.replace('_', '-')}")
+        raise ParameterError(f"{name} cannot be set here: use intact chat --{name.replace('_', '-')}")
     text = text.replace("\\n", "\n")
     return (text,) if kind == "stops" else text or None
 

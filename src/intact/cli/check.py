@@ -28,12 +28,12 @@ def command(
         typer.Option(
             "--seconds",
             min=0.1,
-            help="Time limit of each property in seconds; a method that never ends is stopped then.",
+            help="Time limit per property in seconds; a method that never ends is stopped then.",
         ),
     ] = 120.0,
     json: JsonOption = False,
 ) -> None:
-    """Check that a method ends, respects caps, reads every turn, resumes, replays, and ignores concurrent work.
+    """Check that a method terminates, respects caps, reads every turn, resumes, replays, and ignores concurrent work.
 
     If a method declares that it is a composition, that claim and its declared laws are checked too.
 

@@ -54,7 +54,7 @@ def _results(process: subprocess.Popen[bytes], name: str, seconds: float) -> Ite
     lines.next(STARTING)
     subject = lines.next(seconds)
     if subject is None and lines.timed_out:
-        message = f"{name} is not loaded after {seconds:g} s: is there a loop outside of its functions?"
+        message = f"{name} did not load within {seconds:g} s: is there a loop outside of its functions?"
         raise ParameterError(f"{message} --seconds N allows more time")
     if subject is None:
         raise ParameterError(f"{name} ended the process that loaded it with status {process.wait()}")
@@ -76,7 +76,7 @@ def _results(process: subprocess.Popen[bytes], name: str, seconds: float) -> Ite
 
 
 def _value(line: dict[str, Any]) -> dict[str, Any]:
-    """Return a line from the process; raise IntactError if it reports an error."""
+    """Return the value of a line from the process; raise IntactError if it reports an error."""
     if "error" in line:
         raise IntactError(line["error"])
     return line

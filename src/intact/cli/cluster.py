@@ -1,4 +1,4 @@
-"""Options of commands that distribute their work over a Ray cluster."""
+"""Options for commands that distribute their work over a Ray cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """A cluster and its number of workers; neither changes a result."""
+    """A cluster and its number of workers; neither changes any result."""
 
     ray: Annotated[
         str | None,
@@ -48,7 +48,7 @@ class ClusterOptions:
         """Raise, before any work, if options cannot be combined, Ray is missing, or the cluster does not respond."""
         if self.ray is None:
             if self.workers is not None:
-                raise ParameterError("--workers needs --ray: there is no cluster")
+                raise ParameterError("--workers needs --ray")
             return
         from intact.evaluate.cluster.connection import check_cluster
 
@@ -71,7 +71,7 @@ class ClusterOptions:
         models : ModelOptions
             Loading options of the back ends' models.
         journals : Path, optional
-            Folder in which all workers' results are kept.
+            Folder for all workers' results.
         loading
             Further arguments of `intact.load`.
         """
@@ -85,7 +85,7 @@ class ClusterOptions:
 
         for name, backend in backends.items():
             if not isinstance(backend, NativeBackend):
-                raise ParameterError(f"{name} is an endpoint: a cluster needs models that run in this program")
+                raise ParameterError(f"{name} is an endpoint, but a cluster needs local models")
         with spinner("digesting the models' files"):
             others = {} if models.draft_model is None else {"draft_model": fetch.locate(models.draft_model)}
             first = {name: value for name, value in models.first.items() if name not in others}

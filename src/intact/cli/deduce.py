@@ -23,7 +23,7 @@ Exit code 0: every goal is proved; 1: one is open, or the axioms contradict each
 """
 
 OPEN = 1
-"""Exit status if a goal is open, or the axioms contradict each other."""
+"""Exit status if a goal remains open, or the axioms contradict each other."""
 
 
 def command(

@@ -1,4 +1,4 @@
-"""``intact diff``: find where two answers diverge, and how far apart the tokens' logits are there."""
+"""``intact diff``: find where two answers diverge, and how far apart their tokens' logits are at that point."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _BEFORE, _AFTER = 60, 120
 
 def command(
     a: Annotated[Path, typer.Argument(metavar="A", help="A receipt, a log, or the output of intact run --json.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="A second file of the same kinds.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="A second file, also of one of these kinds.")],
     model: Annotated[str | None, model_option("Model that computes the logits where the answers diverge.")] = None,
     prompt: Annotated[
         str | None,
@@ -156,7 +156,7 @@ def lines(parting: Parting, explanation: Explanation | None, model: Any) -> Iter
     if parting.equal:
         yield f"  equal: {parting.common} {parting.unit}"
         return
-    yield f"  equal for {parting.common} {parting.unit}, then they part"
+    yield f"  equal for {parting.common} {parting.unit}, then they diverge"
     if model is not None:
         start = model.tokenizer.decode((parting.a.tokens or ())[: parting.common], continuation=True)
         yield f"    {quoted('…' + start[-_BEFORE:] if len(start) > _BEFORE else start)}"

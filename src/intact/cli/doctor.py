@@ -1,4 +1,4 @@
-"""``intact doctor``: report what works here, what does not, and how to fix it."""
+"""``intact doctor``: report what works on this machine, what does not, and how to fix it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ For a bug report, or a program
 """
 
 FOR_PROGRAMMERS = ("test", "dev", "docs", "bench")
-"""Extras for development only, which users of the program never need."""
+"""Extras for development only, which users never need."""
 
 
 def command(json: JsonOption = False) -> None:
@@ -33,7 +33,7 @@ def command(json: JsonOption = False) -> None:
 
 
 def examine() -> dict[str, Any]:
-    """Return everything that the command prints."""
+    """Return all facts that the command prints."""
     from intact.checkpoints.catalogue import store
     from intact.tasks.data import data_folder
     from intact.tools.sandbox import protection

@@ -1,4 +1,4 @@
-"""``intact embed``: turn texts into vectors, and compare them."""
+"""``intact embed``: turn text into vectors, and compare them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def command(
         typer.Option(
             "--pooling",
             metavar="last|cls|mean",
-            help="Pooling, if the model's files name none; cls and mean are for encoders.",
+            help="Pooling, if the model's files do not specify it; cls and mean are for encoders.",
             show_default=False,
         ),
     ] = None,
@@ -49,7 +49,7 @@ def command(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Turn texts into vectors, and compare them."""
+    """Turn text into vectors, and compare them."""
     from intact.models.pooling import POOLINGS
 
     read = texts or read_lines()

@@ -89,7 +89,9 @@ class PlanOptions:
     seeds: Annotated[str | None, typer.Option("--seeds", hidden=True)] = None
     budget: Annotated[
         str | None,
-        typer.Option("--budget", metavar="CAPS", help="Hard caps per problem, such as tokens=4k.", show_default=False),
+        typer.Option(
+            "--budget", metavar="CAPS", help="Hard limits per problem, such as tokens=4k.", show_default=False
+        ),
     ] = None
 
     def chosen_seeds(self) -> tuple[int, ...]:
@@ -97,7 +99,7 @@ class PlanOptions:
         if self.seeds is None:
             return parse_seeds(self.seed)
         if self.seed != "0":
-            raise ParameterError(f"--seeds is the old form of --seed, and both are given: write --seed {self.seed}")
+            raise ParameterError(f"--seeds is the old form of --seed, but both are given: write --seed {self.seed}")
         note_old_form(f"--seeds {self.seeds}", f"--seed {self.seeds}")
         return parse_seeds(self.seeds, "--seeds")
 
@@ -139,7 +141,7 @@ class WorkOptions:
         typer.Option(
             "--parallel",
             min=1,
-            help="Number of concurrent problems. It changes no byte of the result.",
+            help="Number of concurrent problems. It does not change the result.",
             rich_help_panel=Advanced(),
         ),
     ] = 64
@@ -148,7 +150,7 @@ class WorkOptions:
         typer.Option(
             "--batch",
             min=1,
-            help="Maximum rows per step. It changes no byte of the result.",
+            help="Maximum rows per step. It does not change the result.",
             rich_help_panel=Advanced(),
             show_default=False,
         ),
@@ -158,7 +160,7 @@ class WorkOptions:
         typer.Option(
             "--shuffle",
             metavar="SEED",
-            help="Seed for the order of work. It changes no byte of the result.",
+            help="Seed for the order of work. It does not change the result.",
             rich_help_panel=Advanced(),
             show_default=False,
         ),
@@ -166,13 +168,13 @@ class WorkOptions:
 
     @property
     def loading(self) -> dict[str, Any]:
-        """The further arguments of `intact.load`."""
+        """Additional arguments of `intact.load`."""
         return {"rows": self.batch} if self.batch else {}
 
 
 @dataclass(frozen=True)
 class ResultOptions:
-    """The files and the format of the result."""
+    """The result files and their format."""
 
     out_file: Annotated[
         Path | None,
@@ -217,7 +219,7 @@ def command(
     prompts: PromptOptions,
     sampling: dict[str, Any],
 ) -> None:
-    """Evaluate a model on whole tasks: the same bytes for any number of threads, batch size, order or machines."""
+    """Evaluate a model on whole tasks: the same bytes for any number of threads, batch size, order and machines."""
     from intact.evaluate.files import check_place, write
     from intact.evaluate.manifest import manifest
     from intact.evaluate.on_cluster import spread

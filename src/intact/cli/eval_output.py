@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
     """Show progress on stderr: a bar on a terminal, otherwise an occasional line.
 
-    Yield two functions, to be called with the number of tokens so far and with each finished unit.
+    Yield two functions: one to call with the number of tokens so far, one to call with each finished unit.
     """
     from rich.progress import MofNCompleteColumn, TextColumn
 

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from intact.tasks.task import Task
 
 ADAPTER: Final = "adapter"
-"""The name that an adapter gets here; receipts identify it by its weights."""
+"""The name given to an adapter; receipts identify it by its weights."""
 observers: list[Callable[[str, Any], None]] = []
 """Callbacks called with the name and the model whenever a model is loaded."""
 _STAGES = {"fetch": "fetching", "unpack": "unpacking", "check": "checking", "wait": "waiting for another pull of"}
 
 
 def pull_with_progress(model: Entry | PullPlan) -> Pulled:
-    """Pull a model from the catalogue, or one chosen on the hub, with a progress bar on stderr."""
+    """Pull a model from the catalogue, or a chosen one from the hub, with a progress bar on stderr."""
     from intact.checkpoints.download import PullPlan, pull, pull_planned
 
     with _progress(str(model.name)) as report:
@@ -51,7 +51,7 @@ def fetch_problems(task: Task) -> list[Pulled]:
 
     if not task.upstream:
         if task.called or not any(task.files.values()):
-            raise ParameterError(f"{task.called or task.name} needs no files to be fetched: leave --fetch out")
+            raise ParameterError(f"{task.called or task.name} has no files to fetch: leave --fetch out")
         where = ", ".join(str(data_folder() / file) for file in dict.fromkeys(task.files.values()))
         raise ParameterError(f"{task.name} cannot be fetched by name: get it from {task.source} and put it at {where}")
     fetched = []
@@ -64,7 +64,7 @@ def fetch_problems(task: Task) -> list[Pulled]:
 
 @contextmanager
 def _progress(name: str) -> Iterator[Report]:
-    """Show a progress bar on stderr; yield the callback that reports progress."""
+    """Show a progress bar on stderr; yield the callback for reporting progress."""
     from rich.markup import escape
     from rich.progress import DownloadColumn, TransferSpeedColumn
 
@@ -81,7 +81,7 @@ def locate(model: str) -> Path:
     Raises
     ------
     MissingModelError
-        If it is not here and the user did not agree to a pull.
+        If it is not on this machine and the user did not agree to a pull.
     ParameterError
         If there is no such name or path.
     """
@@ -100,7 +100,7 @@ def locate(model: str) -> Path:
 
 
 def find_source(name: str | HubName) -> tuple[Entry | PullPlan, str]:
-    """Return what a pull of a name would fetch, with its size and licence (as stated by the hub for names on the hub).
+    """Return what pulling a name would fetch, with its size and licence (for names on the hub, as stated there).
 
     Raises
     ------
@@ -127,7 +127,7 @@ def agreed_to(question: str) -> bool:
 
 
 def _note_faster_tier() -> None:
-    """Report once that a faster tier was not built; ``intact doctor`` always reports it."""
+    """Report, only once, that a faster tier was not built; ``intact doctor`` always reports it."""
     from intact.cli.log_store import state_folder
     from intact.executors.native import describe_faster_tier
 

@@ -1,4 +1,4 @@
-"""Help of commands: common options and a few examples with `--help`, everything with `--help-all`; `intact help`."""
+"""Command help: common options and a few examples with `--help`, everything with `--help-all`; `intact help`."""
 
 from __future__ import annotations
 

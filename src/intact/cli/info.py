@@ -79,7 +79,7 @@ def command(
     if wanted and (model is not None or digests):
         raise ParameterError(f"--{wanted[0]} describes this installation: leave out the model")
     if model is None and digests:
-        raise ParameterError("--digests describes a model: name one")
+        raise ParameterError("--digests describes a model: give one")
     if wanted:
         show_lists({name: _LISTS[name]() for name in wanted}, json)
         return

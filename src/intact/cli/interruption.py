@@ -1,4 +1,4 @@
-"""Ctrl-C in long runs: report what was kept, and the command that resumes the run."""
+"""Ctrl-C in long runs: report what was saved, and the command that resumes the run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C in a run whose results are kept, or could have been.
+    """Ctrl-C in a run whose results are saved, or could have been.
 
     Attributes
     ----------
     kept : Path or None
         Path of the results so far.
     option : str
-        The option that keeps results.
+        The option that saves results.
     """
 
     def __init__(self, kept: Path | None, option: str) -> None:
@@ -42,7 +42,7 @@ def resumable(kept: Path | None, option: str = "--journal DIR") -> Iterator[None
 
 
 def typed_program() -> list[str]:
-    """Return the program words of this process: ``intact``, or ``python -m intact``."""
+    """Return the words that started this program: ``intact``, or ``python -m intact``."""
     words = sys.orig_argv[: max(1, len(sys.orig_argv) - len(sys.argv) + 1)]
     if words[-1] != sys.argv[0]:  # -m MODULE: argv has the module's file
         return words

@@ -106,7 +106,9 @@ def command(
             rich_help_panel=Advanced(),
         ),
     ] = None,
-    speed: Annotated[bool, typer.Option("--speed", help="Measure tokens a second, which is not reproducible.")] = False,
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Measure tokens per second, which is not reproducible.")
+    ] = False,
     pairs: Annotated[
         list[str] | None,
         typer.Option(
@@ -134,7 +136,7 @@ def command(
         if file is not None:
             check_installed(option, "matplotlib")
             if file.suffix != ending:
-                raise ParameterError(f"{option} must end in {ending}, got {file}")
+                raise ParameterError(f"{option} must end with {ending}, got {file}")
     wanted = [spec.strip() for spec in specs.split(",") if spec.strip()] + read_specs(specs_file)
     plan = LabPlan(
         fetch.locate(model),

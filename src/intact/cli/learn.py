@@ -1,4 +1,4 @@
-"""``intact learn``: learn from runs: methods for questions, settings for tasks, values of texts, and concepts."""
+"""``intact learn``: learn from runs: methods for questions, settings for tasks, values of completions, and concepts."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from intact.evaluate.sweep.guess import GuessWorth
     from intact.evaluate.values import GradedTexts
     from intact.reason.parts.choice import PolicyOutcome
+    from intact.tasks.score.value.prefixes import PrefixTable
 
 METHODS_EXAMPLES = """\
 Run some methods on one task, including a vote of four samples
@@ -64,6 +65,14 @@ Include these settings in a sweep
   intact sweep svamp --guess guess.json --tokens 2m --out sweeps/svamp
 """
 
+PREFIXES_EXAMPLES = """\
+Estimate how often texts continue to a right answer, from the end of each of their steps
+  intact learn prefixes -m qwen2.5-coder-0.5b-instruct --task gsm8k --limit 50 --journal runs/gsm8k --to prefixes.json
+Search by these values, and by a scorer of the AUROC 0.75
+  intact eval qwen2.5-coder-0.5b-instruct gsm8k --limit 50 --method beam_search --set scorer=prefix_value:prefixes.json
+  intact eval qwen2.5-coder-0.5b-instruct gsm8k --limit 50 --method smc --set scorer=prefix_value:0.75=prefixes.json
+"""
+
 CONCEPTS_EXAMPLES = """\
 Solve training problems
   intact eval qwen2.5-coder-1.5b-instruct gsm8k:split=train --limit 200 --out train.jsonl
@@ -90,7 +99,7 @@ def methods(
     seed: Annotated[str, seed_option("Seed of the half of the problems that is held out.")] = "0",
     json: JsonOption = False,
 ) -> None:
-    """Learn a table for the method compute_optimal from logs, from half of the problems; the other half judges it."""
+    """Learn a table for the method compute_optimal from logs of half the problems, and judge it on the other half."""
     from intact.reason.parts.choice import common, judge, learn, read_logs, split
 
     log = read_logs(logs)
@@ -141,10 +150,8 @@ def settings(
     baseline: Annotated[
         str, typer.Option("--baseline", metavar="METHOD:NAME=VALUE", help="Setting that gains are measured against.")
     ] = "self_consistency:n=16",
-    margin: Annotated[
-        float, typer.Option("--margin", help="Loss of accuracy that saved tokens compensate for.")
-    ] = 0.03,
-    share: Annotated[float, typer.Option("--share", help="Share of the baseline's tokens at which they do.")] = 0.5,
+    margin: Annotated[float, typer.Option("--margin", help="Loss of accuracy that saving tokens offsets.")] = 0.03,
+    share: Annotated[float, typer.Option("--share", help="Share of the baseline's tokens at which it does.")] = 0.5,
     most: Annotated[int, typer.Option("--most", min=1, help="Maximum number of guessed settings.")] = 8,
     json: JsonOption = False,
 ) -> None:
@@ -157,7 +164,7 @@ def settings(
     if not 0 < margin < 1 or not 0 < share < 1:
         raise ParameterError(f"--margin and --share must lie between 0 and 1, got {margin} and {share}")
     if size_name and size_of(size_name) is None:
-        raise ParameterError(f"--size takes a number of parameters such as 1.5b or 135m, got {size_name!r:.60}")
+        raise ParameterError(f"--size must be a number of parameters such as 1.5b or 135m, got {size_name!r:.60}")
     if task is not None:
         choose(task)  # raises if the task is unknown
     usual, price = parse_trial(baseline), margin / (1 - share)
@@ -198,26 +205,29 @@ def value(
     task: Annotated[str, typer.Option("--task", "-t", metavar="TASK", help=TASK_HELP)] = "gsm8k",
     split: Annotated[str | None, typer.Option("--split", hidden=True)] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of problems.")] = 100,
-    n: Annotated[int, typer.Option("-n", "--n", min=1, help="Number of texts per problem.")] = 4,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="Number of samples per problem.")] = 4,
     journal: Annotated[
         Path | None,
         typer.Option(
-            "--journal", metavar="DIR", help="Folder to reuse texts from, and to keep new ones in.", show_default=False
+            "--journal",
+            metavar="DIR",
+            help="Folder to reuse samples from, and to keep new ones in.",
+            show_default=False,
         ),
     ] = None,
     seed: Annotated[str, seed_option("Sampling seed; use the journal's to reuse its texts.")] = "0",
     temperature: Annotated[
         float,
-        typer.Option("--temperature", help="Sampling temperature of the texts; use the journal's to reuse its texts."),
+        typer.Option("--temperature", help="Sampling temperature; use the journal's to reuse its samples."),
     ] = 0.7,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", help="Maximum tokens of a text; use the journal's to reuse its texts.")
+        int, typer.Option("--max-tokens", help="Maximum tokens per sample; use the journal's to reuse its samples.")
     ] = 512,
     labels: Annotated[
         str,
         typer.Option(
             "--labels",
-            help="outcome: result of the text; tokens: success rates of texts with the same beginning; search: values "
+            help="outcome: the sample's result; tokens: success rates of samples with the same prefix; search: values "
             "of a search's steps.",
         ),
     ] = "outcome",
@@ -236,7 +246,7 @@ def value(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Learn to predict from hidden states how likely a text ends in a right answer; judge on held-out problems."""
+    """Learn to predict right answers of unfinished completions from hidden states; judge on held-out problems."""
     from intact.evaluate.values import LABELS, learn_next_value, learn_value, sample
     from intact.reason.backends.native import NativeBackend
     from intact.reason.limits import one_of
@@ -248,7 +258,7 @@ def value(
     one_of(LABELS, labels=labels)
     drawn_by = one_seed(seed, "a head")
     if labels == "search" and next_to is not None:
-        raise ParameterError("--next learns from independently drawn texts: use it with other --labels")
+        raise ParameterError("--next learns from independently drawn texts: use other --labels with it")
     time = DEFAULT_NOW if now is None else read_time(now)
     task = task_name(task, split)
     found = choose(task)
@@ -256,9 +266,9 @@ def value(
     items = found.load(limit)
     for file in (to, next_to):
         if file is not None and not file.parent.is_dir():
-            raise ParameterError(f"there is no folder {file.parent} to write {file.name} to")
+            raise ParameterError(f"{file.name} cannot be written: the folder {file.parent} does not exist")
     if len(items) < 2 * FOLDS:
-        raise ParameterError(f"{FOLDS} folds need {2 * FOLDS} problems at least, got {len(items)} of the task")
+        raise ParameterError(f"{FOLDS} folds need at least {2 * FOLDS} problems, but the task has {len(items)}")
     backend = NativeBackend(fetch.load(model, profile, threads, None), time)
     sampling = {"temperature": temperature, "max_tokens": max_tokens}
     sampled: list[GradedTexts] = []
@@ -287,7 +297,7 @@ def value(
 
 
 def _show(learnt: Any, to: Path) -> None:
-    """Print how far the values can be trusted."""
+    """Print how far the values can be trusted, measured on held-out problems."""
     quality = learnt["held_out"]
     base = quality["base"]
     places = {"auroc": "at the end", "auroc_half": "half-way", "auroc_within": "within a problem"}
@@ -317,6 +327,89 @@ def _show_next(learnt: Any, to: Path) -> None:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def prefixes(
+    model: ModelArgument,
+    to: ToOption,
+    task: Annotated[str, typer.Option("--task", "-t", metavar="TASK", help=TASK_HELP)] = "gsm8k",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of problems.")] = 50,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="Number of texts per problem.")] = 4,
+    continuations: Annotated[
+        int, typer.Option("--continuations", min=2, help="Number of continuations of each prefix.")
+    ] = 4,
+    delimiter: Annotated[
+        str, typer.Option("--delimiter", help="String that ends a step.", show_default="an empty line")
+    ] = "\n\n",
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            "--journal", metavar="DIR", help="Folder to reuse texts from, and to keep new ones in.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[str, seed_option("Sampling seed; use the journal's to reuse its texts.")] = "0",
+    temperature: Annotated[float, typer.Option("--temperature", help="Sampling temperature.")] = 0.7,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Maximum tokens of a text.")] = 512,
+    now: FixedNowOption = None,
+    profile: ProfileOption = "int8",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Estimate values of unfinished texts by continuing them, for the scorer prefix_value; for studies of searches."""
+    from intact.evaluate.prefixes import ContinuedTexts, continue_prefixes, table_of
+    from intact.reason.backends.native import NativeBackend
+    from intact.tasks.choose import choose
+    from intact.tasks.score.available import check_parts
+
+    drawn_by = one_seed(seed, "a table")
+    check_output("--to", to)
+    time = DEFAULT_NOW if now is None else read_time(now)
+    chosen = choose(task)
+    check_parts(chosen.task.uses)
+    items = chosen.load(limit)
+    backend = NativeBackend(fetch.load(model, profile, threads, None), time)
+    sampling = {"temperature": temperature, "max_tokens": max_tokens}
+    parameters = {"n": n, "continuations": continuations, "delimiter": delimiter}
+    found: list[ContinuedTexts] = []
+    with resumable(journal), bar() as progress:
+        problems = progress.add_task("problems", total=len(items))
+        written = continue_prefixes(
+            backend, chosen, items, parameters, sampling=sampling, seed=drawn_by, journal=journal
+        )
+        with closing(written) as texts:
+            for one in texts:
+                found.append(one)
+                progress.advance(problems)
+    origin = {"task": task, "model": backend.identity, "seed": drawn_by} | parameters | sampling
+    origin |= {"now": time.isoformat()} if backend.needs_time else {}
+    table = table_of(found, continuations, origin)
+    table.write(to)
+    _show_prefixes(table, to, json=json)
+
+
+def _show_prefixes(table: PrefixTable, to: Path, *, json: bool) -> None:
+    """Print the size of a table, and the AUROC that scorers of several qualities reach on prefixes."""
+    from intact.tasks.score.value.prefixes import reached_auroc
+
+    count = sum(len(one.prefixes) for one in table.problems.values())
+    reached = {
+        quality: [reached_auroc(table, quality, first=first) for first in (True, False)]
+        for quality in (0.6, 0.75, 0.9, 1.0)
+    }
+    if json:
+        found = {
+            f"{quality:g}": [None if math.isnan(one) else one for one in both] for quality, both in reached.items()
+        }
+        emit({"file": str(to), "problems": len(table.problems), "prefixes": count, "rate": table.rate, "auroc": found})
+        return
+    show(
+        f"{count:,} prefixes of {len(table.problems)} problems, {table.continuations} continuations each; "
+        f"{table.rate:.1%} of texts are right\n"
+        "AUROC of finished texts -> of prefixes of one step, of all prefixes (of the outcome of one more continuation):"
+    )
+    for quality, (first, every) in reached.items():
+        show(f"  {quality:g} -> {first:.2f}, {every:.2f}")
+    show(f"{to} is written: --set scorer=prefix_value:0.75={to}")
 
 
 def concepts(
@@ -349,9 +442,7 @@ def concepts(
     ] = None,
     parallel: Annotated[
         int,
-        typer.Option(
-            "--parallel", min=1, help="Maximum number of concurrent problems. It changes no byte of the result."
-        ),
+        typer.Option("--parallel", min=1, help="Maximum number of concurrent problems. It does not change the result."),
     ] = 64,
     now: FixedNowOption = None,
     profile: ProfileOption = "int8",
@@ -360,7 +451,7 @@ def concepts(
 ) -> None:
     """Have a model write a memory of concepts, for the method concept_memory, from correctly solved problems.
 
-    Use training splits, never problems that you measure on: the method refuses problems that its memory comes from.
+    Use training splits, never problems that you evaluate on: the method refuses problems that its memory comes from.
     """
     from intact.evaluate.concepts import WRITE, check_prompt, solved_problems, write_memory
     from intact.solving.run import is_address, opened
@@ -369,7 +460,7 @@ def concepts(
     check_output("--to", to)
     check_prompt(template)
     if to.exists() and any(file.exists() and file.samefile(to) for file in results):
-        raise ParameterError(f"--to: {to} is one of the result files; name another file")
+        raise ParameterError(f"--to: {to} is one of the result files; choose another file")
     problems = solved_problems(results)
     for label in problems.test:
         note(f"{label} is a test split: use training problems for a memory, never those that you measure on")

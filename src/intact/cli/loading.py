@@ -1,4 +1,4 @@
-"""Options of commands that load models: of a single model, of a method's models, and of a mix."""
+"""Options for commands that load models: a single model, a method's models, and a mix."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class LoadOptions:
 
     @property
     def without_mix(self) -> dict[str, Any]:
-        """The options that cannot be combined with a mix; None for those not given."""
+        """The options that cannot be combined with a mix; None for options that were not given."""
         return {"drafter": self.drafter, "draft_model": self.draft_model, "adapter": self.adapter}
 
     @property
@@ -95,7 +95,7 @@ class LoadOptions:
 
 @dataclass(frozen=True)
 class ModelOptions(LoadOptions):
-    """Options of commands that run a method: loading options, and the models besides the first."""
+    """Options for commands that run a method: loading options, and the models other than the first."""
 
     others: WithOption = None
     now: FixedNowOption = None
@@ -126,18 +126,18 @@ class ModelOptions(LoadOptions):
             own: dict[str, Any] = {} if i else self.first
             if not i and mixes is not None and mix is not None:
                 if is_address(one):
-                    raise ParameterError(f"--mix needs a model that runs here, but {one} is a server's")
+                    raise ParameterError(f"--mix needs a local model, but {one} is on a server")
                 own |= {"partners": [fetch.locate(other) for other in mixes.partners or ()]}
             if (option := next(iter(own), None)) and is_address(one):
                 option = option.replace("_", "-")
-                raise ParameterError(f"--{option} needs a model that runs here, but {one} is a server's")
+                raise ParameterError(f"--{option} needs a local model, but {one} is on a server")
             models[name] = one if is_address(one) else fetch.load(one, **own, **arguments)
         return opened(models, self.continues, self.now, mix, thinking=thinking)
 
 
 @dataclass(frozen=True)
 class PromptOptions:
-    """The parts of a prompt apart from the question: the system message, and the chat template's thinking switch."""
+    """The parts of a prompt other than the question: the system message, and the chat template's thinking switch."""
 
     system: TaskSystemOption = None
     thinking: ThinkingOption = None
@@ -159,7 +159,7 @@ class PromptOptions:
 
 @dataclass(frozen=True)
 class MixOptions:
-    """The mix from which a method's texts are sampled."""
+    """The mix that a method's completions are sampled from."""
 
     mix: MixOption = None
     shadow: ShadowOption = None

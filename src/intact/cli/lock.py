@@ -48,7 +48,7 @@ T = TypeVar("T")
 DIFFERENT = 1
 """Exit status if something that determines a result differs from the lock."""
 _BY_THE_CLOCK = ("chat", "run")
-"""Commands whose chat templates use the clock's time by default; other commands with ``--now`` use a fixed time."""
+"""Commands whose chat templates use the current time by default; other commands with ``--now`` use a fixed time."""
 _METHOD = re.compile(r"(.+\.py):\w+")
 
 LockFile = Annotated[Path, typer.Argument(metavar="FILE", help="The lock file.", show_default=False)]
@@ -71,7 +71,7 @@ def new(
     ] = None,
     reads: Annotated[
         list[str] | None,
-        typer.Option("--reads", metavar="FILE", help="File that the command reads, besides a task's data."),
+        typer.Option("--reads", metavar="FILE", help="File that the command reads, other than a task's data."),
     ] = None,
     result: Annotated[
         str | None,
@@ -86,7 +86,7 @@ def new(
     from intact.receipts.lock import Lock
 
     if file.exists():
-        raise LockError(f"{file} already exists; expected the name of a new file")
+        raise LockError(f"{file} already exists; choose a new file name")
     check_output("the lock", file)
     if bool(arguments) == bool(model):
         raise LockError("give either a command after --, or models with --model")
@@ -97,7 +97,7 @@ def new(
     try:
         write_whole(file, made.text())
     except OSError as error:
-        raise LockError(f"{file}: cannot be written ({error.strerror or error})") from error
+        raise LockError(f"{file} cannot be written ({error.strerror or error})") from error
     if json and not arguments:
         emit(made.to_document())
     note(f"{file}: sha256 {made.digest.hex()}")
@@ -113,7 +113,7 @@ def check(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Check whether a locked result would be the same here; with --run, whether it is.
+    """Check whether a locked result would be the same on this machine; with --run, whether it is.
 
     Exit status 0: nothing that determines a result differs; 1: something does; 2: the lock cannot be checked.
     """
@@ -181,7 +181,7 @@ def regenerate(
     root : click.Command
         The command line.
     now : str, optional
-        Time for the chat templates, unless the arguments give one; by default the command's own default.
+        Time for chat templates, unless the arguments give one; by default the command's own default.
 
     Raises
     ------
@@ -194,10 +194,10 @@ def regenerate(
     if arguments[0] == "lock":
         raise LockError("a lock cannot be locked")
     if written is None and "--json" not in arguments:
-        raise LockError("the command lacks --json: its output for people depends on their terminal")
+        raise LockError("the command lacks --json: its plain output depends on the terminal")
     for old in _results(arguments, written):
         if old.exists():
-            raise LockError(f"{old} already exists: move it away, so that the result is computed again")
+            raise LockError(f"{old} already exists: move it away, so that the result is recomputed")
     models: dict[str, Any] = {}
     files: dict[str, LockedFile] = {}
 
@@ -230,7 +230,7 @@ def regenerate(
 
 
 def _timed(root: Any, arguments: list[str], now: str | None) -> tuple[list[str], str | None]:
-    """Return the arguments with the time for chat templates inserted where the command takes it, and that time."""
+    """Return the arguments with the time for chat templates inserted where the command accepts it, and that time."""
     place = _place_of_time(root, arguments)
     if place is None:
         return arguments, None
@@ -278,7 +278,7 @@ def _watched_by(observers: list[T], observe: T) -> Iterator[None]:
 
 
 class _Tee(StringIO):
-    """Text stream that records what is printed and passes it on; never a terminal."""
+    """Text stream that records the output and passes it on; never counts as a terminal."""
 
     def __init__(self, echo: TextIO) -> None:
         super().__init__()
@@ -297,7 +297,7 @@ def _json(text: str) -> Any:
 
 
 def _data_name(path: Path) -> str:
-    """Return the name of a file of problems: its path within the data folder."""
+    """Return the name of a problem file: its path within the data folder."""
     from intact.tasks.data import name_of
 
     return name_of(path)
@@ -319,7 +319,7 @@ def _read(file: Path) -> Lock:
         with file.open("rb") as stream:
             data = stream.read(1 << 24)
     except OSError as error:
-        raise LockError(f"{file}: cannot be read ({error.strerror or error})") from error
+        raise LockError(f"{file} cannot be read ({error.strerror or error})") from error
     try:
         return Lock.parse(data)
     except LockError as error:

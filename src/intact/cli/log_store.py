@@ -1,8 +1,8 @@
-"""The conversation log: one file of JSON lines each, in ``$XDG_STATE_HOME/intact/logs``, readable only by its user.
+"""The conversation log: a JSON lines file per conversation in ``$XDG_STATE_HOME/intact/logs``, private to the user.
 
 Each line is one answer with everything needed to repeat it: model digests, messages, resolved seed and sampling. Lines
 are appended in one write each; damaged lines are skipped. The oldest conversations are removed when there are too many,
-or when they take too much space.
+or when they take up too much space.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class LogStore:
         return []
 
     def find(self, text: str) -> str:
-        """Return the conversation that a text names: ``last``, or the beginning or end of a single name.
+        """Return the conversation that a string identifies: ``last``, or the beginning or end of exactly one name.
 
         Raises
         ------
@@ -150,7 +150,7 @@ class LogStore:
             return text if text in found else found[0]
         if found:
             raise ParameterError(f"{text!r:.60} is ambiguous: it could be {', '.join(found[:5])}")
-        problem = f"there is no conversation {text!r:.60}"
+        problem = f"no conversation named {text!r:.60}"
         raise ParameterError(unknown_name(problem, text, names[:5], "intact logs lists them; the last are"))
 
     def read(self, name: str) -> LoggedConversation:

@@ -72,7 +72,7 @@ def listing(
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of conversations to list.")] = 20,
     json: JsonOption = False,
 ) -> None:
-    """List the last conversations."""
+    """List the most recent conversations."""
     if context.invoked_subcommand is not None:
         return
     found = list(islice(_conversations(LogStore()), count))
@@ -98,7 +98,7 @@ def show_conversation(identifier: IdArgument = LAST, json: JsonOption = False) -
         turns = entry["messages"] or [{"role": "text", "content": entry.get("prompt", "")}]
         same = _common(earlier, turns)
         if same < len(earlier):
-            show(f"(gone back to before message {same + 1})", style="dim")
+            show(f"(went back to before message {same + 1})", style="dim")
         for turn in turns[same:]:
             show((f"{turn['role']}: ", "bold cyan"), printable(turn["content"], sys.stdout))
         settings = ", ".join(f"{name} {value}" for name, value in entry["sampling"].items())
@@ -117,7 +117,7 @@ def replay(
     verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Recompute the answers of a conversation, and report whether they are equal.
+    """Recompute the answers of a conversation, and report whether they are the same.
 
     The exit status is 1 if any answer differs.
     """
@@ -214,12 +214,12 @@ def _check_model(entry: dict[str, Any], opened: OpenedModel, model: str) -> None
     changed = [name for part, name in parts.items() if digests[part] != entry["model"]["digests"].get(part)]
     if changed:
         raise ParameterError(
-            f"{model} is a different model now: its {', '.join(changed)} changed; choose one with --model"
+            f"{model} is a different model now: its {', '.join(changed)} changed; choose a model with --model"
         )
 
 
 def _compared(entry: dict[str, Any], model: Any) -> dict[str, Any]:
-    """Recompute the answers of an entry; return whether they are equal, and if not, where they first differ."""
+    """Recompute the answers of an entry; return true if they are the same, and otherwise where they first differ."""
     sampling, answers = sampling_from(entry), entry["answers"]
     is_read = "contents" not in entry  # earlier versions parsed control tokens in messages
     prompt = entry.get("prompt", ChatPrompt(entry["messages"], now=read_time(entry["now"]), control_tokens=is_read))

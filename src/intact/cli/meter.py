@@ -1,4 +1,4 @@
-"""``intact meter``: measure whether an endpoint's answers depend on what else it computes."""
+"""``intact meter``: measure whether an endpoint's answers depend on its other work."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact._base.errors import ParameterError
+from intact._base.packages import check_installed
 from intact.cli import fetch
 from intact.cli.interruption import resumable
 from intact.cli.options import Advanced, JsonOption, ProfileOption, ThreadsOption, check_output, complete_model
 from intact.cli.output import emit, new_table, note, out, show, stage_bar
 from intact.cli.seeds import parse_seeds
-from intact.measure.meter.plan import COMPANY, HEATS, TOLERANCE, MeterPlan, read_settings
+from intact.measure.meter.plan import COMPANY, HEATS, TOLERANCE, MeterPlan, read_company, read_settings
 from intact.measure.meter.spending import Caps
 
 if TYPE_CHECKING:
@@ -82,16 +83,16 @@ def command(
         typer.Option("--temperature", help="Temperature; repeatable.", show_default=", ".join(map(str, HEATS))),
     ] = None,
     seed: Annotated[
-        str, typer.Option("--seed", metavar="SEEDS", help="Seeds of requests that sample: 0-4, or 0,7.")
+        str, typer.Option("--seed", metavar="SEEDS", help="Seeds for sampled requests: 0-4, or 0,7.")
     ] = "0",
     company: Annotated[
         str,
         typer.Option(
-            "--company", metavar="SIZES", help="Numbers of simultaneous other requests.", rich_help_panel=SITUATIONS
+            "--company", metavar="SIZES", help="Numbers of concurrent other requests.", rich_help_panel=SITUATIONS
         ),
     ] = ",".join(map(str, COMPANY)),
     pause: Annotated[
-        float, typer.Option("--pause", help="Seconds of a pause; 0: none.", rich_help_panel=SITUATIONS)
+        float, typer.Option("--pause", help="Length of a pause in seconds; 0: none.", rich_help_panel=SITUATIONS)
     ] = _PLAN.pause,
     restart: Annotated[
         str,
@@ -114,7 +115,7 @@ def command(
         typer.Option(
             "--max-tokens-total",
             min=1,
-            help="Maximum tokens, read and written.",
+            help="Maximum tokens, prompts included.",
             rich_help_panel=LIMITS,
             show_default=False,
         ),
@@ -124,10 +125,10 @@ def command(
         typer.Option("--max-cost", min=0, help="Maximum cost.", rich_help_panel=LIMITS, show_default=False),
     ] = None,
     price_in: Annotated[
-        float, typer.Option("--price-in", min=0, help="Price of 1M tokens read.", rich_help_panel=LIMITS)
+        float, typer.Option("--price-in", min=0, help="Price of 1M prompt tokens.", rich_help_panel=LIMITS)
     ] = 0.0,
     price_out: Annotated[
-        float, typer.Option("--price-out", min=0, help="Price of 1M tokens written.", rich_help_panel=LIMITS)
+        float, typer.Option("--price-out", min=0, help="Price of 1M generated tokens.", rich_help_panel=LIMITS)
     ] = 0.0,
     wait: Annotated[
         float, typer.Option("--wait", min=0, help="Seconds to wait for the endpoint.", rich_help_panel=LIMITS)
@@ -146,7 +147,7 @@ def command(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure whether an endpoint answers the same alone and in company; exit code 1 if not, 2 if unknown."""
+    """Measure whether an endpoint answers the same alone and under load; exit code 1 if not, 2 if unknown."""
     from intact.measure.meter.client import MeteredEndpoint
     from intact.measure.meter.journal import MeterJournal
     from intact.measure.meter.questions import read_prompts, sample_prompts
@@ -161,7 +162,7 @@ def command(
     if max_cost is not None and not price_in + price_out:
         raise ParameterError("--max-cost needs --price-in or --price-out: the prices of a million tokens")
     heats = read_settings(temperature or HEATS, parse_seeds(seed))
-    plan = MeterPlan(probes, rounds, heats, parse_seeds(company, "--company"), pause=pause, restart=restart)
+    plan = MeterPlan(probes, rounds, heats, read_company(company), pause=pause, restart=restart)
     caps = Caps(max_requests, max_total, max_seconds, max_cost, prices=(price_in, price_out))
     settings = MeterSettings(
         read_prompts(prompts) if prompts else sample_prompts(),
@@ -169,17 +170,15 @@ def command(
         wait=wait,
         stop_at=tolerance if stop_early else None,
     )
-    model = None if claims is None else fetch.load(claims, profile, threads)
     endpoint = MeteredEndpoint(url, Spending(caps), api=api, model=name, timeout=timeout)
     about = {"url": url, "api": api, "model": name, "tokens": tokens, "prompts": str(prompts or "sample")}
     journal = MeterJournal(kept, about)
+    if claims is not None:
+        check_installed("--claims", "scipy")
+    model = None if claims is None else fetch.load(claims, profile, threads)
     with resumable(kept, "--journal FILE"):
         outcome = asyncio.run(_measure(endpoint, plan, journal, settings))
-    claim = (
-        None
-        if model is None
-        else _compare(model, str(claims), outcome.exchanges, profile=profile, engine=endpoint.owner)
-    )
+    claim = None if model is None else _compare(model, str(claims), outcome.exchanges, profile, endpoint=endpoint)
     summary = summarize(journal.trials, tolerance)
     program = context.obj or [context.find_root().info_name]
     words = shlex.join([*program, *context.meta["intact.arguments"]])
@@ -207,7 +206,9 @@ async def _measure(
             return await measure(endpoint, plan, journal, settings, progress=report)
 
 
-def _compare(model: Any, name: str, exchanges: list[MeterExchange], *, profile: str, engine: str) -> ModelClaim:
+def _compare(
+    model: Any, name: str, exchanges: list[MeterExchange], profile: str, *, endpoint: MeteredEndpoint
+) -> ModelClaim:
     from intact.measure.meter.claim import compare_with
 
     with stage_bar(f"comparing with {name}") as report:
@@ -218,7 +219,15 @@ def _compare(model: Any, name: str, exchanges: list[MeterExchange], *, profile: 
             done += tokens
             report(f"comparing with {name}", done, None)
 
-        return compare_with(model, name, exchanges, profile=profile, engine=engine, progress=progress)
+        return compare_with(
+            model,
+            name,
+            exchanges,
+            plain_sampling=endpoint.plain_sampling,
+            profile=profile,
+            engine=endpoint.owner,
+            progress=progress,
+        )
 
 
 def _facts(

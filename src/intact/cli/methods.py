@@ -57,7 +57,7 @@ def _origin(registry: Registry[Any], name: str) -> str:
 def _list_scorers(registry: Registry[Any], names: list[str] | None, json: bool) -> None:
     wrong = [name for name in names or [] if name not in registry]
     if wrong:
-        raise ParameterError(unknown_name(f"there is no scorer {wrong[0]!r:.60}", wrong[0], registry))
+        raise ParameterError(unknown_name(f"no scorer named {wrong[0]!r:.60}", wrong[0], registry))
     chosen = {name: registry[name] for name in names} if names else registry.working()
     rows = [
         {"name": name, "line": (inspect.getdoc(kind) or "").partition("\n")[0], "origin": registry.origin(name)}

@@ -33,7 +33,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model, show_default=False, hidden=True),
 ]
-"""The model of a command that takes it through ``-m``, or as the first argument in its old form (`with_model_option`).
+"""The model of a command that takes it through ``-m`` or, in the old form, as the first argument (`with_model_option`).
 """
 MODEL_ARGUMENTS = ("model", "models")
 """Names of the arguments that ``-m`` can replace."""
@@ -89,7 +89,7 @@ def model_first(context: Any, arguments: list[str]) -> list[str]:
     given, word = _words(options.get(GIVEN_MODEL)), next(iter(_words(options.get(argument.name))), "")
     path, alone = context.command_path, sum(one.param_type_name == "argument" for one in params.values()) == 1
     if given and word and (alone or (not argument.hidden and names_model(word))):
-        raise ParameterError(f"{path} got a model twice, {given[0]!r} by -m and {word!r} as an argument: give one")
+        raise ParameterError(f"{path} got two models, {given[0]!r} from -m and {word!r} as an argument: give only one")
     if context.resilient_parsing or not argument.hidden or options.get("help") or options.get("help_all"):
         return [*given, *arguments]
     if word and not given:

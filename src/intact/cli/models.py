@@ -1,4 +1,4 @@
-"""``intact models``: list the named models and what is here, describe one, or remove it."""
+"""``intact models``: list the named models and their local copies, describe one, or remove it."""
 
 from __future__ import annotations
 
@@ -94,10 +94,10 @@ def rm(
 
     text = expand(model)
     if text not in CATALOGUE and not HubName.matches(text):
-        raise ParameterError(f"{model} is not a model listed by intact models; delete other files yourself")
+        raise ParameterError(f"{model} is not listed by intact models; delete other files yourself")
     found = removable(text)
     if not yes and not fetch.agreed_to(f"Remove {found.name} ({size(found.bytes)}) from {store()}?"):
-        raise ParameterError(f"{found.name} was kept: the removal was not confirmed (--yes does not ask)")
+        raise ParameterError(f"{found.name} was kept, because the removal was not confirmed (--yes does not ask)")
     found = remove(text)
     if json:
         emit({"name": found.name, "bytes": found.bytes, "removed": [str(path) for path in found.paths]})
@@ -106,7 +106,7 @@ def rm(
 
 
 def describe(model: str, path: Path) -> dict[str, Any]:
-    """Return the facts about a model from its files, and its origin."""
+    """Return facts about a model from its files, and its origin."""
     from intact.checkpoints.formats import open_checkpoint
     from intact.cli.info import describe as facts_of
     from intact.engine.sampling.model_defaults import sampling_defaults

@@ -1,4 +1,4 @@
-"""The model of `run` and `chat`: in the memory of the same user's server, or loaded here."""
+"""The model of `run` and `chat`: already in memory in the same user's server, or loaded in this process."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class OpenedModel:
     Attributes
     ----------
     model : intact.Model or WarmModel
-        The model, here or in a server.
+        The model, in this process or in a server.
     path : Path
         Its file or folder.
     profile : str
@@ -83,15 +83,15 @@ def open_model(
     Parameters
     ----------
     options, prefill
-        Loading options; any beyond profile and codec make the model load here.
+        Loading options; any other than profile and codec make the model load in this process.
     use_server : bool
-        If false, load the model here.
+        If false, load the model in this process.
     verbose : bool
         If true, report which of the two was used.
     has_template : bool
         If true, a chat template will be rendered; its process is started while the model loads.
     mixed : bool
-        If true, tokens are drawn from a mix, which servers do not support here.
+        If true, tokens are sampled from a mix, which servers do not support for these commands.
     partners : sequence of str
         The other models of the mix.
     """

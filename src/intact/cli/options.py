@@ -105,7 +105,7 @@ PrefixCacheOption = Annotated[
     typer.Option(
         "--prefix-cache",
         metavar="DIR",
-        help="Folder that keeps the KV cache of prompts for later runs. It changes no token.",
+        help="Folder that keeps the KV cache of prompts for later runs. It does not change any token.",
         rich_help_panel=MEMORY,
         show_default=False,
     ),
@@ -124,7 +124,7 @@ DraftOption = Annotated[
     bool,
     typer.Option(
         "--draft/--no-draft",
-        help="Use speculative decoding where it is faster. It changes no token.",
+        help="Use speculative decoding where it is faster. It does not change any token.",
         rich_help_panel=DRAFTING,
     ),
 ]
@@ -143,7 +143,7 @@ DrafterOption = Annotated[
     typer.Option(
         "--drafter",
         metavar="NAME",
-        help="Drafter, such as lookup, heads or off (intact info --drafters). It changes no token.",
+        help="Drafter, such as lookup, heads or off (intact info --drafters). It does not change any token.",
         rich_help_panel=DRAFTING,
         autocompletion=complete_drafter,
         show_default="auto",
@@ -154,7 +154,7 @@ DraftModelOption = Annotated[
     typer.Option(
         "--draft-model",
         metavar="MODEL",
-        help="Draft model: a smaller one with the same vocabulary, or an EAGLE-3 head. It changes no token.",
+        help="Draft model: a smaller one with the same vocabulary, or an EAGLE-3 head. It does not change any token.",
         rich_help_panel=DRAFTING,
         autocompletion=complete_model,
         show_default=False,
@@ -201,7 +201,7 @@ def coded(profile: Profile, kv: str | None) -> Profile:
     Raises
     ------
     ParameterError
-        If the profile takes no codec, or already names a different one.
+        If the profile does not support codecs, or already names a different one.
     """
     if kv is None:
         return profile
@@ -216,7 +216,7 @@ TensorParallelOption = Annotated[
         "--tensor-parallel",
         metavar="N",
         help="Tensor parallelism: a number of processes, or addresses such as here*3,HOST:PORT (docs/cluster.md). It "
-        "changes no bit.",
+        "does not change any bit.",
         rich_help_panel=MACHINES,
         show_default=False,
     ),
@@ -227,7 +227,7 @@ PipelineParallelOption = Annotated[
         "--pipeline-parallel",
         metavar="N",
         help="Pipeline parallelism: a number of processes, or addresses such as here*3,HOST:PORT (docs/cluster.md). It "
-        "changes no bit.",
+        "does not change any bit.",
         rich_help_panel=MACHINES,
         show_default=False,
     ),
@@ -238,7 +238,7 @@ PrefillOption = Annotated[
         "--prefill",
         metavar="HOST:PORT",
         help="Address of an intact shard that computes prompts, or local for a process on this machine "
-        "(docs/cluster.md). It changes no bit.",
+        "(docs/cluster.md). It does not change any bit.",
         rich_help_panel=MACHINES,
         show_default=False,
     ),
@@ -249,7 +249,7 @@ WeightsMemoryOption = Annotated[
         "--weights-memory",
         metavar="SIZE",
         help="Memory limit of the weights, such as 2GB, for models that are larger: they are read from disk as "
-        "needed (docs/engine.md). It changes no bit.",
+        "needed (docs/engine.md). It does not change any bit.",
         rich_help_panel=MEMORY,
         show_default=False,
     ),
@@ -265,7 +265,7 @@ AdapterOption = Annotated[
     ),
 ]
 
-# Options of methods; what is not given uses the method's default.
+# Options of methods; the method's default applies to any that is not given.
 NOption = Annotated[
     int | None, typer.Option("-n", "--n", metavar="N", help="Number of samples (--set n=N).", show_default=False)
 ]
@@ -369,7 +369,7 @@ def mix_options(
 ReceiptOption = Annotated[
     Path | None,
     typer.Option(
-        "--receipt", metavar="FILE", help="Write a receipt of each answer (intact verify).", show_default=False
+        "--receipt", metavar="FILE", help="Write a receipt for each answer (intact verify).", show_default=False
     ),
 ]
 
@@ -390,7 +390,7 @@ ThinkingOption = Annotated[
     typer.Option(
         "--thinking",
         metavar="on|off|N",
-        help="Turn thinking on or off (the chat template's switch); N: limit it to N tokens per text.",
+        help="Turn thinking on or off (the chat template's switch); N: limit it to N tokens per completion.",
         rich_help_panel=Advanced(),
         show_default="chat template's default",
     ),
@@ -434,7 +434,7 @@ _METHOD_HELP = {
 """Help texts of options for which methods have their own defaults."""
 _FIRST = {"max_tokens", "min_tokens"}
 _LAST = {"seed", "stop", "json_schema", "regex", "grammar"}
-"""Order of the options in the help and of the fields in `--json`, whose digests people compare; newer parameters appear
+"""Order of the options in the help and of the fields in `--json`, whose digests users compare; newer parameters appear
 in the JSON only if they are given.
 """
 
@@ -455,7 +455,7 @@ def _option(name: str, definition: Definition, default: Any, help: str) -> tuple
 def with_sampling(**defaults: Any) -> Callable[[Command], Command]:
     """Add the sampling options to a command, which receives them as a single mapping in its argument `sampling`.
 
-    The seed is passed as text that names one or several seeds (`intact.cli.seeds`).
+    The seed is passed as a string that names one or several seeds (`intact.cli.seeds`).
 
     Parameters
     ----------
@@ -518,7 +518,7 @@ def _with_groups(command: Command, sampling: _Group) -> Command:
     """Replace grouped arguments of a command with the options of their groups.
 
     The groups are its argument `sampling`, and each argument whose type is a dataclass: every field becomes an option,
-    annotated and with a default as Typer expects of parameters.
+    with the annotation and default that Typer expects of parameters.
     """
     groups, options = {"sampling": sampling}, dict[str, tuple[Any, Any]]()
     for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
@@ -555,7 +555,7 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _collect(**given: Any) -> dict[str, Any]:
-    """Return the given parameters of `generate` as plain values, with the content of files in place of their names."""
+    """Return the given parameters of `generate` as plain values, with file names replaced by the files' contents."""
     given["stop"] = _stops(given["stop"])
     if bias := given.pop("logit_bias", None):
         given["logit_bias"] = dict(map(_bias, bias))
@@ -566,7 +566,7 @@ def _collect(**given: Any) -> dict[str, Any]:
 
 
 def _stops(texts: list[str] | None) -> tuple[str, ...]:
-    """Return the typed stop strings; a backslash followed by n becomes a line feed."""
+    """Return the stop strings as typed, except that a backslash followed by n becomes a line feed."""
     return tuple([text.replace("\\n", "\n") for text in texts or ()])
 
 
@@ -575,7 +575,7 @@ def _bias(text: str) -> tuple[int, float]:
     try:
         return int(token), float(amount)
     except ValueError:
-        raise ParameterError(f"--logit-bias takes TOKEN=NUMBER, such as 11=-2.5, got {text!r}") from None
+        raise ParameterError(f"--logit-bias must be TOKEN=NUMBER, such as 11=-2.5, got {text!r}") from None
 
 
 _TEXT_FILES = {".json", ".lark", ".txt"}
@@ -610,7 +610,7 @@ def prefix_cache_options(folder: Path | None, size: str | None) -> dict[str, Any
     """
     limit = as_bytes(size, "--prefix-cache-bytes")
     if folder is None and limit is not None:
-        raise ParameterError("--prefix-cache-bytes limits a folder, but none is given: add --prefix-cache DIR")
+        raise ParameterError("--prefix-cache-bytes limits a folder, but no folder is given: add --prefix-cache DIR")
     return {} if folder is None else {"prefix_cache": folder, "prefix_cache_bytes": limit}
 
 
@@ -620,11 +620,11 @@ def pair(text: str, option: str = "--with") -> tuple[str, str]:
     Raises
     ------
     ParameterError
-        If the value has another form.
+        If the value has a different form.
     """
     name, equals, model = text.partition("=")
     if not name or not equals or not model:
         examples = {"--adapter": "NAME=PATH, such as sql=./sql-lora"}
         what = examples.get(option, "NAME=MODEL, such as large=qwen2.5-coder-1.5b-instruct")
-        raise ParameterError(f"{option} takes {what}, got {text!r}")
+        raise ParameterError(f"{option} must be {what}, got {text!r}")
     return name, model

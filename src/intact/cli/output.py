@@ -30,7 +30,7 @@ def err() -> Console:
 
 
 def show(*parts: str | Text | tuple[str, str], style: str = "") -> None:
-    """Write a line to stdout without wrapping; each part is a text, or a pair of text and style."""
+    """Write a line to stdout without wrapping; each part is a string, or a pair of string and style."""
     out().print(Text.assemble(*parts, style=style), soft_wrap=True)
 
 
@@ -128,7 +128,7 @@ def token_text(tokenizer: Any, token: int) -> str:
 
 
 def say(text: str) -> None:
-    """Write a piece of an answer to stdout immediately."""
+    """Write part of an answer to stdout immediately."""
     sys.stdout.write(printable(text, sys.stdout))
     sys.stdout.flush()
 
@@ -170,7 +170,7 @@ def time_left(seconds: float, done: int, total: int) -> str:
 class Pace:
     """Estimator of the remaining time, based on the problems done since the first token was generated.
 
-    Problems done before that came from a journal, and say nothing about the remaining ones.
+    Problems finished before that came from a journal, so they say nothing about the remaining ones.
     """
 
     def __init__(self) -> None:
@@ -187,7 +187,7 @@ class Pace:
 def bar(*columns: Any, still: bool = False) -> Iterator[Progress]:
     """Show a progress bar on stderr while the block runs; nothing if stderr is not a terminal.
 
-    A still bar is redrawn only on request, so that no thread of it takes time from a measurement.
+    A still bar is redrawn only on request, so that it does not run a thread that would disturb measurements.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -29,7 +29,7 @@ def command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a page that verifies receipts in a browser, offline: readers need not install or trust anything."""
+    """Write a page that verifies receipts in a browser, offline; readers do not need to install or trust anything."""
     from intact._base.files import write_whole
     from intact._base.markup.verify_page import CONFORMANCE, folder, page
 

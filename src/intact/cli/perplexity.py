@@ -1,4 +1,4 @@
-"""``intact perplexity``: measure the perplexity of a model on a text."""
+"""``intact perplexity``: measure a model's perplexity on a text file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def command(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure the perplexity of a model on a text."""
+    """Measure a model's perplexity on a text file."""
     text = decode(file.read_bytes(), str(file))
     loaded = fetch.load(model, profile, threads)
     tokens, bos = tokenise(loaded.tokenizer, text)
@@ -92,7 +92,7 @@ def command(
 
 
 def tokenise(tokenizer: Any, text: str) -> tuple[list[int], int | None]:
-    """Tokenise a text, with special names as plain text, and return the BOS token if the model adds one."""
+    """Tokenise a text, with names of special tokens as plain text; also return the BOS token if the model adds one."""
     tokens: list[int] = tokenizer.encode(text, special=False)
     adds_bos = tokenizer.bos_id is not None and tokens[:1] == [tokenizer.bos_id]
     return tokens, tokenizer.bos_id if adds_bos else None

@@ -26,7 +26,7 @@ def check_plot(path: Path) -> None:
         raise NotInstalledError(f"--plot needs matplotlib: {install('matplotlib')}") from None
     kinds = Canvas().canvas.get_supported_filetypes()
     if path.suffix[1:] not in kinds:
-        raise ParameterError(f"--plot {path}: the name must end in one of .{', .'.join(sorted(kinds))}")
+        raise ParameterError(f"--plot {path}: the name must end with one of .{', .'.join(sorted(kinds))}")
 
 
 def save_picture(figure: Figure, path: Path) -> None:

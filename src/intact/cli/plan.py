@@ -1,4 +1,4 @@
-"""``intact plan``: predict from measured costs how a cluster would run a model, before anyone owns it."""
+"""``intact plan``: predict from measured costs how a cluster would run a model, before buying it."""
 
 from __future__ import annotations
 
@@ -52,25 +52,27 @@ def command(
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure this machine with MODEL, and print its table for the file.")
     ] = False,
-    texts: Annotated[int, typer.Option("--texts", min=1, max=4096, help="Number of concurrent texts per replica.")] = 8,
+    texts: Annotated[
+        int, typer.Option("--texts", min=1, max=4096, help="Number of concurrent sequences per replica.")
+    ] = 8,
     context: Annotated[
-        int, typer.Option("--context", min=1, max=1 << 24, help="Tokens per text to reserve memory for.")
+        int, typer.Option("--context", min=1, max=1 << 24, help="Tokens per sequence to reserve memory for.")
     ] = 2048,
-    length: Annotated[int, typer.Option("--length", min=1, max=1 << 24, help="Tokens generated per text.")] = 256,
+    length: Annotated[int, typer.Option("--length", min=1, max=1 << 24, help="Tokens generated per sequence.")] = 256,
     goal: Annotated[
         Literal["tokens", "latency"],
-        typer.Option("--goal", help="Maximise tokens a second over all machines, or minimise the time per token."),
+        typer.Option("--goal", help="Maximise tokens per second over all machines, or minimise the time per token."),
     ] = "tokens",
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Plan a cluster: partitions, replicas, memory and tokens a second of a model on the machines in a file."""
+    """Plan a cluster: partitions, replicas, memory and tokens per second of a model on the machines in a file."""
     if bool(model) == (shape is not None):
         raise ParameterError("give either MODEL or --shape NAME")
     if shape is None and kind != KIND:
-        raise ParameterError("--type applies to --shape NAME, which is missing")
+        raise ParameterError("--type needs --shape NAME")
     if measure == (machines is not None):
-        raise ParameterError("give --machines FILE, or --measure to print the table of this machine for such a file")
+        raise ParameterError("give --machines FILE, or use --measure to print the table of this machine for it")
     if measure:
         if shape is not None:
             raise ParameterError("--measure runs a model: give MODEL instead of --shape")
@@ -95,7 +97,7 @@ def command(
 
 
 def _work(model: str, shape: str | None, kind: str, context: int) -> tuple[str, Any]:
-    """Return the model's name and its cost model; raise if it cannot generate texts of the requested length."""
+    """Return the model's name and its cost model; raise if it cannot generate sequences of the requested length."""
     from intact.checkpoints.formats import open_checkpoint
     from intact.measure.planning.work import ModelWork
     from intact.models import build_program
@@ -109,10 +111,12 @@ def _work(model: str, shape: str | None, kind: str, context: int) -> tuple[str, 
         name, program = f"{shape} in {kind}", build_program(random_checkpoint(shape, kind))
     if program.is_encoder:
         raise ParameterError(
-            f"{name} is an encoder, which generates no text and runs in one process: there is nothing to plan"
+            f"{name} is an encoder, which generates no text and runs in one process, so there is nothing to plan"
         )
     if context > program.context:
-        raise ParameterError(f"--context {context:,}: {name} has positions for at most {program.context:,} tokens")
+        raise ParameterError(
+            f"--context {context:,} is too large: {name} has positions for at most {program.context:,} tokens"
+        )
     return name, ModelWork.of(program)
 
 

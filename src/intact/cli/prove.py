@@ -100,23 +100,23 @@ def command(
     from intact.tools.prove.verdict import DECIDED, contradict
 
     if out is not None and not mutate:
-        raise ParameterError("--out writes the results of --mutate LEMMA,...|N, which is missing")
+        raise ParameterError("--out writes the results of --mutate LEMMA,...|N: add it")
     if mutate:
         if prover != "rocq" or goals or html is not None:
-            raise ParameterError("--mutate needs --with rocq, and excludes --goals and --html")
+            raise ParameterError("--mutate needs --with rocq, and cannot be combined with --goals or --html")
         _check_no_steps(steps)
         mutate_theorem(file, seconds, theorem, mutate, out=out, json=json)
         return
     if prover not in (names := [*PROVERS, "all", *ASSISTANTS]):
-        raise ParameterError(unknown_name(f"there is no prover {prover!r:.60}", prover, names))
+        raise ParameterError(unknown_name(f"no prover named {prover!r:.60}", prover, names))
     if prover in ASSISTANTS:
         _check_no_steps(steps)
         if theorem and not goals and html is None:
-            raise ParameterError("--theorem chooses what --goals, --html or --mutate shows: name one of them")
+            raise ParameterError("--theorem chooses what --goals, --html or --mutate shows: add one of them")
         check_file(file, prover, seconds, json, view=ProofView(goals, html, theorem))
         return
     if goals or html is not None or theorem:
-        raise ParameterError("--goals, --html and --theorem show proofs of an assistant: name one, such as --with rocq")
+        raise ParameterError("--goals, --html and --theorem show proofs of an assistant: add one, such as --with rocq")
     limits = ProverLimits(steps, seconds)
     chosen = list(PROVERS.values()) if prover == "all" else [find_prover(prover)]
     absent = {one.name: reason for one in chosen if (reason := one.missing()) is not None}
@@ -128,7 +128,7 @@ def command(
     except FormatError as error:
         for other in ASSISTANTS.values():
             if file.endswith(other.ending):
-                raise FormatError(f"{error}; a file of {other.title} takes --with {other.name}") from error
+                raise FormatError(f"{error}; for a file of {other.title}, use --with {other.name}") from error
         raise
     verdicts = [_verdict(one, problem, limits, prover == "all") for one in chosen if one.name not in absent]
     decided = [one for one in verdicts if one.status in DECIDED]
@@ -159,7 +159,7 @@ def _check_no_steps(steps: int | None) -> None:
     from intact._base.errors import ParameterError
 
     if steps is not None:
-        raise ParameterError("--steps limits provers; a proof assistant takes --seconds")
+        raise ParameterError("--steps limits provers; use --seconds for a proof assistant")
 
 
 def _verdict(prover: Prover, problem: LogicProblem, limits: ProverLimits, among: bool) -> ProverVerdict:

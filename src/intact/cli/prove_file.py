@@ -1,4 +1,4 @@
-"""Proof assistants' files in ``intact prove``: errors, proofs step by step, new theorems from a proved one."""
+"""Proof assistants' files in ``intact prove``: errors, proofs step by step, new theorems derived from a proved one."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _proofs(assistant: Assistant, text: str, seconds: float, view: ProofView, ti
     if limit:
         note(limit)
     elif view.theorem and not proofs:
-        raise ParameterError(f"the file has no proof of a theorem {view.theorem!r:.60}")
+        raise ParameterError(f"the file has no proof of a theorem named {view.theorem!r:.60}")
     if view.html is not None and not limit:
         write_whole(view.html, html(proofs, assistant, title))
     return proofs
@@ -98,7 +98,7 @@ def _show_proof(proof: ProofTranscript) -> None:
 
 
 def _show_lines(*texts: str) -> None:
-    """Print texts indented, line by line."""
+    """Print strings indented, line by line."""
     for text in texts:
         for line in text.splitlines():
             show((f"      {one_line(line)}", "dim"))

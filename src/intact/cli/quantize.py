@@ -63,7 +63,7 @@ def command(
         typer.Option(
             "--imatrix",
             metavar="FILE",
-            help="Importance matrix of llama.cpp, for imatrix:TYPE instead of a text.",
+            help="Importance matrix of llama.cpp, for imatrix:TYPE instead of a calibration text.",
             rich_help_panel=Advanced(),
         ),
     ] = None,
@@ -88,7 +88,7 @@ def command(
         typer.Option(
             "--statistics",
             metavar="FOLDER",
-            help="Keep the statistics gathered from texts, for other runs.",
+            help="Folder that keeps calibration statistics for other runs.",
             rich_help_panel=Advanced(),
         ),
     ] = None,
@@ -100,7 +100,7 @@ def command(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Quantise a model's matrices as the spec after --to says."""
+    """Quantise a model's matrices according to the spec given by --to."""
     if everything:
         list_specs(json)
         return

@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 
 UNREADABLE: Final = 2
 LONGEST: Final = 2000
-"""Maximum characters of a text before it is shortened."""
+"""Maximum length of a string before it is shortened."""
 MOST: Final = 20
-"""Maximum items of a list before it is shortened."""
+"""Maximum length of a list before it is shortened."""
 WARNING: Final = "nothing here was verified: it is what the receipts say, whoever wrote them"
 UNCHECKED: Final = (
     "model.name", "models.name", "decoding.streams.model.name", "models.mix.partners.name", "compiler", "sandbox",
     "method.source", "entries.tools.version", "intact",
 )  # fmt: skip
-"""Fields on which no verdict of `intact verify` depends if everything else is true (docs/spec/receipts.md)."""
+"""Fields that cannot affect a verdict of `intact verify` if everything else is true (docs/spec/receipts.md)."""
 PARTLY: Final = (
     "prompt.source.given", "prompt.source.now", "decoding.streams.prompt.source.given",
     "decoding.streams.prompt.source.now", "problem.prompt", "models.mix.shadow", "now",
 )  # fmt: skip
-"""Fields that are checked only as far as the chat template writes them."""
+"""Fields that are checked only to the extent that the chat template writes them."""
 MARKS: Final = {"unchecked": "not checked", "partly_checked": "checked as far as the chat template writes it"}
 EXAMPLES = """\
 The content of an answer's receipt: model, question, parameters, answer, signer
@@ -59,7 +59,7 @@ def show(
         int | None, typer.Option("--line", min=1, help="Show only this line of each file.", show_default=False)
     ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Show texts and lists in full, not only their beginnings.")
+        bool, typer.Option("--full", help="Show strings and lists in full, not only their beginnings.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -143,7 +143,7 @@ def _answer(receipt: Receipt) -> dict[str, Any]:
 
 
 def _decoding(header: Header) -> dict[str, Any]:
-    """Describe the mix that tokens are drawn from; empty without a mix."""
+    """Describe the mix that tokens are sampled from; empty without a mix."""
     decoding = header.request.decoding
     if decoding is None:
         return {}
@@ -218,7 +218,7 @@ def _tools(run: RunReceipt) -> list[dict[str, Any]]:
 
 
 def _run_mix(one: RunModel) -> dict[str, Any]:
-    """Describe the mix that a model's texts are drawn from; empty without a mix."""
+    """Describe the mix that a model's completions are sampled from; empty without a mix."""
     if one.mix is None:
         return {}
     return {"mix": one.mix.to_document() | {"partners": [_model(other, one.numerics) for other in one.mix.partners]}}
@@ -263,7 +263,7 @@ def _source(source: PromptSource | None) -> dict[str, Any] | None:
 
 
 def _texts(members: dict[str, Any]) -> dict[str, str]:
-    """Return the members as texts, with other values encoded as JSON at any depth."""
+    """Return the members as strings, with other values encoded as JSON at any depth."""
     return {
         name: part if isinstance(part, str) else encoder.dumps(part, ensure_ascii=False)
         for name, part in members.items()
@@ -271,7 +271,7 @@ def _texts(members: dict[str, Any]) -> dict[str, str]:
 
 
 def _shortened(value: Any) -> Any:
-    """Return a value with long texts and lists shortened, stating how much is left out."""
+    """Return a value with long strings and lists shortened, stating how much is left out."""
     if isinstance(value, str):
         return value if len(value) <= LONGEST else f"{value[:LONGEST]}... ({len(value) - LONGEST:,} more characters)"
     if isinstance(value, Mapping):
@@ -285,7 +285,7 @@ def _shortened(value: Any) -> Any:
 
 
 def _rows(value: Any, marks: Mapping[str, str], name: str = "", indent: str = "", place: str = "") -> Iterator[str]:
-    """Yield readable lines: one per member, with nested members indented and multi-line texts marked with bars.
+    """Yield readable lines: one per member, with nested members indented and multi-line strings marked with bars.
 
     A member at one of the field paths in `marks` is followed by its mark.
     """

@@ -1,4 +1,4 @@
-"""``intact receipt commit`` and ``intact receipt open``: commit to the rows between layers, and open commitments."""
+"""``intact receipt commit`` and ``intact receipt open``: commit to activations between layers, and open commitments."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def commit(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make receipts of answers commit to the rows between layers; existing signatures are dropped.
+    """Make receipts of answers commit to the activations between layers; existing signatures are dropped.
 
-    Each answer is computed again. Nothing is verified.
+    Each answer is recomputed. Nothing is verified.
     """
     from intact.receipts.document import write_receipts
     from intact.receipts.opening import commit as commit_layers
@@ -82,7 +82,7 @@ def open_(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the input rows of the layers that a nonce selects, so that anyone can check these layers only."""
+    """Write the inputs of the layers that a nonce selects, so that anyone can check only these layers."""
     from intact.receipts.opening import open_layers
 
     chosen = _answers(receipts)

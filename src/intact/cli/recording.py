@@ -64,7 +64,7 @@ class ConversationLog:
     def add(
         self, prompt: str | ChatPrompt, sampling: dict[str, Any], answers: Sequence[LoggedAnswer], seconds: float
     ) -> None:
-        """Append the answers to a prompt; if that fails, report it once and stop logging.
+        """Append the answers to a prompt; on failure, report it once and stop logging.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ def sampling_of(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def sampling_from(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return the sampling parameters of a logged answer, as `Model.generate` takes them.
+    """Return the sampling parameters of a logged answer, in the form that `Model.generate` takes.
 
     Raises
     ------

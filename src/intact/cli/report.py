@@ -67,8 +67,8 @@ def command(
             "--machine",
             metavar="RATES",
             help="Machine for the section Idealised runtime: gmacs_per_s=100,gb_per_s=20, from which the runtime of "
-            "every model follows; or the rates of one model, MODEL=read=1000,write=20 in tokens a second or MODEL=FILE "
-            "of intact bench --json; repeatable.",
+            "every model follows; or the rates of one model, MODEL=read=1000,write=20 in tokens per second or "
+            "MODEL=FILE of intact bench --json; repeatable.",
             show_default="A100 cards as in arXiv 2305.02440",
         ),
     ] = None,
@@ -78,14 +78,14 @@ def command(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Report on runs: scores with intervals; with --out also curves, fitted laws, costs, and failures with texts."""
+    """Report on runs: scores with intervals; with --out also curves, fitted laws, costs, and full failures."""
     from intact.evaluate.report.arms import arms_of
     from intact.evaluate.report.machine import MachineChoice
 
     if out_file is not None and out_file.suffix not in (".html", ".md"):
-        raise ParameterError(f"--out must end in .html or .md, got {out_file}")
+        raise ParameterError(f"--out must end with .html or .md, got {out_file}")
     if len(set(runs)) < len(runs):
-        raise ParameterError("a run was given twice")
+        raise ParameterError("a run is given twice")
     if watch and json:
         raise ParameterError("--watch rewrites the report repeatedly: leave out --json")
     machines = MachineChoice.parse(machine or [])
@@ -155,7 +155,7 @@ def _print_scores(arms: Sequence[ReportArm]) -> None:
 
 
 def _write(made: ReportDocument, out_file: Path, refresh: int | None = None) -> list[str]:
-    """Write a report, and return its files; with `refresh`, browsers reload it after that many seconds."""
+    """Write a report, and return its files; with `refresh`, browsers reload it at that interval in seconds."""
     from intact.evaluate.report.html import html
     from intact.evaluate.report.markdown import markdown
 

@@ -1,4 +1,4 @@
-"""``intact rerank``: order documents by how well they answer a query."""
+"""``intact rerank``: rank documents by how well they answer a query."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def command(
         typer.Option(
             "--instruction",
             metavar="TEXT",
-            help="Instruction that says what to look for in a document.",
+            help="Instruction that tells the model what to look for in a document.",
             show_default=False,
         ),
     ] = None,
@@ -47,7 +47,7 @@ def command(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Order documents by how well they answer a query."""
+    """Rank documents by how well they answer a query."""
     read = documents or read_lines()
     if not read:
         raise ParameterError("no document given: pass some, or pipe in one per line")

@@ -117,7 +117,7 @@ def command(
     """
     model_name, prompt = parse(words or [], named)
     if raw and system is not None:
-        raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
+        raise ParameterError("--system needs the chat template, but --raw leaves it out: use only one of the two")
     if raw and control_tokens:
         raise ParameterError("--raw already parses control tokens as tokens: leave out --control-tokens")
     check_output("--receipt", receipt)
@@ -206,7 +206,7 @@ def parse(words: list[str], model: str | None = None, command: str = "run") -> t
     """
     if len(words) > (2 if model is None else 1):
         if model is not None and names_model(words[0]):
-            raise ParameterError(f"intact {command} got a model twice, {model!r} by -m and {words[0]!r}: give one")
+            raise ParameterError(f"intact {command} got two models, {model!r} from -m and {words[0]!r}: give only one")
         raise ParameterError(f"{command} takes one prompt, got {len(words)} arguments: quote the prompt")
     named = model is None and len(words) == 1 and names_model(words[0])
     if model is None and (named or len(words) == 2):
@@ -230,7 +230,7 @@ def parse(words: list[str], model: str | None = None, command: str = "run") -> t
 
 
 _PATIENCE = 2.0
-"""Seconds to wait for the end of standard input before reporting what is being read."""
+"""Seconds to wait for the end of standard input before reporting that it is being read."""
 
 
 def _piped_text(wait: bool) -> str:
@@ -263,7 +263,7 @@ def decode(data: bytes, where: str) -> str:
     Raises
     ------
     ParameterError
-        If the bytes are not valid UTF-8; the message has the offset.
+        If the bytes are not valid UTF-8; the message gives the offset.
     """
     try:
         return data.decode("utf-8")
@@ -281,12 +281,12 @@ def as_prompt(
     now: datetime | None = None,
     control_tokens: bool = False,
 ) -> str | ChatPrompt:
-    """Return the engine's input: the raw text, or a conversation for the chat template; `now` defaults to the clock."""
+    """Return the engine's input: raw text, or a conversation for the chat template; `now` defaults to the present."""
     template = model.tokenizer.chat_template
     if raw or (template is None and system is None):
         return prompt
     if template is None:
-        raise ParameterError("this model has no chat template to hold --system: write the message into the prompt")
+        raise ParameterError("this model has no chat template for --system: write the message into the prompt")
     messages = [{"role": "user", "content": prompt}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})

@@ -1,4 +1,4 @@
-"""``intact selftest``: print digests that show whether two machines compute the same."""
+"""``intact selftest``: print digests that show whether two machines compute the same results."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def command(
         typer.Option(
             "--allow-host",
             metavar="NAME",
-            help="Additional server name to accept in the Host header, besides localhost.",
+            help="Server name to accept in the Host header, in addition to localhost.",
             **_ACCESS,
         ),
     ] = None,
@@ -133,13 +133,13 @@ def command(
         ),
     ] = None,
     running: Annotated[
-        int, typer.Option("--running", min=1, help="Maximum running texts per model.", **_LIMITS)
+        int, typer.Option("--running", min=1, help="Maximum running sequences per model.", **_LIMITS)
     ] = ServerSettings.running,
     waiting: Annotated[
         int, typer.Option("--waiting", min=0, help="Maximum queued requests per model.", **_LIMITS)
     ] = ServerSettings.waiting,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=1, help="Maximum tokens per text.")
+        int, typer.Option("--max-tokens", min=1, help="Maximum tokens per completion.")
     ] = ServerSettings.max_tokens,
     seconds: Annotated[
         float, typer.Option("--seconds", min=0.1, help="Request timeout in seconds.", **_LIMITS)
@@ -153,7 +153,10 @@ def command(
         ),
     ] = ServerSettings.seeds,
     any_name: Annotated[
-        bool, typer.Option("--any-name", help="Answer with the only model, whatever model name a client sends.")
+        bool,
+        typer.Option(
+            "--any-name", help="Answer with the only model, regardless of the model name that a client sends."
+        ),
     ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Reject fields that other servers support, even harmless ones.", **_LIMITS)
@@ -195,7 +198,7 @@ def command(
         typer.Option(
             "--calibration",
             metavar="FILE",
-            help="Result of intact eval: replies of methods then say how often such answers are right; repeatable.",
+            help="Result of intact eval: methods' replies then state how often such answers are right; repeatable.",
             rich_help_panel=Advanced(),
             show_default=False,
         ),
@@ -210,7 +213,7 @@ def command(
         bool,
         typer.Option(
             "--no-prefix-cache",
-            help="Compute each prompt in full, without sharing prefixes. It changes no token.",
+            help="Compute each prompt in full, without sharing prefixes. It does not change any token.",
             rich_help_panel=MEMORY,
         ),
     ] = False,
@@ -236,7 +239,9 @@ def command(
     ] = None,
     route: Annotated[
         Literal["prefix", "random"],
-        typer.Option("--route", help="Send a request to the replica with its prefix, or to any.", **_REPLICAS),
+        typer.Option(
+            "--route", help="Send a request to the replica that has its prefix, or to any replica.", **_REPLICAS
+        ),
     ] = "prefix",
     otel: Annotated[
         bool,
@@ -271,16 +276,20 @@ def command(
     kept = prefix_cache_options(prefix_cache, prefix_cache_bytes)
     if no_prefix_cache and kept:
         raise ParameterError(
-            "--no-prefix-cache keeps no prefixes, but --prefix-cache names a folder for them: give one"
+            "--no-prefix-cache keeps no prefixes, but --prefix-cache names a folder for them: use only one"
         )
     if others and ray is not None:
         raise ParameterError("--with cannot be combined with --ray: each replica loads only its own model")
     if calibration and ray is not None:
-        raise ParameterError("--calibration cannot be combined with --ray: replicas read no files of this machine")
+        raise ParameterError("--calibration cannot be combined with --ray: replicas cannot read files of this machine")
     if others and prefill is not None:
-        raise ParameterError("--prefill computes the prompts of one model, but --with names others: leave out either")
+        raise ParameterError(
+            "--prefill computes the prompts of a single model, but --with names others: leave out one of them"
+        )
     if prefill is not None and (ray is not None or len(models or []) > 1):
-        raise ParameterError("--prefill computes the prompts of one model for one process: give one, without --ray")
+        raise ParameterError(
+            "--prefill computes the prompts of a single model in a single process: serve one model, without --ray"
+        )
     check_installed("the server", *PACKAGES)
     from intact.serve.app import create_app
     from intact.serve.logs import set_up_log
@@ -290,7 +299,7 @@ def command(
     from intact.serve.tracing import exporting
 
     if ray is None and (replicas is not None or route != "prefix"):
-        raise ParameterError("--replicas and --route need --ray: there is no cluster")
+        raise ParameterError("--replicas and --route need --ray")
     size = None
     if ray is not None:
         from intact.evaluate.cluster.connection import check_cluster
@@ -299,7 +308,7 @@ def command(
         size = None if replicas is None else FleetSize.parse(replicas)
         check_cluster(ray)
         if otel:
-            raise ParameterError("--otel cannot be combined with --ray: replicas send no traces")
+            raise ParameterError("--otel cannot be combined with --ray: replicas do not send traces")
     traces = exporting() if otel else None
     named = {name: Path(path) for name, path in (pair(text, "--adapter") for text in adapters or [])}
     texts = _all_named(models or [DEFAULT])
@@ -342,7 +351,7 @@ def _partners(texts: Sequence[str]) -> dict[str, Path]:
     partners: dict[str, Path] = {}
     for name, place in map(pair, texts):
         if name in partners:
-            raise ParameterError(f"--with names {name!r:.60} twice: give each model a name of its own")
+            raise ParameterError(f"--with names {name!r:.60} twice: give each model its own name")
         partners[name] = fetch.locate(place)
     return partners
 
@@ -371,11 +380,13 @@ def _serve_replicas(
 
 
 def _all_named(texts: Sequence[str]) -> dict[str, str]:
-    """Map the names that clients use to places; raise if two are the same."""
+    """Map the names that clients use to paths; raise if two are the same."""
     places: dict[str, str] = {}
     for name, place in map(_named, texts):
         if name in places:
-            raise ParameterError(f"{places[name]} and {place} would both be {name!r}; name one of them: NAME={place}")
+            raise ParameterError(
+                f"{places[name]} and {place} would both be named {name!r}; name one of them: NAME={place}"
+            )
         places[name] = place
     return places
 

@@ -36,7 +36,7 @@ def command(
     ] = "127.0.0.1:7000",
     json: JsonOption = False,
 ) -> None:
-    """Compute for another machine: part of a model, or prompts, as its --tensor-parallel or similar option says."""
+    """Compute for another machine: part of a model, or prompts, as its --tensor-parallel or similar option requests."""
     path = fetch.locate(model)
     from intact.library.parallel.ranks import parse_address
     from intact.library.parallel.shard import listen_at, serve_shard

@@ -60,7 +60,7 @@ All methods
 
 
 MAIN = "main"
-"""The name by which methods may refer to the first model."""
+"""The name that methods may use for the first model."""
 
 
 def complete_method(incomplete: str) -> list[str]:
@@ -91,7 +91,7 @@ def command(
         typer.Option(
             "--answer",
             metavar="KIND",
-            help="Answer in a text: its last expression or number (expression, the default), number, or text.",
+            help="Answer in a completion: its last expression or number (expression, the default), number, or text.",
             show_default=False,
         ),
     ] = None,
@@ -125,7 +125,7 @@ def command(
     from intact.tasks.score.available import check_method, check_reader
 
     if is_name(method) or method.endswith(".gguf"):
-        raise ParameterError(f"{method} is a model: intact solve METHOD QUESTION --model {method}")
+        raise ParameterError(f"{method} is a model, not a method: intact solve METHOD QUESTION --model {method}")
     chosen, caps = find(method), Budget.parse(work.budget or "")
     parameters = parse_settings(chosen, settings, n)
     if (question is None) == (task.task is None):
@@ -134,16 +134,16 @@ def command(
             missing if question is None else "give either a question or a task (--task gsm8k), not both"
         )
     if task.task is not None and answer is not None:
-        raise ParameterError("--answer is for a single question: a task defines how its answers are read")
+        raise ParameterError("--answer needs a single question: a task defines how its answers are read")
     seeds = parse_seeds(work.seed)
     if len(seeds) > 1 and (task.task is not None or work.trace is not None):
         where = (
             "a task is solved once; intact eval takes several" if task.task is not None else "--trace holds one tree"
         )
-        raise ParameterError(f"--seed names {len(seeds)} seeds, but {where}: give one")
+        raise ParameterError(f"--seed names {len(seeds)} seeds, but {where}: give only one")
     of_a_task = {"--split": task.split, "--limit": task.limit, "--parallel": task.parallel, "--ray": cluster.ray}
     if task.task is not None and calibration is not None:
-        raise ParameterError("--calibration applies to a single question: leave out either it or --task")
+        raise ParameterError("--calibration needs a single question: leave out --task or --calibration")
     if task.task is None and (of_tasks := [name for name, value in of_a_task.items() if value is not None]):
         raise ParameterError(f"{', '.join(of_tasks)} can only be used with --task")
     check_output("--receipt", work.receipt)
@@ -181,7 +181,7 @@ def command(
         return
     text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():
-        raise ParameterError("there is no question")
+        raise ParameterError("the question is missing")
     read = READERS[reader]
     run = None if calibration is None else _open_calibration(calibration)
     receipt = work.receipt is not None
@@ -265,7 +265,9 @@ def parse_settings(method: Method, settings: list[str] | None, n: int | None = N
     for setting in settings or []:
         name, equals, text = setting.partition("=")
         if not equals:
-            raise ParameterError(f"--set takes NAME=VALUE, got {name!r:.80}; intact methods {method.name} lists names")
+            raise ParameterError(
+                f"--set must be NAME=VALUE, got {name!r:.80}; intact methods {method.name} lists names"
+            )
         texts.append((name, text))
     return method.parse(texts if n is None else [*texts, ("n", str(n))])
 

@@ -45,7 +45,7 @@ class View:
         self.tokens, self.began, self.pace = 0, time.monotonic(), Pace()
 
     def line(self) -> str:
-        """Format a status line: problems done, accuracy, tokens a second, remaining budget."""
+        """Format a status line: problems done, accuracy, tokens per second, remaining budget."""
         seconds = time.monotonic() - self.began
         parts = [f"{len(self.graded)}/{self.problems} problems"]
         if self.graded:
@@ -79,7 +79,7 @@ class TaskOptions:
         typer.Option(
             "--parallel",
             min=1,
-            help="Number of concurrent problems. It changes no answer.",
+            help="Number of concurrent problems. It does not change any answer.",
             rich_help_panel=Advanced(),
             show_default=str(PARALLEL),
         ),
@@ -95,7 +95,7 @@ class SolveOptions:
         typer.Option(
             "--budget",
             metavar="CAPS",
-            help="Hard caps, such as tokens=20k,seconds=60, divided equally among a task's problems.",
+            help="Hard limits, such as tokens=20k,seconds=60, divided equally among a task's problems.",
             show_default=False,
         ),
     ] = None
@@ -105,7 +105,7 @@ class SolveOptions:
     ] = None
     trace: Annotated[
         Path | None,
-        typer.Option("--trace", metavar="FILE", help="Write the tree of texts to a file.", show_default=False),
+        typer.Option("--trace", metavar="FILE", help="Write the tree of completions to a file.", show_default=False),
     ] = None
     receipt: ReceiptOption = None
     seed: SeedsOption = "0"
@@ -143,7 +143,7 @@ def run_task(
     load : callable
         Opens the models.
     pool : callable
-        Opens a pool of workers with them, if a cluster does the work.
+        Opens a pool of workers with the models, if a cluster does the work.
     """
     from intact.receipts.document import write_receipts
     from intact.tasks.choose import choose

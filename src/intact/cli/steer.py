@@ -1,4 +1,4 @@
-"""``intact steer``: make a steering vector from pairs of texts."""
+"""``intact steer``: make a steering vector from contrasting pairs."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def command(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a steering vector, which moves a model's texts from one kind towards another."""
+    """Make a steering vector, which moves a model's output from one kind of text towards another."""
     check_output("--out", out)
     if out.exists():
-        raise ParameterError(f"--out: {out} already exists; expected a new file")
+        raise ParameterError(f"--out: {out} already exists; choose a new file")
     read = _read(pairs)
     path = fetch.locate(model)
     from intact.checkpoints.formats import open_checkpoint
@@ -62,7 +62,7 @@ def command(
     if json:
         emit({"file": str(out), "pairs": len(read), "vectors": [{"layer": n, "norm": sizes[n]} for n in sizes]})
         return
-    each = ", ".join(f"behind layer {layer} of norm {size:.4g}" for layer, size in sizes.items())
+    each = ", ".join(f"after layer {layer} of norm {size:.4g}" for layer, size in sizes.items())
     note(f"{out}: from {len(read)} pairs, {each}; use it with --adapter {out} or {out}:FACTOR")
 
 
@@ -87,5 +87,5 @@ def _read(path: Path) -> list[dict[str, str]]:
             raise ParameterError(f'{path}, line {number}: expected {{"toward": "...", "away": "..."}}')
         found.append(texts)
     if not found:
-        raise ParameterError(f"{path}: there are no pairs of texts")
+        raise ParameterError(f"{path} contains no pairs of texts")
     return found

@@ -41,13 +41,13 @@ def command(
     n: Annotated[int, typer.Option("-n", "--n", "--drafts", help="Number of drafts, at most 64.")] = 3,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Maximum tokens per draft.")] = 10,
     temperature: Annotated[
-        float, typer.Option("--temperature", help="Temperature of the distribution that tokens are taken from.")
+        float, typer.Option("--temperature", help="Temperature of the distribution that tokens are sampled from.")
     ] = 0.06,
     ngrams: Annotated[
         Path | None,
-        typer.Option("--ngrams", metavar="FILE", help="File of texts that drafts should resemble, one per line."),
+        typer.Option("--ngrams", metavar="FILE", help="File of examples that drafts should resemble, one per line."),
     ] = None,
-    alpha: Annotated[float, typer.Option("--alpha", help="Weight of the --ngrams texts, 0 to 1.")] = 0.54,
+    alpha: Annotated[float, typer.Option("--alpha", help="Weight of the text in --ngrams, 0 to 1.")] = 0.54,
     candidates: Annotated[
         int | None,
         typer.Option(
@@ -68,7 +68,7 @@ def command(
 ) -> None:
     """Write several drafts of a text for about the cost of one.
 
-    The drafts approximate the model's own texts, and are the same on every machine. A higher score is better. The
+    The drafts approximate the model's own completions, and are the same on every machine. A higher score is better. The
     prompt is used as is, without the chat template.
     """
     from intact.library.superposed import NGrams, SuperposedDecoder, make_receipt
@@ -79,12 +79,12 @@ def command(
     check_output("--receipt", receipt)
     profile = coded(profile, kv)
     if profile == "fp32":
-        raise ParameterError("superposed decoding is defined in integers: give a --profile such as int8")
+        raise ParameterError("superposed decoding is defined only for integers: give a --profile such as int8")
     parameters: dict[str, Any] = {"n": n, "max_tokens": max_tokens, "temperature": temperature, "alpha": alpha}
     check_parameters(**parameters, candidates=3 * n if candidates is None else candidates)
     texts = None if ngrams is None else read_text(ngrams, ParameterError)
     if texts is not None and not texts.strip():
-        raise ParameterError(f"{ngrams} holds no text; expected one per line")
+        raise ParameterError(f"{ngrams} contains no text; expected one per line")
 
     model = fetch.load(model_name, profile, threads, drafter="off", adapter=adapter)
     table = None if texts is None else NGrams.of_lines(model.tokenizer, texts)

@@ -122,7 +122,10 @@ class SearchOptions:
     factor: Annotated[
         int,
         typer.Option(
-            "--factor", min=2, help="Factor by which rungs grow and settings are reduced.", rich_help_panel=Advanced()
+            "--factor",
+            min=2,
+            help="Factor by which rungs grow and the number of settings shrinks.",
+            rich_help_panel=Advanced(),
         ),
     ] = 3
     finalists: Annotated[
@@ -134,7 +137,7 @@ class SearchOptions:
         typer.Option(
             "--design",
             metavar="FILE",
-            help="Design of an earlier sweep (design.json), in place of TASK and these options.",
+            help="Design of an earlier sweep (design.json), instead of TASK and these options.",
             show_default=False,
         ),
     ] = None
@@ -152,9 +155,7 @@ class SearchOptions:
                 raise ParameterError("a sweep needs a TASK, or --design FILE")
             return RecordedDesign(*self.made(task, sampling), sampling)
         if task is not None or sampling or replace(self, design=None) != SearchOptions():
-            raise ParameterError(
-                "--design FILE already holds the task, the settings and the budget: leave all of these out"
-            )
+            raise ParameterError("--design FILE already contains the task, the settings and the budget: leave them out")
         found = read_design(self.design)
         for trial in found.design.trials:
             for label in dict.fromkeys((found.problems.label, found.problems.judged_label)):

@@ -74,7 +74,7 @@ def _costs(judgement: Mapping[str, Any], seconds: Mapping[int, SweepSeconds], fr
 
 
 def to_object(result: Mapping[str, Any], folder: Path, seconds: Mapping[int, SweepSeconds]) -> dict[str, Any]:
-    """Return the result together with the measured seconds, as ``--json`` prints it."""
+    """Return the result together with the measured seconds, in the form printed by ``--json``."""
     own = [{"trial": trial, **one._asdict()} for trial, one in seconds.items()]
     front = _fronts(result["judgement"], seconds).get("seconds", [])
     return {"folder": str(folder), **result, "seconds": {"settings": own, "front": front}}
@@ -91,7 +91,7 @@ def _fronts(judgement: Mapping[str, Any], seconds: Mapping[int, SweepSeconds]) -
 
 
 def _verdict(result: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
-    """Yield sentences: the setting found; or that none was found, in which space, and with what power."""
+    """Yield sentences that state the setting found or, if none was found, the space searched and the power."""
     judgement, margin = result["judgement"], result["design"]["margin"]
     rows = {row["trial"]: row for row in judgement["settings"]}
     if judgement["found"] is not None:
@@ -122,7 +122,7 @@ def _verdict(result: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
 
 
 def _space(trials: list[dict[str, Any]]) -> str:
-    """Return the values of each axis among the settings."""
+    """Return the values on each axis among the settings."""
     values: dict[str, dict[str, None]] = {}
     for trial in trials:
         own = {"method": trial["method"], **trial["parameters"], **trial["sampling"], **trial["prompt"]}

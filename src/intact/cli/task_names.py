@@ -12,7 +12,7 @@ def task_name(text: str, split: str | None = None) -> str:
     Parameters
     ----------
     text : str
-        Task as `intact.tasks.choose.choose` takes it.
+        Task in the form that `intact.tasks.choose.choose` takes.
     split : str, optional
         Value of ``--split``, the older spelling of ``NAME:split=...``.
 

@@ -36,7 +36,7 @@ def command(
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch the full sets of these tasks first.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """List tasks with known answers: contents, sources, and whether their data are here."""
+    """List tasks with known answers: contents, sources, and availability of their data."""
     from intact.tasks.choose import available, choose
     from intact.tasks.task import all_tasks
 
@@ -54,7 +54,7 @@ def _fetch(tasks: list[Task]) -> None:
     from intact.tasks.data import find_file
 
     if not tasks:
-        raise ParameterError("--fetch needs names of tasks, such as intact tasks gsm8k --fetch")
+        raise ParameterError("--fetch needs the names of tasks, such as intact tasks gsm8k --fetch")
     for task in tasks:
         for file in fetch_problems(task):
             origin = f"fetched {file.source}" if file.fresh else "already here"
@@ -97,7 +97,7 @@ def describe(chosen: Chosen) -> dict[str, Any]:
 
 
 def _missing(chosen: Chosen) -> str | None:
-    """Describe what is wrong with a task's file; None if nothing is."""
+    """Describe the problem with a task's file; None if there is none."""
     try:
         chosen.load(1)
     except IntactError as error:

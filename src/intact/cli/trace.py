@@ -1,4 +1,4 @@
-"""``intact trace``: show the tree of texts behind an answer in the terminal."""
+"""``intact trace``: show the tree of completions behind an answer in the terminal."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def show(
         int | None, typer.Option("--task", min=0, help="Task of an evaluation, as an index from 0.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed, if a problem was solved with several.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="Show full texts, not only excerpts.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show completions in full, not only excerpts.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Show forks, scores, costs and the winning path."""
@@ -66,7 +66,7 @@ def show(
 
 
 def _printable(value: Any) -> Any:
-    """Return a trace with all texts made safe for the terminal."""
+    """Return a trace with all strings made safe for the terminal."""
     if isinstance(value, dict):
         return {name: _printable(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -75,12 +75,12 @@ def _printable(value: Any) -> Any:
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    """Return the traces in a file: a single one, a result that holds one, or one per line.
+    """Return the traces in a file: a single trace, a result that contains one, or one per line.
 
     Raises
     ------
     FormatError
-        If the file holds no trace.
+        If the file contains no trace.
     """
     text = read_text(file)
     try:
@@ -89,11 +89,11 @@ def read(file: Path) -> list[dict[str, Any]]:
         except ValueError:
             values = [decoder.loads(line) for _, line in numbered_lines(text)]
     except ValueError as error:
-        raise FormatError(f"{file} is not JSON: {error}") from error
+        raise FormatError(f"{file} is not valid JSON: {error}") from error
     found = [value.get("trace", value) if isinstance(value, dict) else None for value in values]
     traces = [trace for trace in found if isinstance(trace, dict) and isinstance(trace.get("nodes"), list)]
     if not traces:
-        raise FormatError(f"{file} holds no trace; expected a file written by `intact solve --trace` or `--journal`")
+        raise FormatError(f"{file} contains no trace; expected a file written by `intact solve --trace` or `--journal`")
     return traces
 
 
@@ -103,7 +103,7 @@ def choose(traces: list[dict[str, Any]], wanted: Mapping[str, object], file: Pat
     Raises
     ------
     ParameterError
-        If no trace or several match; the message says how those differ.
+        If no trace or several match; the message states how those differ.
     """
     left = traces
     for name, value in wanted.items():
@@ -117,7 +117,7 @@ def choose(traces: list[dict[str, Any]], wanted: Mapping[str, object], file: Pat
     options = [f"--{name} {left[0][name]}" for name in wanted if len({str(trace.get(name)) for trace in left}) > 1]
     if not options:
         raise ParameterError(f"{file} has {len(left)} traces of the same problem, task and seed; expected one")
-    raise ParameterError(f"{file} has {len(left)} such traces: choose one with {', '.join(options)}")
+    raise ParameterError(f"{file} has {len(left)} matching traces: choose one with {', '.join(options)}")
 
 
 def tree(trace: dict[str, Any], full: bool = False) -> Any:
@@ -137,7 +137,7 @@ def tree(trace: dict[str, Any], full: bool = False) -> Any:
 
 
 def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> None:
-    """Attach every text below the one that it continues, followed by calls of other methods.
+    """Attach each completion below the one that it continues, followed by calls to other methods.
 
     An only child is placed under its parent without an indent, so that a long chain of steps stays within the terminal.
     """
@@ -167,7 +167,7 @@ def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> Non
 
 
 def _shared(node: Mapping[str, Any], full: bool) -> Text:
-    """Format a text that workers wrote together: who ended it, and the text."""
+    """Format a text that workers wrote together: the worker that ended it, and the text."""
     from intact.engine.shared_cache.rules import NAMES
 
     steps, by = node["steps"], node["by"]

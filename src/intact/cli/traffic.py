@@ -43,7 +43,9 @@ BlockOption = Annotated[int, typer.Option("--block", min=1, help="Tokens per blo
 def make(
     file: Annotated[Path, typer.Argument(help="Output file.")],
     requests: Annotated[int, typer.Option("--requests", min=1, help="Number of requests.")] = _LAW.requests,
-    request_rate: Annotated[float, typer.Option("--request-rate", help="Mean requests a second.")] = _LAW.request_rate,
+    request_rate: Annotated[
+        float, typer.Option("--request-rate", help="Mean requests per second.")
+    ] = _LAW.request_rate,
     burstiness: Annotated[
         float,
         typer.Option("--burstiness", help="Shape of the gamma distribution of gaps: 1 is Poisson, less is burstier."),
@@ -160,7 +162,7 @@ def _promise(text: str) -> tuple[str, float]:
     try:
         return name, float(value)
     except ValueError:
-        raise ParameterError(f"--goodput takes WHAT=MILLISECONDS, such as ttft=500, got {text!r:.60}") from None
+        raise ParameterError(f"--goodput must be WHAT=MILLISECONDS, such as ttft=500, got {text!r:.60}") from None
 
 
 def _print(summary: Summary) -> None:

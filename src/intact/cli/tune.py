@@ -67,7 +67,7 @@ def command(
         if json:
             emit({"model": model, "dropped": dropped})
             return
-        show(f"{model}: " + ("back to the defaults" if dropped else "nothing was kept: the defaults are in use"))
+        show(f"{model}: " + ("back to the defaults" if dropped else "no settings were saved: the defaults are in use"))
         return
     check_installed("intact tune", "optuna")
     check_output("--plot", plot)
@@ -102,7 +102,7 @@ def command(
 
 
 def spelled(settings: Settings) -> str:
-    """Format settings as words."""
+    """Describe settings in words."""
     return f"{settings.threads} threads, {settings.rows} rows, chunks of {settings.chunk}, drafter {settings.drafter}"
 
 
@@ -131,7 +131,7 @@ def table(found: Tuning) -> Table:
 
 
 def save_plot(found: Tuning, path: Path, title: str) -> None:
-    """Save a plot of the search: for each setting, the speed of the candidates with each value."""
+    """Save a plot of the search: for each setting, the speed of the candidates by value."""
     if not found.trials:
         raise ParameterError(f"--plot {path}: no candidate was timed")
     from matplotlib.figure import Figure as Canvas

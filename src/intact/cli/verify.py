@@ -65,7 +65,7 @@ Verify a quantised model by making it again from its source and text
 
 
 class CheckedPart(StrEnum):
-    """The texts of a run that are checked against the model."""
+    """The completions of a run that are checked against the model."""
 
     ALL = "all"
     WINNER = "winner"
@@ -78,7 +78,7 @@ def command(
     adapter: AdapterOption = None,
     signed_by: Annotated[
         str | None,
-        typer.Option("--signed-by", metavar="KEY", help="Public key, or a file that holds it.", show_default=False),
+        typer.Option("--signed-by", metavar="KEY", help="Public key, or a file that contains it.", show_default=False),
     ] = None,
     sample: Annotated[
         int | None,
@@ -87,18 +87,23 @@ def command(
     nonce: Annotated[
         str | None,
         typer.Option(
-            "--nonce", help="Text that makes the choice; unknown to those who made the receipts.", show_default=False
+            "--nonce",
+            help="String that determines the choice; unknown to those who made the receipts.",
+            show_default=False,
         ),
     ] = None,
     tokens: Annotated[
         int | None,
         typer.Option(
-            "--tokens", min=1, help="Maximum number of tokens to check per text, from the first.", show_default=False
+            "--tokens",
+            min=1,
+            help="Maximum number of tokens to check per completion, from the first.",
+            show_default=False,
         ),
     ] = None,
     part: Annotated[
         CheckedPart,
-        typer.Option("--part", help="For runs of a method: check all texts, or only those behind the answer."),
+        typer.Option("--part", help="For runs of a method: check all completions, or only those behind the answer."),
     ] = CheckedPart.ALL,
     opening: Annotated[
         Path | None,
@@ -119,7 +124,7 @@ def command(
         typer.Option(
             "--ngrams",
             metavar="FILE",
-            help="Texts that guided superposed drafts, one per line.",
+            help="File of examples that guided superposed drafts, one per line.",
             show_default=False,
         ),
     ] = None,
@@ -140,7 +145,7 @@ def command(
     cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Verify receipts: recompute the answers, many tokens at once, and compare everything that the receipts claim.
+    """Verify receipts: recompute the answers, many tokens in parallel, and compare everything that the receipts claim.
 
     Exit status 0: all are true. 1: one is false. 3: none is false, but one cannot be verified. 4: all are true as far
     as checked, but something was left unchecked (by --part, --tokens, --sample or --opening).
@@ -151,11 +156,11 @@ def command(
     checks = (sample is not None) + (opening is not None)
     if checks == 1 and nonce is None:
         option = "--sample" if opening is None else "--opening"
-        raise ParameterError(f"{option} needs --nonce: a text that chooses, which the makers could not know")
+        raise ParameterError(f"{option} needs --nonce, a text that the makers could not know in advance")
     if checks > 1 or checks != (nonce is not None):
         raise ParameterError("--nonce chooses either receipts, with --sample, or layers of one receipt, with --opening")
     if opening is not None and (tokens is not None or part is CheckedPart.WINNER):
-        raise ParameterError("--opening checks every token of an answer: give neither --tokens nor --part with it")
+        raise ParameterError("--opening checks every token of an answer: leave out --tokens and --part")
     if layers is not None and opening is None:
         raise ParameterError("--layers needs --opening: it is the number of layers to check")
     cache_bytes = as_bytes(cache)
@@ -266,7 +271,7 @@ def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[R
 
 
 def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int], dict[str, Any]]:
-    """Return the lines to verify, and the probability of missing false ones. Lines without a digest are included."""
+    """Return the lines to verify, and the probability of missing false ones. Always include lines without a digest."""
     from intact.receipts.spot import choose, misses
 
     found = [entry.digest for entry in entries(files)]
@@ -280,7 +285,7 @@ def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int]
 
 
 def _result(entry: ReceiptLine, verdict: AnyVerdict) -> dict[str, Any]:
-    """Return the JSON object of a receipt for `--json`."""
+    """Return the JSON object for a receipt with `--json`."""
     receipt = None if isinstance(entry.content, ReceiptError) else entry.content
     signer = _signer(entry, verdict)
     return {

@@ -1,7 +1,7 @@
-"""Models in the memory of the same user's server: matched by version and digests, used over its Unix socket.
+"""Models in memory in the same user's server: matched by version and digests, used over its Unix socket.
 
-The command resolves seed and sampling itself, and gets the same bits as from a model that it loads. If the server goes
-away, even during an answer, the model is loaded here and generates the same tokens again.
+The command resolves seed and sampling itself, and gets the same bits as from a model that it loads itself. If the
+server goes away, even during an answer, the command loads the model and regenerates the same tokens.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class WarmChunk(NamedTuple):
 
 @dataclass(frozen=True)
 class WarmCompletion:
-    """A whole text; mirrors `intact.library.Completion`."""
+    """A whole completion; mirrors `intact.library.Completion`."""
 
     text: str
     tokens: tuple[int, ...]
@@ -63,7 +63,7 @@ class WarmDefaults:
 
 
 class WarmTokenizer:
-    """The part of a tokenizer that commands use: whether there is a chat template, and the bytes of received tokens."""
+    """The part of a tokenizer that commands use: whether a chat template exists, and the bytes of received tokens."""
 
     def __init__(self, has_template: bool) -> None:
         self.chat_template = "in the server" if has_template else None
@@ -81,7 +81,7 @@ class WarmTokenizer:
 
 
 class _GoneError(Exception):
-    """The server cannot be reached, is a different one than before, or stopped while answering."""
+    """The server cannot be reached, has been replaced by another one, or stopped while answering."""
 
 
 class WarmModel:
@@ -96,7 +96,7 @@ class WarmModel:
     described : mapping
         The server's description of the model.
     load : callable
-        Loads the model here, if the server goes away.
+        Loads the model in this process if the server goes away.
     """
 
     def __init__(self, path: Path, profile: str, described: Mapping[str, Any], load: Callable[[], Any]) -> None:
@@ -139,7 +139,9 @@ class WarmModel:
             if index >= len(came):
                 yield chunk
             elif chunk.token != came[index]:
-                raise IntactError(f"the server's token {index} was {came[index]}; the model here gives {chunk.token}")
+                raise IntactError(
+                    f"the server's token {index} was {came[index]}, but the model here gives {chunk.token}"
+                )
 
     def chat_stream(
         self, messages: Sequence[Mapping[str, Any]], *, now: datetime | None = None, **options: Any
@@ -245,7 +247,7 @@ def _connection(path: Path) -> _UnixConnection:
 
 
 def _describe(path: Path) -> dict[str, Any] | None:
-    """Return a server's description of itself; None if it is gone or does not answer soon."""
+    """Return a server's description of itself; None if it is gone or does not answer in time."""
     connection = same_user.connect(path)
     if connection is None:
         return None

@@ -49,7 +49,7 @@ class Completion:
     stop : str or None
         Stop string that ended the sample.
     seed : int or None
-        Seed of the draws, if they came from one. Ignored in comparisons: completions with the same tokens are equal.
+        Seed of the draws, if they were seeded. Ignored in comparisons: completions with the same tokens are equal.
     texts : tuple of str
         Text that became final with each token, as in `Chunk`; empty unless log-probabilities were requested.
     """
@@ -77,7 +77,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A token of a stream, and the text that becomes final with it (possibly none, or more than the token's own).
+    """A token of a stream, and the text that becomes final with it (possibly empty, or longer than the token's own).
 
     The last chunk has the stop reason, as in `Completion`, and the receipt if one was requested.
     """
@@ -187,7 +187,7 @@ class Recorder(Protocol):
     """Observes each token together with the input of the model's head, and creates receipts."""
 
     def watch(self, event: Event) -> Finish | None:
-        """Observe a drawn token; return a stop reason to end its sample there, or None."""
+        """Observe a drawn token; return a stop reason to end the sample there, or None to continue."""
 
     def receipt(self, sample: int, completion: Completion) -> Receipt | None:
         """Return the receipt of a finished completion."""

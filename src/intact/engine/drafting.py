@@ -134,7 +134,7 @@ def _last_tokens(run: SequenceRun, context: int) -> NDArray[np.int32]:
 
 
 def _guessable(work: SequenceWork | SequenceRun) -> bool:
-    """Return true for a decoding step of a single stream whose tokens are not known in advance."""
+    """Return true if this is a decoding step of a single stream whose tokens are not known in advance."""
     return work.decodes and not work.sequence.others and not isinstance(work.sequence.request, ReplayRequest)
 
 
@@ -153,7 +153,7 @@ def check_drafter(name: str, has_model: bool = False) -> None:
     """
     others = (MODEL, HEADS, OFF)
     if name not in others and name not in DRAFTERS:
-        raise ParameterError(unknown_name(f"there is no drafter {name!r:.60}", str(name), [*DRAFTERS, *others]))
+        raise ParameterError(unknown_name(f"no drafter named {name!r:.60}", str(name), [*DRAFTERS, *others]))
     if name == MODEL and not has_model:
         raise ParameterError("the drafter 'model' needs a draft model: give draft_model=")
     if name == OFF and has_model:

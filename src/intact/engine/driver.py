@@ -37,7 +37,7 @@ class FairLock:
     """A lock that serves threads in order of arrival; Python's own may go to the same thread again and again.
 
     The first thread in the queue holds it. Joining and leaving the queue are single operations, so no interrupt can
-    leave them half done; granting the lock to the first thread is always right, so it may safely happen twice.
+    leave them half done; granting the lock to the first thread is always right, so granting it twice is safe.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class FairLock:
     def unavailable(self) -> bool:
         """True if this thread cannot wait for the lock: it holds it, or is acquiring or releasing it.
 
-        The garbage collector may run during either, and close a stream that needs the lock.
+        The garbage collector may run in either case and close a stream that needs the lock.
         """
         return self.owned or threading.get_ident() in self._changing
 
@@ -78,15 +78,16 @@ class FairLock:
             raise ModelError(self.closed)
         if self.broken:
             raise RuntimeError(
-                "this process was forked while the model was running a step: load it here, or fork while it is idle"
+                "this process was forked while the model was running a step: load the model in this process, or fork "
+                "while it is idle"
             )
 
     def __enter__(self) -> None:
         self.check()
         if self.owned:
             raise RuntimeError(
-                "this thread already holds the engine, inside `exclusive` or in a sink, where no other request can "
-                "start: leave it first"
+                "this thread already holds the engine (inside `exclusive` or a sink), so no other request can "
+                "start: leave that block first"
             )
         waiter = _Waiter()
         try:
@@ -179,7 +180,7 @@ class EngineDriver:
             thread.join(LINGER)
 
     def run(self, done: Callable[[], bool]) -> None:
-        """Run steps until `done`, taking turns with other threads."""
+        """Run steps until `done`, alternating with other threads."""
         while not done():
             with self.lock:
                 self._drain()
@@ -202,10 +203,10 @@ class EngineDriver:
             self._wake.notify()
 
     def notify(self, loop: AbstractEventLoop, task: Callable[[], None]) -> None:
-        """Run a task in an event loop after the current step; for sinks and other holders of the lock.
+        """Run a task in an event loop after the current step; for sinks and other code that holds the lock.
 
-        All notifications of a step wake the loop once, as each wake-up costs a system call and takes the GIL from the
-        stepping thread.
+        All notifications of a step wake the loop once, since each wake-up takes a system call, and takes the GIL from
+        the stepping thread.
         """
         self._notifications.setdefault(loop, []).append(task)
 

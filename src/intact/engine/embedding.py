@@ -20,12 +20,12 @@ from intact.engine.hidden import HiddenState, read_hidden
 
 
 class Embedding(NamedTuple):
-    """The embedding of a text.
+    """The embedding of an input.
 
     Attributes
     ----------
     vector : float32 (dimensions,)
-        Unit vector, so that the dot product of two is their cosine similarity; zeros if the hidden state is zero.
+        Unit vector, so the dot product of two embeddings is their cosine similarity; zeros if the hidden state is zero.
     tokens : int
         Number of tokens read.
     """

@@ -1,4 +1,4 @@
-"""The end of a step: appends drawn tokens to sequences and passes them to requests; samples end or diverge."""
+"""The end of a step: appends drawn tokens to sequences and passes them to requests; samples may end or diverge."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Emitter:
                 self._settle_scored(run)
 
     def _settle(self, run: SequenceRun) -> None:
-        """Append a run's tokens: samples stay together along its path, and diverge at its end by the token drawn."""
+        """Append a run's tokens: samples stay together along its path, and diverge at its end by their tokens."""
         sequence, followed = run.sequence, run.followed
         first = position = sequence.length
         if followed:
@@ -91,7 +91,7 @@ class Emitter:
                 return
 
     def _settle_encoded(self, run: EncodeRun) -> None:
-        """Report an encoded text, which ends its sequence."""
+        """Report an encoded input, which ends its sequence."""
         sequence = run.sequence
         (sample,) = sequence.samples
         head = b"".join(run.notes.get("head", ()))

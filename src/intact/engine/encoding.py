@@ -1,4 +1,4 @@
-"""Encoders: models whose tokens attend to later ones read a text whole, and return the inputs of their head."""
+"""Encoders: models whose tokens attend to later ones process an input as a whole and return their head's inputs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from intact.engine.head_job import HeadJob
 from intact.engine.request import EncodeRequest, Request
 from intact.engine.sequence import SequenceRun
 
-REFUSAL = "an encoder cannot generate text: use embed, or rerank if it has a reranker's head"
+REFUSAL = "an encoder cannot generate text: use embed, or rerank if it has a reranking head"
 
 
 class EncodeRun(SequenceRun):
-    """A whole text in a step, with the rows that the request needs."""
+    """A whole input in a step, with the rows that the request needs."""
 
     __slots__ = ()
     has_results = True
 
     def wanted(self, end: int) -> range:
-        """Return the requested rows of a text whose rows end before `end` in the step; set the path to them."""
+        """Return the requested rows of an input whose rows end before `end` in the step; set the path to them."""
         request = self.sequence.request
         assert isinstance(request, EncodeRequest)
         first = end - self.rows
@@ -33,7 +33,7 @@ class EncodeRun(SequenceRun):
 
 
 class EncodingJob(HeadJob):
-    """A request for the head inputs at rows of a text, and its result.
+    """A request for the head inputs at some rows of an input, and its result.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class EncodingJob(HeadJob):
 
 
 def check_request(request: Request, whole: bool) -> None:
-    """Raise if a request does not suit the model: an encoder, or a model that generates text.
+    """Raise if a request does not suit the kind of model: encoder, or model that generates text.
 
     Raises
     ------
@@ -78,4 +78,4 @@ def check_request(request: Request, whole: bool) -> None:
     if whole and not isinstance(request, EncodeRequest):
         raise ParameterError(REFUSAL)
     if not whole and isinstance(request, EncodeRequest):
-        raise ParameterError("the model generates text: only encoders attend to a whole text in both directions")
+        raise ParameterError("the model generates text, but only encoders attend to a whole text in both directions")

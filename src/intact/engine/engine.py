@@ -63,8 +63,8 @@ class Engine:
     adapters : sequence of bytes
         Digest of each of the model's adapters; stores use them to keep the adapters' pages apart.
     whole : bool
-        If true, the model is an encoder: it takes only `EncodeRequest`, and each text is computed in one step, whatever
-        `chunk` and `rows` are. Its pages are not reused, since they depend on the whole text.
+        If true, the model is an encoder: it takes only `EncodeRequest`, and each input is computed in one step,
+        whatever `chunk` and `rows` are. Its pages are not reused, since they depend on the whole input.
 
     Attributes
     ----------
@@ -146,7 +146,7 @@ class Engine:
         self.scheduler.add(request)
 
     def fork(self, request: Request, sample: int, keys: Tokens[int]) -> list[int]:
-        """Branch a live sample of a request into new samples with keys of their own; return their numbers.
+        """Branch a live sample of a request into new samples with their own keys; return their numbers.
 
         Nothing is computed or copied until they draw different tokens.
 
@@ -234,7 +234,7 @@ class Engine:
                 for run in runs:
                     self._emitter.take(run)
             except BaseException as error:  # on an interrupt it is unknown which sinks were called
-                self.close(RuntimeError(f"a step was broken off: {error!r:.100}"))
+                self.close(RuntimeError(f"a step was interrupted: {error!r:.100}"))
                 raise
             return rows
         return 0
@@ -259,7 +259,7 @@ class Engine:
                 return works
 
     def _shrink(self, works: list[SequenceWork], error: Exception) -> list[SequenceWork]:
-        """Return half the work of a failed step, perhaps out of memory; end a sequence that fails by itself."""
+        """Return half the work of a step that failed, perhaps out of memory; end a sequence that fails by itself."""
         if len(works) > 1:
             return works[: len(works) // 2]
         sequence, count = works[0][:2]
@@ -325,9 +325,11 @@ class Engine:
     def _too_small(self, length: int) -> CapacityError:
         pool = self.pool
         count = -(-length // pool.page_size)
-        capped = f"its cap allows {pool.most:,} of {pool.page_bytes:,} bytes each: raise cache_bytes"
+        capped = f"its limit allows {pool.most:,} pages of {pool.page_bytes:,} bytes: raise cache_bytes"
         if count <= pool.most:
-            capped = f"the machine has memory for {pool.capacity:,} of {pool.page_bytes:,} bytes each: free some"
+            capped = (
+                f"the machine has memory for {pool.capacity:,} pages of {pool.page_bytes:,} bytes: free some memory"
+            )
         return CapacityError(
             f"a sequence of {length:,} tokens needs {count:,} pages of the KV cache; {capped}, or shorten the text"
         )
@@ -335,14 +337,14 @@ class Engine:
     def prefill(
         self, tokens: Tokens[int], rows: int | None = None, adapter: int = -1
     ) -> Generator[tuple[list[SequenceChunk], NDArray[np.int64]], None, None]:
-        """Yield the steps that run a text through the model, wanting all rows; its pages are freed afterwards.
+        """Yield the steps that run tokens through the model, with all rows wanted; their pages are then freed.
 
-        No other steps may run meanwhile: other sequences may lose their pages to the text, but it cannot lose its own.
+        No other steps may run meanwhile: other sequences may lose their pages to this one, but not the other way round.
 
         Raises
         ------
         CapacityError
-            If the cache cannot hold the text.
+            If the cache cannot hold the sequence.
         """
         table, size = PageTable(self.index), min(self.scheduler.chunk, rows or self.scheduler.chunk)
         array = np.array(tokens, np.int32)

@@ -1,4 +1,4 @@
-"""Requests for the inputs of the model's head at tokens of a text, without drawing anything."""
+"""Requests for the inputs of the model's head at the tokens of an input; nothing is drawn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class HeadJob:
     Parameters
     ----------
     tokens : sequence of int
-        Tokens of the text.
+        Tokens of the input.
     listen : callable
         Called when the request ends.
     """
@@ -66,7 +66,7 @@ class HeadJob:
 
 
 class HeadsJob(HeadJob):
-    """A request for the head inputs at all tokens of a text."""
+    """A request for the head inputs at all tokens of an input."""
 
     def _request(self, text: NDArray[np.int32], **fields: Any) -> Request:
         following = np.append(text[1:], text[-1:])  # the token given after the last one has no effect

@@ -48,15 +48,15 @@ def read_hidden(data: bytes, profile: str) -> HiddenState:
     """
     if profile == "fp32":
         if not data or len(data) % 4:
-            raise ParameterError(f"a hidden state of {len(data)} bytes is not a whole number of floats")
+            raise ParameterError(f"a hidden state must be a whole number of floats, got {len(data)} bytes")
         floats = np.frombuffer(data, "<f4").astype(np.float64)
         if not np.all(np.isfinite(floats)):
-            raise ParameterError("a hidden state has components that are not finite")
+            raise ParameterError("a hidden state has non-finite components")
         scaled = np.clip(np.rint(np.ldexp(floats, _FRACTION)), -_LARGEST, _LARGEST)
         return HiddenState(scaled.astype(np.int64), -_FRACTION)
     blocks, rest = divmod(len(data) - 4, BLOCK + 2)
     if blocks < 1 or rest:
-        raise ParameterError(f"a hidden state of {len(data)} bytes is not a whole number of blocks of {BLOCK} codes")
+        raise ParameterError(f"a hidden state must be a whole number of blocks of {BLOCK} codes, got {len(data)} bytes")
     codes = np.frombuffer(data, np.int8, blocks * BLOCK).astype(np.int64).reshape(blocks, BLOCK)
     scales = np.frombuffer(data, "<i2", blocks, blocks * BLOCK).astype(np.int64)
     exponent = np.frombuffer(data, "<i4", 1, len(data) - 4)

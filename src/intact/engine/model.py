@@ -34,7 +34,7 @@ from intact.numerics import VERSION
 from intact.text import Tokenizer
 
 Submittable: TypeAlias = Job | Scoring | HeadJob
-"""A request together with the object that owns it."""
+"""A request and the object that owns it."""
 _PARTS: Final = {
     *("_driver", "adapters", "base", "checkpoint", "engine", "executor", "own", "partners", "program", "tokenizer")
 }
@@ -79,7 +79,7 @@ def check_vocabularies(model: Partner, other: Partner) -> None:
     sizes = model.program.vocabulary, other.program.vocabulary
     if sizes[0] != sizes[1]:
         raise ParameterError(
-            f"{other.path} has {sizes[1]:,} logits, {model.path} has {sizes[0]:,}: mixes need the same vocabulary"
+            f"{other.path} has {sizes[1]:,} logits, but {model.path} has {sizes[0]:,}: mixes need the same vocabulary"
         )
     a, b = model.tokenizer, other.tokenizer
     different = (token for token in range(min(a.size, b.size)) if a.token_bytes(token) != b.token_bytes(token))
@@ -156,7 +156,7 @@ class LoadedModel:
         return other
 
     def on(self, engine: Engine) -> Self:
-        """Return the same model on another engine, whose executor runs all or part of the same computation."""
+        """Return the same model on another engine; that engine's executor runs all or part of the same computation."""
         other = copy(self)
         other.engine, other.executor, other._driver = engine, engine.executor, EngineDriver(engine)
         other._remote = None
@@ -217,7 +217,7 @@ class LoadedModel:
         mixing = options.get("mixing")
         number = self.adapter_number(adapter)
         if mixing is not None and number >= 0:
-            raise ParameterError("mixes take no adapters: give adapter='' or no mix")
+            raise ParameterError("mixes do not support adapters: give adapter='' or no mix")
         job = Job(
             self.tokenizer,
             parameters,
@@ -239,7 +239,9 @@ class LoadedModel:
             If a stream cannot run.
         """
         if 1 + len(mixing.streams) > self.engine.scheduler.rows:
-            raise ParameterError(f"a mix of {1 + len(mixing.streams)} streams needs as many rows: load with rows=16")
+            raise ParameterError(
+                f"a mix of {1 + len(mixing.streams)} streams needs at least as many rows: load the model with rows=16"
+            )
         rooms = [self.context]
         for stream in mixing.streams:
             context = self.partners[stream.model - 1].program.context if stream.model else self.context
@@ -270,12 +272,12 @@ class LoadedModel:
 
     @contextmanager
     def exclusive(self) -> Iterator[Engine]:
-        """Lock the engine for this thread, to run steps by hand (docs/dev/engine.md) that still serve all requests."""
+        """Lock the engine so that this thread can run steps for all requests by hand (docs/dev/engine.md)."""
         with self._driver.lock:
             yield self.engine
 
     def info(self) -> dict[str, Any]:
-        """Return a description of the model and of how it runs."""
+        """Return a description of the model and its configuration."""
         kinds: dict[str, int] = {}
         for tensor in self.program.tensors.values():
             kinds[tensor.kind] = kinds.get(tensor.kind, 0) + 1

@@ -50,7 +50,7 @@ class Observer(NamedTuple):
 
 
 def observers(drafting: Drafting | None) -> list[Observer]:
-    """Return the observers of an engine; each one is consulted for every run in every step."""
+    """Return the observers of an engine; each is applied to every run in every step."""
     found = [
         Observer(attrgetter("sequence.request.stop_below"), _read_uncertainty),
         Observer(attrgetter("sequence.request.top"), _read_likeliest),

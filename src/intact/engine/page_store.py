@@ -1,4 +1,4 @@
-"""A folder of KV cache pages, which outlive the process and are verified when they are read (docs/engine.md).
+"""A folder of KV cache pages that outlive the process and are verified when read (docs/engine.md).
 
 Each page is a file named by a digest of everything its bytes depend on: model, arithmetic, layout, and all tokens up
 to its end. A page found under its name is therefore right unless the file is damaged, which the stored digest reveals.
@@ -31,7 +31,7 @@ from intact._base.system import processors
 
 _LOG = logging.getLogger("intact")
 FORMAT: Final = 1
-"""File format version, which is part of what the pages' names depend on."""
+"""File format version; the pages' names depend on it."""
 DEFAULT_BYTES: Final = 4_000_000_000
 PENDING_BYTES: Final = 256 << 20
 """Maximum bytes of pages waiting to be written; further pages are skipped, and written when they are used again."""
@@ -86,7 +86,7 @@ class Pages(Protocol):
 
 
 def page_key(before: bytes, tokens: bytes) -> bytes:
-    """Return the key of a page: SHA-256 of the previous page's key followed by the page's tokens, as int32."""
+    """Return the key of a page: SHA-256 of the previous page's key followed by the page's tokens as int32."""
     return hashlib.sha256(before + tokens).digest()
 
 
@@ -101,7 +101,7 @@ class _File(NamedTuple):
 class PageStore:
     """The pages of one model in a folder, which other models and several processes may use at the same time.
 
-    A background thread writes the pages. Errors in writing or reading only cost time: the pages are then computed.
+    A background thread writes the pages. Write and read errors only cost time: the pages are then computed.
 
     Parameters
     ----------
@@ -143,7 +143,9 @@ class PageStore:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._own.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise ParameterError(f"prefix_cache: {folder} cannot be a folder of pages: {error.strerror}") from error
+            raise ParameterError(
+                f"prefix_cache: {folder} cannot be used as a folder of pages: {error.strerror}"
+            ) from error
         self._logged: set[str] = set()
         self._counting = Lock()  # guards counters that several threads update
         self._describe(about)
@@ -239,7 +241,7 @@ class PageStore:
         return self._own / key.hex()
 
     def _read(self, key: bytes) -> NDArray[np.uint8] | None:
-        """Return a page, or None if it is gone, unreadable or damaged."""
+        """Return a page, or None if it is missing, unreadable or damaged."""
         path, data = self._path(key), np.empty(self._size, np.uint8)
         try:
             with path.open("rb", buffering=0) as file:
@@ -307,7 +309,7 @@ class PageStore:
             self._written.discard(path.name)
 
     def _make_room(self, wanted: int, kept: set[str]) -> int:
-        """Remove least recently used pages, of any model, to fit `wanted` bytes; return how many bytes may be written.
+        """Remove the least recently used pages of any model to fit `wanted` bytes; return the number of writable bytes.
 
         A file holds the total size of all files. If a process ends midway, the total is too high, never too low; in
         that case, and whenever space is short, the files are counted.

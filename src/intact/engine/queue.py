@@ -11,7 +11,7 @@ from intact.engine.sequence import Sequence
 
 
 class RequestQueue:
-    """Running and waiting sequences, both in order; the cost of a step does not grow with the number waiting.
+    """Running and waiting sequences, both in order; a step's cost does not grow with the number of waiting ones.
 
     Ctrl-C may interrupt any method at any point. `of` and `known` then still include the sequence until `remove` has
     finished, and `remove` removes it from wherever it is; calling it twice is safe.

@@ -1,4 +1,4 @@
-"""Remote prefill: requests wait for the pages of prompts that another process computes (docs/cluster.md)."""
+"""Remote prefill: requests wait for prompt pages that another process computes (docs/cluster.md)."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class PageSource(Protocol):
     box: PageBox
 
     def fetch(self, tokens: NDArray[np.int32], keys: Sequence[bytes], first: int) -> None:
-        """Have the full pages of a prompt computed, from number `first` on, and put them into the box.
+        """Have the full pages of a prompt computed, starting at number `first`, and put them into the box.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class PageSource(Protocol):
 
 
 class RemotePrompts:
-    """Queues requests once the pages of their prompts have arrived; a thread fetches one prompt at a time.
+    """Queues requests once their prompt pages have arrived; a thread fetches one prompt at a time.
 
     Failures only cost time: the prompt is then computed here, and a warning is logged once.
 
@@ -120,7 +120,7 @@ class RemotePrompts:
         self._thread.submit(self._fetch, request, first)
 
     def release(self, request: Request) -> None:
-        """Queue a waiting request as it is, because it is about to be cancelled or the model closed."""
+        """Queue a waiting request as it is, because it is about to be cancelled or the model is closing."""
         if request in self._waiting:
             del self._waiting[request]
             self._engine.add(request)

@@ -1,4 +1,4 @@
-"""Replay of known tokens: many are verified in one step, as in scoring."""
+"""Replay of known tokens: many tokens are verified in one step, as in scoring."""
 
 from __future__ import annotations
 

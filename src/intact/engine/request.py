@@ -1,4 +1,4 @@
-"""Engine requests: generate, replay known tokens, score given tokens, or encode a text."""
+"""Engine requests: generate, replay known tokens, score given tokens, or encode an input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Finish = Literal["stop", "uncertain", "unlikely", "length", "context", "cancelle
 
 def no_room(length: int, context: int) -> str:
     """Return the error message for a prompt that leaves no room for a continuation."""
-    return f"the prompt has {length} tokens; the context of {context} leaves room for none after it"
+    return f"the prompt has {length} tokens, which leaves no room for a token after it in the context of {context}"
 
 
 class Event(NamedTuple):
@@ -94,7 +94,8 @@ class Request:
     limit : int
         Maximum number of tokens per sample; a sample that reaches it ends with the reason `at_limit`.
     sink, ended : callable
-        Called with each token in order; called once at the end of each sample, with the exception if one ended it.
+        Called with each token in order; called once at the end of each sample, with the exception that ended it, if
+        any.
     sampling : Sampling
         Temperature and filters.
     rules : Rules, optional
@@ -102,7 +103,7 @@ class Request:
     stop_below : int
         Threshold in millionths: `Event.uncertain` is set where the most likely token is less likely than this.
     mixing : Mixing, optional
-        Mix of several streams to draw from; by default, the request's only stream.
+        Mix of several streams to draw from; by default, the request has a single stream.
     adapter : int, optional
         Number of the adapter; -1: no adapter; None: the default adapter of the model that runs the request.
     priority : int
@@ -186,15 +187,15 @@ class ScoreRequest(Request):
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class EncodeRequest(Request):
-    """Run an encoder over a whole text; nothing is drawn.
+    """Run an encoder over a whole input; nothing is drawn.
 
-    The sink gets one event at the end of the text, whose `head` holds the head inputs of the requested rows,
+    The sink gets one event at the end of the input, whose `head` holds the head inputs of the requested rows,
     concatenated; that event ends the only sample, whose `limit` is 1.
 
     Attributes
     ----------
     rows : {'first', 'last', 'all'}
-        Rows of the text to return.
+        Rows of the input to return.
     """
 
     rows: Literal["first", "last", "all"]

@@ -109,7 +109,7 @@ def answer_tokens(tokenizer: Tokenizer) -> tuple[int, int]:
 
 
 class AnswerHead:
-    """The rows of a model's head that belong to two answers.
+    """The rows of a model's head for two answers.
 
     Parameters
     ----------

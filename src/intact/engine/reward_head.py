@@ -1,4 +1,4 @@
-"""The head of a reward model or reranker: rates a text from the hidden state at one of its tokens.
+"""The head of a reward model or reranker: rates an input from the hidden state at one of its tokens.
 
 Linear layers with a ReLU or tanh between them, in the arithmetic of the model's profile: a reward has the same bits on
 every machine, whatever else runs. With two outputs, the second is "right" (Qwen2.5-Math-PRM, arXiv 2501.07301); a

@@ -54,22 +54,23 @@ class SequenceTooLargeError(Exception):
 class Scheduler:
     """Orders sequences and plans steps.
 
-    Sequences have one total order: by the step at which they arrived, minus `PATIENCE` steps per unit of priority, then
+    Sequences are totally ordered: by the step at which they arrived, minus `PATIENCE` steps per unit of priority, then
     by number. A step serves them in that order, so a waiting sequence can only be overtaken by sequences that arrive
     within a bounded number of steps, and none starves. When pages run out, idle prefixes are evicted first (least
     recently used), then paused sequences are preempted, then the youngest, but never one older than the sequence that
     needs the pages.
 
-    Half of the prompt rows are reserved for short prompts, those that need no more than this half, so that they do not
-    wait for a long prompt that came first. Rows that short prompts do not need go to long ones, so steps stay full. The
-    first sequence in the queue always gets at least the other half.
+    Half of the prompt rows are reserved for short prompts, which need no more than this half, so that they do not wait
+    behind a long prompt that arrived first. Rows that short prompts do not need go to long ones, so steps stay full.
+    The first sequence in the queue always gets at least the other half.
 
     Parameters
     ----------
     rows, chunk : int
-        Maximum number of rows in a step, and how many of them may compute prompts or recompute preempted sequences.
+        Maximum number of rows in a step, and maximum number of them that compute prompts or recompute preempted
+        sequences.
     whole : bool
-        If true, texts are computed whole: a step has as many as fit its rows, or a single one that is longer.
+        If true, inputs are computed whole: a step takes as many as fit into its rows, or a single longer one.
 
     Attributes
     ----------
@@ -172,7 +173,7 @@ class Scheduler:
         return works
 
     def _plan_whole(self) -> list[SequenceWork]:
-        """Plan a step of an encoder, which computes whole texts; raises like `plan`."""
+        """Plan a step of an encoder, which computes whole inputs; raises like `plan`."""
         works: list[SequenceWork] = []
         left, self._promised = self.rows, None
         self.index.pool.retry()
@@ -296,7 +297,7 @@ class Scheduler:
         return True
 
     def _worth_starting(self, sequence: Sequence) -> bool:
-        """Return true if a waiting sequence is likely to stay: it fits, with the growth of all running ones."""
+        """Return true if a waiting sequence is likely to stay: it fits even after the running ones have grown."""
         running = (s for s in reversed(self.queue.running) if not s.request.paused)
         youngest = next(running, None)
         if youngest is None or youngest.order > sequence.order:
@@ -306,7 +307,7 @@ class Scheduler:
         return self._promised + self._growth(sequence) <= self.index.pool.free + self.index.idle
 
     def _growth(self, sequence: Sequence) -> int:
-        """Return the main-model pages that a sequence is expected to need: for its tokens and half of those to come."""
+        """Return the main-model pages that a sequence should need: for its tokens and half of those still to come."""
         written = min(FORESIGHT, -(-sequence.left // (2 * self.index.pool.page_size)))
         own = [stream for stream in sequence.streams if stream.model == 0]
         return sum(stream.table.missing(stream.remaining) + written for stream in own)

@@ -13,7 +13,7 @@ from intact.executors.base import Executor
 
 
 class ScoreRun(SequenceRun):
-    """A part of a scored sequence: each row has a draw with a given result."""
+    """Part of a scored sequence: each row has a draw with a given result."""
 
     __slots__ = ()
     has_results = True
@@ -40,7 +40,7 @@ class ScoreRun(SequenceRun):
 
 
 class Scoring:
-    """A request for the log-probabilities of a text, and its result.
+    """A request for the log-probabilities of given tokens, and its result.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Sequences, each shared by the samples that have drawn the same tokens so far, and their part in a step."""
+"""Sequences, each shared by the samples that have drawn the same tokens so far, and their share of a step."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class Sequence:
 
     @property
     def skippable(self) -> int:
-        """Number of positions whose logits are not needed, so that the index may provide them."""
+        """Number of positions whose logits are not needed, so the index may provide them."""
         return self.length - 1 if not isinstance(self.request, ScoreRequest) else self.scored
 
     def tokens(self, start: int, end: int) -> NDArray[np.int32]:
@@ -289,7 +289,7 @@ class SequenceWork(NamedTuple):
 
 
 def work_of(sequence: Sequence, rows: int, waiting: Container[int] = ()) -> SequenceWork:
-    """Return a sequence's next work of at most `rows` rows; for an encoder, the whole text.
+    """Return a sequence's next work of at most `rows` rows; for an encoder, the whole input.
 
     The last tokens of all streams are computed in the same step, which draws from all of them.
 
@@ -325,17 +325,17 @@ class SequenceRun:
     """One sequence in a step: its rows, and the tokens drawn after its last token and along accepted drafts.
 
     It walks down a tree of drafts, entering a node if it matches the token drawn at its parent. Each draw uses the
-    edits and mask of its position, so that it gives the same token as a separate step would.
+    edits and mask of its position, so the result is the token that a separate step would give.
 
     Parameters
     ----------
     tree : Tree, optional
-        Drafts, whose rows follow that of the last token.
+        Drafts, whose rows follow the last token's row.
 
     Attributes
     ----------
     firsts : list of int
-        First logit row of each stream: that of the last token, followed by the nodes. Set by the engine.
+        First logit row of each stream: the last token's row, followed by the nodes' rows. Set by the engine.
     path : list of int
         Rows that were entered; 0 is the last token.
     drawn : list of list
@@ -410,7 +410,7 @@ class SequenceRun:
         return self.rows - self.completes
 
     def count_leading(self, most: int) -> int:
-        """Return how many of these rows belong to the last `most` tokens before the final one."""
+        """Return the number of these rows that belong to the last `most` tokens before the final one."""
         return max(0, min(self.prompted, most - (self.sequence.remaining - self.prompted)))
 
     def keep_hidden(self, most: int) -> None:
@@ -421,14 +421,14 @@ class SequenceRun:
         sequence.hidden.add(sequence.table.length + self.prompted - self.leading, self.hidden)
 
     def draws(self) -> list[Draw]:
-        """Return the draws of the samples at the end of the path."""
+        """Return the samples' draws at the end of the path."""
         sequence, sampling = self.sequence, self.sequence.request.sampling
         row, position = self.first + self.path[-1], sequence.length + len(self.drawn)
         edits, mask = self.rules.next() if self.rules is not None else (None, None)
         return [Draw(row, sampling, sample.key, position, edits=edits, mask=mask) for sample in sequence.samples]
 
     def mix(self, logits: Several[NDArray[np.int32]], draws: Several[Draw]) -> None:
-        """Replace the main stream's rows to draw from by those of the mix, if the request has one.
+        """Replace the rows that the main stream draws from with the mix's rows, if the request has a mix.
 
         Parameters
         ----------

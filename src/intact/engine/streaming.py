@@ -1,4 +1,4 @@
-"""Streams for coroutines: pass chunks from the engine's thread to a reader that may fall behind."""
+"""Streams for coroutines: chunks pass from the engine's thread to a reader that may fall behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNREAD = 64
 
 
 class SampleStream:
-    """The chunks of one request's samples. If the reader falls behind, the request is paused until half are read.
+    """The chunks of one request's samples. A request whose reader falls behind is paused until half are read.
 
     Create it in the reader's event loop; call `open` before the request is queued.
     """

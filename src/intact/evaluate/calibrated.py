@@ -1,10 +1,10 @@
 """Calibrated confidence: what a graded run says about new answers by the same model, method and settings.
 
-The run is a result file of `intact eval`. A new answer gets three statements: the probability that it is right, from
-graded answers of similar confidence (`intact.stats.calibration.bins_from_the_top`); a conformal set of answers by vote
-share (`intact.stats.answer_sets`), used to decide whether to abstain; and bounds on the number of right answers among
-the next problems (`intact.stats.prediction`). All of them hold for problems that are exchangeable with the graded ones
-and asked in the same way.
+The run is a result file of `intact eval`. It supports three statements about a new answer: the probability that it is
+right, from graded answers of similar confidence (`intact.stats.calibration.bins_from_the_top`); a conformal set of
+answers by vote share (`intact.stats.answer_sets`), used to decide whether to abstain; and bounds on the number of right
+answers among the next problems (`intact.stats.prediction`). All of them hold for problems that are exchangeable with
+the graded ones and asked in the same way.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class RightChance(NamedTuple):
     Attributes
     ----------
     right, problems : int
-        The number of right answers, and of problems.
+        The numbers of right answers and of problems.
     low, high : float
-        The bounds.
+        The bounds of the interval.
     confidences : tuple of float or None
         The lowest and highest confidence of these answers; None if all graded answers are used, because the method
         states no confidence.
@@ -68,20 +68,20 @@ class CalibratedAnswer:
     task : str
         The task of the run.
     sha256 : str
-        The digest of its file.
+        The digest of the run's file.
     right, problems : int
-        The number of right answers in the run, and of problems.
+        The numbers of right answers and of problems in the run.
     level : float
         The confidence level of every statement below.
     chance : RightChance
         The probability that the answer is right.
     answers : tuple of str, or None
-        The conformal set, by votes: it contains a right answer with probability `level` or more. None if no set of
-        sampled answers does, or the method has no such sets.
+        The conformal set, by vote share: it contains a right answer with probability at least `level`. None if no set
+        of sampled answers does, or if the method does not support such sets.
     least : Fraction or None
         The vote share that an answer needs to be in the set.
     abstain : bool or None
-        If true, the answer is not the only one in the set; None if there are no sets.
+        True if the answer is not the only one in the set; None if there are no sets.
     why : str
         The reason to abstain, or the reason why there are no sets.
     """
@@ -99,7 +99,7 @@ class CalibratedAnswer:
 
     @property
     def next(self) -> dict[int, PredictedCount]:
-        """Bounds on the number of right answers among upcoming problems, by their number."""
+        """Bounds on the number of right answers among upcoming problems, keyed by the number of upcoming problems."""
         return next_right(self.right, self.problems, self.level)
 
     def as_dict(self) -> dict[str, Any]:
@@ -200,22 +200,22 @@ class CalibrationRun:
         Parameters
         ----------
         read : callable
-            The function by which the method read its completions.
+            The function that the method used to read its completions.
         level : float
-            The minimum probability with which each statement holds.
+            The minimum probability that each statement holds.
 
         Raises
         ------
         ParameterError
-            If the run says nothing about the answer because it came about differently: the method failed or gave no
-            answer, it was ended by a limit that the run does not have, or its completions are read differently.
+            If the run says nothing about the answer because the answer was produced differently: the method failed or
+            gave no answer, a limit that the run does not have ended it, or its completions are read differently.
         """
         if result.why == "failed":
             raise ParameterError("the method failed")
         if result.answer.answer is None:
             raise ParameterError("the method gave no answer")
         if result.why == "spent" and not self.manifest["budget"]:
-            raise ParameterError("a limit that the calibration run does not have ended the method")
+            raise ParameterError("the method was ended by a limit that the calibration run does not have")
         own = [leaf for leaf in leaves(result.trace["nodes"]) if not leaf.other_prompt]
         answers = [self._read(leaf, read) for leaf in own]
         chance = self._chance(result.answer.confidence, level)
@@ -244,9 +244,7 @@ class CalibrationRun:
         if timeouts:
             raise ParameterError("computer algebra timed out on a text")
         if answer != other:
-            raise ParameterError(
-                f"answers are read differently: {self.label} reads {answer!r:.60} where {other!r:.60} was read"
-            )
+            raise ParameterError(f"answers are read differently: {self.label} reads {answer!r:.60}, not {other!r:.60}")
         return answer
 
     def _chance(self, confidence: float | None, level: float) -> RightChance:
@@ -263,7 +261,7 @@ class CalibrationRun:
     def _sets(
         self, result: Result, own: Sequence[Leaf], answers: Sequence[str | None], least: Number | None
     ) -> tuple[tuple[str, ...] | None, Fraction | None, bool | None, str]:
-        """Return the answer set, the vote share that it needs, whether to abstain, and the reason."""
+        """Return the answer set, the vote share needed to be in it, whether to abstain, and the reason."""
         if isinstance(self.shares, str):
             return None, None, None, f"no sets of answers: {self.shares}"
         if len(own) != self.samples or any(leaf.branch.rpartition("/")[0] != result.id for leaf in own):
@@ -287,8 +285,8 @@ def open_calibration(path: Path) -> CalibrationRun:
     FormatError
         If it is not a result file, or is damaged.
     ParameterError
-        If it is missing or has an earlier version; if it has several tasks, too few problems, or answers that cannot be
-        read the same way in new completions; or if this program has another version of its method or grader.
+        If it is missing or of an earlier version; if it has several tasks, too few problems, or answers that cannot be
+        read the same way in new completions; or if this program has a different version of its method or grader.
     """
     run = read_result(path)
     try:
@@ -332,9 +330,9 @@ def calibrated(
     settings : mapping
         The settings of the answer, from `intact.evaluate.manifest.run_settings`.
     read : callable
-        The function by which its completions were read.
+        The function that read its completions.
     level : float
-        The minimum probability with which each statement holds.
+        The minimum probability that each statement holds.
     """
     reasons = []
     for run in runs:
@@ -360,12 +358,12 @@ def _confidences(first: Sequence[ItemRecord]) -> tuple[float | None, ...] | None
 
 
 def _task_of(about: Mapping[str, Any]) -> Task:
-    """Return the task of a run, after checking that it reads answers in new completions as it did there."""
+    """Return the task of a run, after checking that it reads answers in new completions as it did in the run."""
     if about.get("style") != "chat":
         raise ParameterError("its prompts are for base models, but questions are asked as conversations")
     chosen = choose(about["label"])
     if chosen.cut != "any" or type(chosen.task).read_for is not Task.read_for:
-        raise ParameterError(f"reading the answers of {about['label']} takes more than their text")
+        raise ParameterError(f"reading the answers of {about['label']} needs more than their text")
     versions = versions_of_task(chosen.task).to_document()
     if versions != about.get("versions"):
         raise ParameterError(_outdated(f"{about['label']} was graded", about.get("versions"), versions))
@@ -406,7 +404,7 @@ def _without(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _differing(whose: str, own: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Describe each member that differs: its value here (`other`) and in the run (`own`)."""
+    """Describe each member that differs: its value in the new answer's settings (`other`) and in the run (`own`)."""
     return [
         f"{' '.join(filter(None, (name, whose)))} is {_short(other.get(name))}, and {_short(own.get(name))} there"
         for name in dict.fromkeys((*own, *other))

@@ -59,7 +59,7 @@ Cues: how a problem shows that the concept helps"""
 
 
 class SolvedProblem(NamedTuple):
-    """A training problem that was solved, with the completion that gave the answer."""
+    """A solved training problem, with the completion that gave the answer."""
 
     source: ConceptSource
     question: str
@@ -68,7 +68,7 @@ class SolvedProblem(NamedTuple):
 
 @dataclass(frozen=True)
 class SolvedProblems:
-    """The problems that runs solved, each once, in the order of the files and their records.
+    """The problems that runs solved, without duplicates, in the order of the files and their records.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class SolvedProblems:
     read : int
         The number of problems in these files, solved or not.
     without_text : int
-        The number of problems solved without a completion that gives the answer, for example by comparing likelihoods.
+        The number of problems solved although no completion gives the answer, for example by comparing likelihoods.
     test : tuple of str
         The labels of those tasks whose split is called test.
     """
@@ -101,7 +101,7 @@ class WrittenMemory:
         The concepts, with distinct names.
     counts : mapping of str to int
         Problems ``read`` and ``solved``; concepts ``written`` and ``merged`` into an earlier one of the same name; and
-        those left out: ``not_in_form``, ``failed`` (no reply), and ``without_text`` for the problem.
+        problems left out: ``not_in_form``, ``failed`` (no reply), and ``without_text`` (no completion).
     error : str
         The first error, if any requests failed.
     """
@@ -115,8 +115,8 @@ class WrittenMemory:
 def solved_problems(files: Sequence[Path]) -> SolvedProblems:
     """Read result files with their traces, and return the problems that were solved.
 
-    A problem solved by several records, of other seeds or files, counts once, and the first record is used. Tasks with
-    different parameters have different problems, even if their ids are the same.
+    A problem solved by several records, from different seeds or files, counts once, and the first record is used. Tasks
+    with different parameters have different problems, even if their ids are the same.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def solved_problems(files: Sequence[Path]) -> SolvedProblems:
         run = read(file)
         if len(run.traces) < len(run.records):
             raise ParameterError(
-                f"{traces_of(file)} is missing: it contains the texts of {file}; put it there, or run it again: "
+                f"{traces_of(file)}, which contains the texts of {file}, is missing: put it there, or repeat the run: "
                 f"{run.manifest['command']}"
             )
         results.append(sha256_of(file))
@@ -150,8 +150,8 @@ def solved_problems(files: Sequence[Path]) -> SolvedProblems:
                     test += [task["label"]] if task.get("split") == "test" else []
     if not found:
         raise ParameterError(
-            f"no concept can be written: none of the {len(ids)} problems in {', '.join(map(str, files))} was answered "
-            f"rightly in a text"
+            f"no concept can be written: none of the {len(ids)} problems in {', '.join(map(str, files))} has a "
+            f"text with a right answer"
         )
     without_text = len(bare - found.keys())
     return SolvedProblems(
@@ -179,7 +179,7 @@ def _solved(run: EvaluationRun, number: int, place: int, file: Path) -> SolvedPr
 
 
 def _right_branch(record: ItemRecord) -> str | None:
-    """Return the branch of the completion that gave the answer, or of the first right one; None if there is none."""
+    """Return the branch of the completion that gave the answer, else of the first right one; None if neither exists."""
     chosen = [] if record.chosen is None else [record.samples[record.chosen]]
     return next((one.branch for one in [*chosen, *record.samples] if one.correct), None)
 
@@ -189,7 +189,7 @@ def check_prompt(template: str) -> None:
     for name in ("question", "solution"):
         if f"{{{name}}}" not in template:
             raise ParameterError(
-                f"the prompt for concepts must have {{question}} and {{solution}}, and ask for the fields "
+                f"the prompt for concepts must have {{question}} and {{solution}}, and request the fields "
                 f"{', '.join(FIELDS)}; it lacks {{{name}}}: {template!r:.80}"
             )
 
@@ -211,9 +211,9 @@ def write_memory(
     Parameters
     ----------
     backends : mapping of str to Backend
-        The model that writes, by its name.
+        The model that writes, keyed by its name.
     prompt : str
-        The prompt that asks for a concept, with {question} and {solution}.
+        The prompt that asks for a concept, with placeholders {question} and {solution}.
     parallel : int
         Maximum number of concurrent problems. It does not change the result.
     done : callable, optional
@@ -268,7 +268,7 @@ def write_memory(
 
 
 def _request(solved: SolvedProblem, template: str, converses: bool) -> Problem:
-    """Return a problem whose prompt asks for a concept and whose answer is the whole reply."""
+    """Return a problem that asks for a concept and whose answer is the whole reply."""
     problem = Problem(solved.source.id, (("user", solved.question),) if converses else solved.question)
     return replace(problem, prompt=make_prompt(problem, template, solution=solved.solution))
 

@@ -1,4 +1,4 @@
-"""Logs of methods by difficulty, from which `intact.reason.parts.choice` learns."""
+"""Logs of methods by difficulty, the training data of `intact.reason.parts.choice`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.reason.parts.choice import EDGES, Arm, Log, PolicyOutcome, Trial, co
 
 
 class SampledAnswers(NamedTuple):
-    """Samples of a problem: the answer of each (None if it has none), its verdict, and its number of tokens."""
+    """Samples of a problem: for each, the answer (None if there is none), the verdict, and the number of tokens."""
 
     answers: Sequence[str | None]
     correct: Sequence[bool]
@@ -24,12 +24,12 @@ class SampledAnswers(NamedTuple):
 def ladder(samples: Mapping[str, SampledAnswers], sizes: Iterable[int]) -> dict[Arm, dict[str, Trial]]:
     """Return the log of votes over the first 1, 2, 4, ... of a fixed list of samples.
 
-    A smaller vote uses the first samples of a larger one, so a single run gives the result for every size.
+    Smaller votes use the first samples of larger ones, so a single run gives the results for all sizes.
 
     Raises
     ------
     ParameterError
-        If a problem has fewer samples than a size, or different numbers of answers, verdicts and token counts.
+        If a problem has fewer samples than a size, or its numbers of answers, verdicts and token counts differ.
     """
     log: dict[Arm, dict[str, Trial]] = {}
     for n in sizes:
@@ -78,7 +78,7 @@ def by_difficulty(log: Log, difficulty: Mapping[str, float], edges: Sequence[flo
     held: list[list[str]] = [[] for _ in range(len(edges) + 1)]
     for problem in common(log):
         if problem not in difficulty:
-            raise ParameterError(f"the difficulty of {problem} is not known")
+            raise ParameterError(f"the difficulty of {problem} is unknown")
         held[bisect_right(edges, difficulty[problem])].append(problem)
     bounds = [-math.inf, *edges, math.inf]
     return [

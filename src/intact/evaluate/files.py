@@ -40,7 +40,7 @@ TRACES = ".traces.jsonl"
 
 
 def traces_of(path: Path) -> Path:
-    """Return the path of a result file's traces."""
+    """Return the path of the trace file of a result file."""
     return path.with_suffix(TRACES)
 
 
@@ -56,7 +56,7 @@ def partial_of(path: Path) -> Path:
 
 @contextmanager
 def damaged(path: Path, *passed: type[Exception]) -> Iterator[None]:
-    """Raise FormatError if code in the block fails on the contents of a file; errors of the types `passed` stay."""
+    """Raise FormatError if code in the block fails on a file's contents; let errors of types in `passed` propagate."""
     try:
         yield
     except passed:
@@ -66,7 +66,7 @@ def damaged(path: Path, *passed: type[Exception]) -> Iterator[None]:
 
 
 def read_document(path: Path, form: str, version: int, what: str) -> dict[str, Any]:
-    """Read a JSON file of a format of this package.
+    """Read a JSON file in one of this package's formats.
 
     Parameters
     ----------
@@ -86,17 +86,17 @@ def read_document(path: Path, form: str, version: int, what: str) -> dict[str, A
     if not isinstance(value, dict) or value.get("format") != form:
         raise FormatError(f"{path} is not {what}")
     if value.get("version") != version:
-        raise FormatError(f"{path} is of version {value.get('version')!r}; this program reads {version}")
+        raise FormatError(f"{path} has version {value.get('version')!r}, but this program reads version {version}")
     return value
 
 
 def write(run: EvaluationRun, path: Path, host: Mapping[str, Any]) -> None:
-    """Write a run's three files atomically, the result last: if it exists, so do the others.
+    """Write a run's three files atomically, the result last: if the result exists, so do the others.
 
     Raises
     ------
     ParameterError
-        If the path holds another file, or the result of another run.
+        If the path contains another file, or the result of another run.
     """
     check_place(path, run.manifest)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
     Raises
     ------
     ParameterError
-        If the path holds a file other than the result of the same run, or is not a valid name of a result file.
+        If the path contains a file other than the result of the same run, or is not a valid name of a result file.
     """
     if path.suffix != ".jsonl":
         raise ParameterError(f"the name of a result file must end in .jsonl, got {path}")
@@ -121,7 +121,9 @@ def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
         with path.open(encoding="utf-8", errors="replace") as stream:
             first = stream.readline()
         if first != line({"format": FORMAT, "version": VERSION} | dict(manifest)) + "\n":
-            raise ParameterError(f"{path} exists and holds the result of another run: choose another file with --out")
+            raise ParameterError(
+                f"{path} already exists and contains the result of another run: choose another file with --out"
+            )
 
 
 def read(path: Path) -> EvaluationRun:
@@ -143,14 +145,14 @@ def read(path: Path) -> EvaluationRun:
         raise FormatError(f"{path} is not a result file of `intact eval`")
     if first.get("version") not in READABLE:
         known = ", ".join(map(str, READABLE))
-        raise FormatError(f"{path} is of version {first.get('version')!r}; this program reads {known}")
+        raise FormatError(f"{path} has version {first.get('version')!r}, but this program reads {known}")
     if len(values) < 2 or not isinstance(values[-1], dict) or "scores" not in values[-1]:
         raise FormatError(f"{path} is truncated: its last line has no scores")
     manifest = {name: value for name, value in first.items() if name not in ("format", "version")}
     with damaged(path):
         typed(manifest, _MANIFEST)
         if not [typed(model, {"name": (str,)}) for model in manifest["models"]]:
-            raise TypeError("there is no model")
+            raise TypeError("the list of models is empty")
         for task in manifest["tasks"]:
             typed(task, {"name": (str,), "label": (str,)})
             typed(task["digests"], dict.fromkeys(("items", "prompts", "grader"), (str,)))
@@ -162,12 +164,12 @@ def read(path: Path) -> EvaluationRun:
         digest, tasks = str(values[-1]["traces"]), range(len(manifest["tasks"]))
         for place in [*(record.task for record in records), *(score.task for score in scores)]:
             if place not in tasks:
-                raise TypeError(f"there is no such task: {place}")
+                raise TypeError(f"task number {place} does not exist")
         check(scores, records, nearly=first["version"] == 1)
     run = EvaluationRun(manifest, records, scores, _traces(traces_of(path), digest), version=first["version"])
     if run.undecided:
         raise ParameterError(
-            f"{path} contains undecided verdicts on {len(run.undecided)} of {len(records)} records, the first "
+            f"{path} contains undecided verdicts on {len(run.undecided)} of {len(records)} records, the first is "
             f"{run.undecided[0].id}; run it again: {manifest['command']}"
         )
     return run
@@ -178,9 +180,7 @@ def _traces(path: Path, digest: str) -> tuple[str, ...]:
         return ()
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != digest:
-        raise FormatError(
-            f"{path} is not the file that its result file was written with; remove it to do without traces"
-        )
+        raise FormatError(f"{path} does not belong to its result file; remove it to continue without traces")
     return tuple(data.decode("utf-8").split("\n")[:-1])
 
 

@@ -1,4 +1,4 @@
-"""A model class for lm-evaluation-harness: run its tasks, prompts and metrics with models of intact.
+"""A model class for lm-evaluation-harness: run its tasks, prompts and metrics with intact's models.
 
   python -m intact.evaluate.harness --model intact --model_args pretrained=MODEL --tasks arc_easy
 
@@ -39,7 +39,7 @@ _KNOWN = {"until", "max_gen_toks", "max_tokens", "do_sample", "temperature", "to
 
 @register_model("intact")
 class IntactLM(LM):  # type: ignore[misc]
-    """A model of intact in the harness.
+    """An intact model in the harness.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class IntactLM(LM):  # type: ignore[misc]
     profile, threads
         As for `intact.load`.
     journal : str, optional
-        A folder with a journal of likelihoods, which are computed only once.
+        A folder for a journal of likelihoods, so that each is computed only once.
     seed : int
         Seed for sampled answers.
     now : str
@@ -80,7 +80,7 @@ class IntactLM(LM):  # type: ignore[misc]
         return self.model.path.name
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
-        """Return the source of the model's chat template, if requested."""
+        """Return the source of the model's chat template if it is requested."""
         found = self.model.tokenizer.chat_template
         return found.source_text if chat_template and found is not None else None
 
@@ -90,7 +90,7 @@ class IntactLM(LM):  # type: ignore[misc]
         Parameters
         ----------
         add_generation_prompt : bool
-            If false, a final assistant message is left unfinished: it is a task's `gen_prefix`.
+            If false, leave a final assistant message unfinished: it is a task's `gen_prefix`.
 
         Raises
         ------
@@ -104,13 +104,13 @@ class IntactLM(LM):  # type: ignore[misc]
         return found.render(list(chat_history), add_generation_prompt, continue_final_message=begun, now=self._now)
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """Return the log-probability of each continuation, and whether greedy decoding produces it."""
+        """Return the log-probability of each continuation, and a flag that is true if greedy decoding produces it."""
         pairs = [request.arguments for request in requests]
         found = [self._likelihoods.of(context, [continuation], "")[0] for context, continuation in pairs]
         return [(one.nats, one.greedy) for one in found]
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
-        """Return the log-probability of each text, computed in windows of the context's length."""
+        """Return the log-probability of each string, computed in windows as long as the context."""
         found = []
         for request in requests:
             tokens, _ = encode_pair(self.model.tokenizer, "", request.arguments[0])
@@ -147,7 +147,9 @@ class IntactLM(LM):  # type: ignore[misc]
 
 def _sampling(options: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := set(options) - _KNOWN:
-        raise ParameterError(f"generation_kwargs has {min(unknown)!r}; known are {', '.join(sorted(_KNOWN))}")
+        raise ParameterError(
+            f"generation_kwargs has the unknown key {min(unknown)!r}; available: {', '.join(sorted(_KNOWN))}"
+        )
     parameters: dict[str, Any] = {"max_tokens": options.get("max_gen_toks", options.get("max_tokens", MAX_TOKENS))}
     drawn = options.get("do_sample", options.get("temperature", 0) > 0)
     parameters["temperature"] = options.get("temperature", 1.0) if drawn else 0.0

@@ -16,13 +16,13 @@ FILE = "verdicts.sqlite"
 
 
 class Judge:
-    """A judge of answers that works in threads while the engine continues, since programs and algebra take long.
+    """A judge of answers that works in threads while the engine continues, since programs and algebra take a long time.
 
     Parameters
     ----------
     folder : path, optional
         The folder of the verdict journal. Undecided verdicts (None, from `Task.grade`) are not stored, so the next run
-        tries again.
+        retries them.
     """
 
     def __init__(self, folder: Path | JournalFolder | None = None) -> None:
@@ -71,7 +71,7 @@ class Judge:
 
 
 def ready(verdict: bool | None) -> Future[bool | None]:
-    """Return a completed future with this verdict; None is undecided."""
+    """Return a completed future with this verdict; None means undecided."""
     future: Future[bool | None] = Future()
     future.set_result(verdict)
     return future

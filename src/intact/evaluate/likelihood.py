@@ -30,7 +30,7 @@ class ContinuationLikelihood(NamedTuple):
     greedy : bool
         If true, each token is the likeliest at its position; ties go to the lower id.
     tokens, read : int
-        Number of tokens in the continuation, and in the whole text.
+        Numbers of tokens in the continuation and in the whole text.
     """
 
     logprob: int
@@ -45,7 +45,7 @@ class ContinuationLikelihood(NamedTuple):
 
 
 def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[int], int]:
-    """Return the tokens of a context with its continuation, and the index at which the continuation begins.
+    """Return the tokens of a context with its continuation, and the index where the continuation begins.
 
     As in lm-evaluation-harness, the text is tokenised as a whole, trailing spaces of the context belong to the
     continuation, and an empty context becomes an end token.
@@ -72,7 +72,7 @@ def likelihood(model: Model, tokens: Sequence[int], start: int) -> ContinuationL
             f"a context and a continuation need at least one token each, got {start} and {len(tokens) - start}"
         )
     if len(tokens) > model.context:
-        raise ParameterError(f"a text of {len(tokens)} tokens is longer than the context, {model.context}")
+        raise ParameterError(f"a text of {len(tokens)} tokens is longer than the context of {model.context}")
     total, greedy = 0, True
     with model.exclusive() as engine:
         for chunks, _ in engine.prefill(tokens[:-1], adapter=model.adapter_number()):
@@ -90,21 +90,19 @@ def likelihood(model: Model, tokens: Sequence[int], start: int) -> ContinuationL
 
 
 class Likelihoods:
-    """Log-probabilities of continuations; those in the journal are not recomputed.
+    """Log-probabilities of continuations; any found in the journal are not recomputed.
 
     Raises
     ------
     ParameterError
-        If the back end is an endpoint, or samples from a mix.
+        If the back end is an endpoint, or samples from a mix of models.
     """
 
     def __init__(self, backend: Backend, folder: Path | JournalFolder | None = None) -> None:
         if not isinstance(backend, NativeBackend):
-            raise ParameterError("likelihoods need a model that runs here, not an endpoint")
+            raise ParameterError("likelihoods need a local model, not an endpoint")
         if backend.mix is not None:
-            raise ParameterError(
-                "likelihoods are those of a single model: tasks that compare them do not support a mix"
-            )
+            raise ParameterError("likelihoods belong to a single model: tasks that compare them do not support a mix")
         self._backend = backend
         self._journal = Journal.inside(folder, FILE)
 

@@ -45,9 +45,9 @@ def run_settings(
     Parameters
     ----------
     parameters, sampling : mapping
-        As given; the method's defaults fill in the rest.
+        The values given; the method's defaults fill in the rest.
     backends : mapping of str to Backend
-        The models, by the names that they get.
+        The models, keyed by the names that they get.
     system : str, optional
         The system message before each question.
 
@@ -76,7 +76,7 @@ def run_settings(
 
 
 def _prompts(system: str | None, thinking: ThinkingMode | None) -> dict[str, str]:
-    """Return those settings of prompts, other than question and time, that are given."""
+    """Return the prompt settings that are given, other than the question and the time."""
     given = {"system": system, "thinking": None if thinking is None else str(thinking)}
     return {name: value for name, value in given.items() if value is not None}
 
@@ -87,7 +87,7 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        If an option of a task can have no effect with the first model's tokenizer.
+        If an option of a task would have no effect with the first model's tokenizer.
     """
     first = next(iter(backends.values()))
     check_system(plan.system, backends.values())
@@ -128,7 +128,7 @@ def adapter_of(backend: Backend) -> Path | None:
 
 
 def mix_of(backend: Backend) -> list[str]:
-    """Return the options of the mix that a model's texts are drawn from; partners by the names of their files."""
+    """Return the options of the mix that a model's completions are sampled from; partners are named by their files."""
     if not isinstance(backend, NativeBackend) or backend.mix is None:
         return []
     partners = [word for partner in backend.partners for word in _option("partner", partner.path.name)]
@@ -136,12 +136,12 @@ def mix_of(backend: Backend) -> list[str]:
 
 
 def _option(name: str, value: object) -> list[str]:
-    """Return an option of the command line with its value; nothing if the value is None."""
+    """Return a command-line option with its value; nothing if the value is None."""
     return [] if value is None else [f"--{name}", str(value)]
 
 
 def continues_of(backends: Iterable[Backend]) -> str:
-    """Return how endpoints continue an answer that has begun (``--continues``)."""
+    """Return the form in which endpoints continue a partial answer (``--continues``)."""
     return next((found for backend in backends if (found := getattr(backend, "continues", None))), "no")
 
 
@@ -191,7 +191,7 @@ def grader_digest(task: Task) -> str:
 
 
 def _files(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return the digests of files named by parameters, such as a table or a scorer's checkpoint."""
+    """Return the digests of files that parameters name, such as a table or a scorer's checkpoint."""
     found = {}
     for name, value in parameters.items():
         kind, _, place = value.rpartition(":") if isinstance(value, str) else ("", "", "")
@@ -226,7 +226,7 @@ def _model(backend: Backend) -> dict[str, Any]:
 
 
 def _roots(backend: NativeBackend) -> list[str]:
-    """Return the root over the weights of each model in a mix."""
+    """Return the root of the weights of each model in a mix."""
     return [digests_of(partner).weights.hex() for partner in backend.partners]
 
 

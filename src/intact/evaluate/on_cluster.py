@@ -103,7 +103,7 @@ def difference(described: Mapping[str, Any], own: Mapping[str, Any]) -> str:
 
 
 class _Known:
-    """A journal of the records that workers have returned."""
+    """A journal of the records returned by workers."""
 
     def __init__(self, folder: Path | None, described: Mapping[str, Any]) -> None:
         self._journal, self._digest = Journal.inside(folder, FILE), digest(described)

@@ -1,4 +1,4 @@
-"""The result of a run so far, as a result file that grows while the run is in progress."""
+"""The partial result of a run, as a result file that grows while the run is in progress."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from intact.evaluate.scores import scores
 from intact.evaluate.work import Done
 
 EVERY: Final = 10.0
-"""Minimum interval between two writes in seconds; it is also at least ten times the duration of a write."""
+"""Minimum interval between two writes, in seconds; the interval is also at least ten times the duration of a write."""
 
 
 class PartialResult:
-    """A collector of finished units that writes them at intervals.
+    """Collect finished units and write them at intervals.
 
-    The file is that of a run with only these records, without traces; its manifest states how many are `planned`.
+    The file is a result file with only these records and no traces; its manifest states how many are `planned`.
     Undecided verdicts are left out.
 
     Parameters

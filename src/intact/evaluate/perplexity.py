@@ -4,7 +4,7 @@ The text is tokenised as a whole and split into non-overlapping windows of ``con
 a window is dropped. If the model expects a BOS token, it replaces the first token of each window. Every token in the
 second half of a window is scored, given all tokens before it in the window: these are the positions used by llama.cpp's
 perplexity tool, so the numbers are comparable. Sums are integers, and the last step is rounded as `intact._base.exact`
-defines, so all figures have the same bits everywhere.
+defines, so all figures are bit-identical everywhere.
 """
 
 from __future__ import annotations
@@ -116,16 +116,16 @@ def perplexity(
     Raises
     ------
     ParameterError
-        If ``context`` or ``windows`` is invalid, or there are fewer tokens than one window has.
+        If ``context`` or ``windows`` is invalid, or there are too few tokens for one window.
     """
     if context < 4:
         raise ParameterError(f"context must be at least 4 tokens, got {context}")
     if windows is not None and windows < 1:
         raise ParameterError(f"windows must be at least 1, got {windows}")
     if len(tokens) < 4:
-        raise ParameterError(f"the text has {len(tokens)} tokens; a window needs at least 4")
+        raise ParameterError(f"the text has {len(tokens)} tokens, but a window needs at least 4")
     if len(tokens) < context:
-        raise ParameterError(f"the text has {len(tokens)} tokens, fewer than one window of {context}: lower context")
+        raise ParameterError(f"the text has {len(tokens)} tokens, fewer than a window of {context}: lower context")
     first = 0 if all_positions else context // 2
     result = NOTHING
     for index, window in enumerate(cut(tokens, context, bos)):

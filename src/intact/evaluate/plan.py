@@ -1,4 +1,4 @@
-"""The plan of an evaluation: everything besides the model that a result depends on, as a value."""
+"""The plan of an evaluation: everything that a result depends on, other than the model, as a value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ METHOD = "chain_of_thought"
 
 
 class Unit(NamedTuple):
-    """A unit of work: an item of a task under a seed, by their indices; sorted as in a result file."""
+    """A unit of work: an item of a task under a seed, given by their indices; units sort as in a result file."""
 
     task: int
     seed: int
@@ -38,17 +38,17 @@ class Plan:
     method : Method
         The method; tasks judged by likelihood do not use it.
     parameters, sampling : mapping
-        The method's parameters, and the sampling parameters given (`max_tokens`, `temperature`, ...).
+        The method's parameters, and the given sampling parameters (`max_tokens`, `temperature`, ...).
     seeds : tuple of int
         Every item is run under each seed.
     budget : Budget
-        The budget of one problem.
+        The budget per problem.
     limit : int or None
-        Maximum number of items of each task; None for all.
+        Maximum number of items per task; None for all.
     source : str
         The method's name, or ``FILE.py:NAME``.
     others : mapping of str to str
-        Names or paths of the models besides the first, by the names that the method uses for them.
+        Names or paths of the models other than the first, by the names that the method uses for them.
     system : str or None
         The system message before each question.
     """
@@ -67,13 +67,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.tasks:
-            raise ParameterError("there is no task: give a list such as [choose('gsm8k')]")
+            raise ParameterError("tasks is empty: give a list such as [choose('gsm8k')]")
         labels = [chosen.label for chosen in self.tasks]
         for label in labels:
             if labels.count(label) > 1:
-                raise ParameterError(f"the task {label} was given twice")
+                raise ParameterError(f"the task {label} is given twice")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ParameterError(f"seeds must be different from each other, got {', '.join(map(str, self.seeds))}")
+            raise ParameterError(f"seeds must be distinct, got {', '.join(map(str, self.seeds))}")
         if self.budget.seconds is not None:
             raise ParameterError(
                 "a cap in seconds makes scores depend on the machine; cap tokens or operations instead"
@@ -94,7 +94,7 @@ class Plan:
         return self.items[unit.task][unit.item]
 
     def style(self, task: int, converses: bool) -> Style:
-        """Return a task's prompt style, given whether the model takes conversations."""
+        """Return a task's prompt style, which depends on whether the model accepts conversations."""
         if isinstance(self.tasks[task].task, LikelihoodTask):
             return "base"
         return self.tasks[task].style or ("chat" if converses else "base")
@@ -106,7 +106,7 @@ class Plan:
     def problem_of(self, task: int, item: Item, converses: bool, seed: int = 0) -> Problem:
         """Return an item of a task as a problem.
 
-        Problems of likelihood tasks consist of the question only, so they take no system message.
+        Problems of likelihood tasks consist of the question only, so they cannot have a system message.
 
         Raises
         ------
@@ -117,7 +117,7 @@ class Plan:
         return with_system(problem, self.system)
 
     def task_sampling(self, task: int, converses: bool) -> dict[str, Any]:
-        """Return the sampling parameters of a task; for a base model, they include the task's stop strings."""
+        """Return the sampling parameters for a task; for a base model, they include the task's stop strings."""
         stops = {} if self.style(task, converses) == "chat" else {"stop": self.tasks[task].task.stops}
         return stops | dict(self.sampling)
 

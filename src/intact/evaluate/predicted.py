@@ -7,9 +7,9 @@ from intact.stats.prediction import PredictedCount, predict_right
 PROBLEMS = 20
 """The minimum number of graded problems needed for a prediction."""
 LEVEL = 0.9
-"""The default probability with which a prediction holds, at least."""
+"""The default minimum probability that a prediction holds."""
 AHEAD = (100, 20)
-"""Numbers of upcoming problems to predict for."""
+"""Numbers of upcoming problems to make predictions for."""
 
 
 def next_right(right: int, graded: int, level: float = LEVEL) -> dict[int, PredictedCount]:
@@ -24,7 +24,7 @@ def next_right(right: int, graded: int, level: float = LEVEL) -> dict[int, Predi
 
 
 def sure_words(right: int, graded: int, level: float = LEVEL) -> str:
-    """Say how many answers are right, and how many of the next ones will be; raise as `next_right` does."""
+    """Describe how many answers are right and how many of the next ones will be; raise as `next_right` does."""
     far, near = (
         f"between {low} and {high} of the next {to_come}"
         for to_come, (low, high) in next_right(right, graded, level).items()

@@ -1,8 +1,8 @@
 """Result files: a run's result in bytes that do not depend on threads, batching, order or machines.
 
-The file is JSON lines: the manifest, a record for each item under each seed in the order of the items, and the scores.
-The traces are in a second file, one per line in the same order. Everything that may differ between runs (timings, host,
-package versions) is in a third.
+The file is JSON lines: the manifest, a record for each item under each seed, in the order of the items, and the scores.
+A second file contains the traces, one per line in the same order. Everything that may differ between runs (timings,
+host, package versions) is in a third file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SINCE_3 = (("independent", "turns"), ("cut", "other_prompt", "rewards", "verdict
 
 
 def was_cut(why: str, other_prompt: bool) -> bool:
-    """Return true if a text might have continued: it was truncated (`CUT`), or a search left it at the end of a step.
+    """Return true if a completion might have continued: it was truncated (`CUT`), or a search left it after a step.
 
     A step ends with a stop string of the method's own; in a reply to another prompt, such as one for a program, that
     string ends the reply.
@@ -50,7 +50,7 @@ _TURN = {"answer": _MAYBE, "correct": _VERDICT}
 
 
 def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
-    """Validate a mapping: its fields have these types, and its measures, costs and rewards are numbers.
+    """Validate a mapping: its fields must have these types, and its measures, costs and rewards must be numbers.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
         If it is invalid, or a number exceeds the range of a double.
     """
     if not isinstance(value, dict):
-        raise TypeError(f"{value!r:.80} should be an object")
+        raise TypeError(f"expected an object, got {value!r:.80}")
     for name, kind in kinds.items():
         if type(value[name]) not in kind:
             raise TypeError(f"{name} is {value[name]!r:.80}")
@@ -66,19 +66,19 @@ def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
             raise TypeError(f"{name} is beyond the range of a double")
     for name in ("measures", "cost", "rewards"):
         if not all(map(is_double, dict(value.get(name, {})).values())):
-            raise TypeError(f"{name} must hold numbers only, within the range of a double")
+            raise TypeError(f"{name} must contain only numbers within the range of a double")
     return value
 
 
 class SingleVerdict(NamedTuple):
-    """One verdict on a text, which may have several.
+    """One verdict on a completion, which may have several.
 
     Attributes
     ----------
     by : str
-        The method or scorer that asked for it.
+        The method or scorer that requested it.
     value : float or None
-        From 0, wrong, to 1, right, or the scorer's value; None if it could not be read.
+        From 0 (wrong) to 1 (right), or the scorer's value; None if it could not be read.
     tokens : int
         Number of tokens that it took.
     """
@@ -89,16 +89,16 @@ class SingleVerdict(NamedTuple):
 
 
 class SampleStep(NamedTuple):
-    """The state of a text at the end of a step: a paragraph, or an extension if it was generated in several.
+    """The state of a completion at the end of a step: a paragraph, or an extension if it was generated in several.
 
     Attributes
     ----------
     tokens : int
-        Number of tokens from the root up to there.
+        Number of tokens from the root up to that point.
     answer : str or None
-        The answer read from the text up to there; no model was asked to answer at that point.
+        The answer read from the text up to that point; no model was asked to answer there.
     rewards : mapping
-        Its rewards there, by scorer; only extensions are scored.
+        Its rewards at that point, by scorer; only extensions are scored.
     """
 
     tokens: int
@@ -107,14 +107,14 @@ class SampleStep(NamedTuple):
 
 
 class AnswerTurn(NamedTuple):
-    """An intermediate answer of a method, and its verdict (None: undecided)."""
+    """An intermediate answer of a method, and the verdict on it (None: undecided)."""
 
     answer: str | None
     correct: bool | None
 
 
 class ItemSample(NamedTuple):
-    """A complete text: a leaf of a method's tree.
+    """A complete sample: a leaf of a method's tree.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ class ItemSample(NamedTuple):
     correct : bool or None
         The verdict; None if undecided (`intact.tasks.task.Task.grade`).
     tokens : int
-        Number of tokens from the root on.
+        Number of tokens from the root.
     logprob : float
         Log-probability of these tokens, in nats.
     why : str
@@ -133,16 +133,16 @@ class ItemSample(NamedTuple):
     measures : mapping
         The task's further metrics.
     cut : bool
-        If true, the text might have continued (`was_cut`).
+        If true, the completion might have continued (`was_cut`).
     other_prompt : bool
-        If true, the text replies to a prompt other than the problem's own, such as a request for feedback.
+        If true, the completion replies to a prompt other than the problem's own, such as a request for feedback.
     rewards : mapping of str to float
-        The last reward from each scorer that scored the text, chosen or not.
+        The last reward from each scorer that scored the completion, chosen or not.
     verdicts : tuple of SingleVerdict
-        Each single verdict on the text, from a method that verifies or a scorer that asks a model.
+        Each single verdict on the completion, from a method that verifies or a scorer that asks a model.
     steps : tuple of SampleStep
         The ends of its steps, if it has more than one; the last is the whole text. Endpoints do not report tokens, so
-        only the ends of extensions are known for their texts.
+        only the ends of extensions are known for their completions.
     """
 
     branch: str
@@ -159,7 +159,7 @@ class ItemSample(NamedTuple):
     steps: tuple[SampleStep, ...] = ()
 
     def as_dict(self, version: int = VERSION) -> dict[str, Any]:
-        """Return the sample as a JSON object, in a version of the format."""
+        """Return the sample as a JSON object, in the given version of the format."""
         value = self._asdict()
         if version < 3:
             return {name: one for name, one in value.items() if name not in SINCE_3[1]}
@@ -173,7 +173,7 @@ class ItemSample(NamedTuple):
             return cls(**typed(value, _SAMPLE))
         found = cls(**typed(value, _SAMPLE | _SAMPLE_3))
         if found.cut != was_cut(found.why, found.other_prompt):
-            raise TypeError(f"cut is {found.cut} of a text that ended by {found.why!r}")
+            raise TypeError(f"cut is {found.cut}, but the text ended with {found.why!r}")
         verdicts = tuple(SingleVerdict(**typed(one, _VERDICT_OF)) for one in value["verdicts"])
         return found._replace(verdicts=verdicts, steps=tuple(SampleStep(**typed(one, _STEP)) for one in value["steps"]))
 
@@ -184,9 +184,9 @@ class ItemRecord(NamedTuple):
     Attributes
     ----------
     task, seed
-        The index of its task in the manifest; the seed itself.
+        The index of its task in the manifest, and the seed itself.
     right, answer : str
-        The right answer from the data, and the method's answer.
+        The reference answer from the data, and the method's answer.
     correct : bool or None
         If true, the method's answer is right; None if undecided.
     chosen : int or None
@@ -199,11 +199,11 @@ class ItemRecord(NamedTuple):
         Tokens, prefill, operations, ..., without seconds.
     independent : bool or None
         If true, the samples that answer the problem's own prompt are independent draws whose number was fixed in
-        advance (`intact.reason.registry.Method`); None if not known, in a file of an earlier version.
+        advance (`intact.reason.registry.Method`); None if unknown, as in files of earlier versions.
     turns : tuple of tuple of AnswerTurn
         For methods that revise: the answers of each draft, turn by turn, including the last one.
     cluster : str
-        The name of something shared with other items (`Item.cluster`); if empty, it is omitted from files.
+        The name of a group of related items (`Item.cluster`); if empty, it is omitted from files.
     """
 
     task: int
@@ -230,7 +230,7 @@ class ItemRecord(NamedTuple):
         return None in (self.correct, *(sample.correct for sample in self.samples), *verdicts)
 
     def as_dict(self, version: int = VERSION) -> dict[str, Any]:
-        """Return the record as a JSON object, in a version of the format."""
+        """Return the record as a JSON object, in the given version of the format."""
         value = self._asdict() | {"samples": [sample.as_dict(version) for sample in self.samples]}
         if not self.cluster:
             del value["cluster"]
@@ -241,7 +241,7 @@ class ItemRecord(NamedTuple):
 
     @classmethod
     def of(cls, value: Mapping[str, Any], version: int = VERSION) -> ItemRecord:
-        """Build a record from the result of `as_dict` in a version of the format.
+        """Build a record from the result of `as_dict` in the given version of the format.
 
         Raises
         ------
@@ -254,7 +254,7 @@ class ItemRecord(NamedTuple):
         turns = tuple(tuple(AnswerTurn(**typed(turn, _TURN)) for turn in draft) for draft in found.turns)
         found = found._replace(turns=turns)
         if found.chosen is not None and not 0 <= found.chosen < len(samples):
-            raise TypeError(f"sample {found.chosen} was chosen, of {len(samples)}")
+            raise TypeError(f"sample {found.chosen} was chosen, but there are {len(samples)} samples")
         return found
 
 
@@ -329,5 +329,5 @@ def line(value: Any) -> str:
 
 
 def _bytes(lines: Iterable[str]) -> bytes:
-    # models can write half of a surrogate pair, which becomes its escape
+    # models can generate half of a surrogate pair, which is written as its escape
     return "".join(f"{text}\n" for text in lines).encode("utf-8", "backslashreplace")

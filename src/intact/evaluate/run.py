@@ -1,4 +1,4 @@
-"""Run an evaluation: process a plan's units in any order, on any number of machines, with the same result."""
+"""Run an evaluation: process a plan's units in any order and on any number of machines, always with the same result."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Worker = Callable[[Plan, Sequence[Unit], How], Generator[Done, None, None]]
 def run_units(
     worker: Worker, plan: Plan, how: How, *, shuffle: int | None = None, done: Callable[[Done], None] | None = None
 ) -> list[Done]:
-    """Run all units of a plan, and return them in its order.
+    """Run all units of a plan, and return them in the plan's order.
 
     Parameters
     ----------
     shuffle : int, optional
-        Seed of a random order of work. Does not change the result.
+        Seed for a random order of work, which does not change the result.
     done : callable, optional
-        Called with every unit when it is done.
+        Called with every finished unit.
     """
     units = list(plan.units())
     if shuffle is not None:
@@ -62,13 +62,13 @@ def evaluate(
     how : How, optional
         Options that do not change the result, such as the journal and the number of concurrent problems.
     shuffle : int, optional
-        Seed of a random order, which makes intermediate scores unbiased estimates. Does not change the result.
+        Seed for a random order, which makes intermediate scores unbiased estimates and does not change the result.
     described : mapping, optional
         The plan's manifest, if already known.
     done : callable, optional
         Called with every finished unit.
     worker : callable, optional
-        Function that does the work in place of this process.
+        Function that does the work instead of this process.
 
     Raises
     ------

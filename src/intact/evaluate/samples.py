@@ -1,4 +1,4 @@
-"""The leaves of a trace: the complete texts that a method chose from."""
+"""The leaves of a trace: the complete samples that a method chose from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from intact.text.thinking import answer_part
 
 
 class StepEnd(NamedTuple):
-    """The end of a step: the text so far, its number of tokens, and its branch if an extension ended there.
+    """The end of a step: the text so far, its number of tokens, and the branch if an extension ended there.
 
     A step is a paragraph or an extension.
     """
@@ -33,7 +33,7 @@ class StepEnd(NamedTuple):
 
 
 class Leaf(NamedTuple):
-    """A complete text, from the root on.
+    """A complete sample, from the root.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Leaf(NamedTuple):
     ends : tuple of StepEnd
         The ends of its steps, in order.
     thinking : str
-        The mark with which its prompt opens the thinking (`State.thinking`).
+        The marker that opens the thinking in its prompt (`State.thinking`).
     """
 
     branch: str
@@ -63,18 +63,18 @@ class Leaf(NamedTuple):
 def leaves(nodes: Sequence[Mapping[str, Any]], chosen: str | None = None) -> Iterator[Leaf]:
     """Yield the leaves of a tree in the order of requests.
 
-    A reply to another prompt, such as a request to verify a text, is a separate text that continues nothing. Texts of
-    nested method calls are omitted, except for those of the call whose text was chosen.
+    A reply to another prompt, such as a request to verify a solution, is a separate sequence that does not continue
+    another. Completions of nested method calls are omitted, except those of the call whose completion was chosen.
 
     Parameters
     ----------
     chosen : str, optional
-        The branch of the chosen text, which is yielded even if other texts continue it.
+        The branch of the chosen completion, which is yielded even if others continue it.
     """
     texts = {node["branch"]: node for node in nodes if node["kind"] == "extend"}
 
     def before(node: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Return the node whose text this one continues."""
+        """Return the node that this one continues."""
         return None if node.get("other_prompt") else texts.get(node["parent"])
 
     inner = {parent["branch"] for node in texts.values() if (parent := before(node)) is not None}
@@ -106,10 +106,10 @@ def leaves(nodes: Sequence[Mapping[str, Any]], chosen: str | None = None) -> Ite
 
 
 def texts_of(result: Result) -> tuple[list[Leaf], int | None]:
-    """Return the complete texts of a result, and the index of the one that gave its answer.
+    """Return the complete samples of a result, and the index of the one that gave its answer.
 
-    If the method appended words of its own to the chosen text and did not continue it, the extended text is added as a
-    separate one. If the method failed, no text is chosen.
+    If the method appended words of its own to the chosen sample and did not continue it, the extended one is added
+    separately. If the method failed, no sample is chosen.
     """
     chosen = None if result.why == "failed" else result.answer.chosen
     if chosen is None:
@@ -131,13 +131,13 @@ def _calls_method(node: Mapping[str, Any]) -> bool:
 
 
 def _walk(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield the nodes of a tree in order, with the nodes of a method in place of its call."""
+    """Yield the nodes of a tree in order, replacing each method call with the method's nodes."""
     for node in nodes:
         yield from _walk(node["nodes"]) if _calls_method(node) else (node,)
 
 
 def rewards_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return the last reward of each scorer for each branch that it scored, including nested method calls."""
+    """Return the last reward from each scorer for each branch that it scored, including nested method calls."""
     found: dict[str, dict[str, float]] = {}
     for node in _walk(nodes):
         if node["kind"] == "score":
@@ -200,13 +200,13 @@ def _reply_tokens(nodes: Sequence[Mapping[str, Any]], branch: str, number: int |
 
 
 def direct(records: Sequence[ItemRecord]) -> int:
-    """Return the number of samples of each problem if they are independent draws of answers; else 0.
+    """Return the number of samples per problem if they are independent draws of answers; else 0.
 
     Curves over the number of samples are valid only under these conditions: the method fixes the number before drawing
     the first sample; every problem has the same number; all samples are forked from the prompt itself, and none was
     ended by another sample or by a budget; and the method's answer is that of the sample it chose. A method declares
     the first condition itself: one that stops when its samples agree chooses the number from what it has seen, even if
-    it is the same for all problems. Replies to other prompts do not count, and choices whose likelihoods are compared
+    it is the same for all problems. Replies to other prompts do not count, and answers chosen by comparing likelihoods
     are not draws. Records of earlier versions do not say whether the number was fixed, so only the other conditions are
     checked (`intact.evaluate.report` goes by the method's name).
     """
@@ -225,7 +225,7 @@ def direct(records: Sequence[ItemRecord]) -> int:
 
 
 def first_records(records: Iterable[ItemRecord]) -> dict[str, ItemRecord]:
-    """Map each problem's name to its first record, which is that of the first seed."""
+    """Map each problem's name to its first record, which belongs to the first seed."""
     found: dict[str, ItemRecord] = {}
     for record in records:
         found.setdefault(record.id, record)

@@ -22,12 +22,12 @@ DIGITS = 10
 def scores(tasks: Sequence[Chosen], records: Sequence[ItemRecord]) -> tuple[TaskScore, ...]:
     """Return all scores of all tasks.
 
-    Accuracy is that of the method's answers. If a problem's samples are independent draws, unbiased pass@k and
-    majority@k are added for k = 1, 2, 4, ... Intervals are Wilson's if each problem was asked once. Otherwise they are
-    Student's t with problems as clusters, since several answers to a problem are not independent; if items name their
-    clusters (`Item.cluster`), these are used instead. If all values or all problems are alike, or there is only one
-    problem, there is no interval, and its name gives the reason. A task with an undecided verdict only has the scores
-    that need no verdict.
+    Accuracy is the share of the method's answers that are right. If a problem's samples are independent draws, unbiased
+    pass@k and majority@k are added for k = 1, 2, 4, .... Intervals are Wilson's if each problem was asked once.
+    Otherwise they are Student's t with problems as clusters, since several answers to a problem are not independent; if
+    items name their clusters (`Item.cluster`), these are used instead. If all values or all problems are alike, or
+    there is only one problem, there is no interval, and the interval's name gives the reason. A task with an undecided
+    verdict gets only the scores that need no verdict.
     """
     found: list[TaskScore] = []
     for place, chosen in enumerate(tasks):
@@ -40,7 +40,7 @@ def scores(tasks: Sequence[Chosen], records: Sequence[ItemRecord]) -> tuple[Task
 def check(stated: Sequence[TaskScore], records: Sequence[ItemRecord], *, nearly: bool = False) -> None:
     """Check that scores follow from the records.
 
-    Files of earlier versions may state a lower bound of tokens below 0, because it was not clipped.
+    Files of earlier versions may state a lower bound on tokens below 0, because it was not clipped.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def check(stated: Sequence[TaskScore], records: Sequence[ItemRecord], *, nearly:
 
 
 def _alike(one: TaskScore, other: TaskScore) -> bool:
-    """Return true if two scores are the same except for the last digits, which depend on a library's summation."""
+    """Return true if two scores are the same up to the last digits, which depend on a library's order of summation."""
     pairs = zip((one.value, one.low, one.high), (other.value, other.low, other.high), strict=True)
     near = all(a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-6)) for a, b in pairs)
     return near and (one.problems, one.interval) == (other.problems, other.interval)
@@ -115,7 +115,7 @@ def _score(
     mean = float(Fraction(sum(terms), unit * len(terms)))
     bounds: tuple[float | None, float | None] = (None, None)
     if support == SHARES and (set(values) <= {0.0, 1.0} if groups == len(values) else set(values) in ({0.0}, {1.0})):
-        # where all are alike, how problems differ cannot be told from their spread
+        # if all problems are alike, the spread says nothing about how problems differ
         bounds, how = wilson(round(mean * groups), groups), "Wilson"
     elif len(set(values)) == 1:
         how = "all alike"

@@ -27,14 +27,14 @@ from intact.tasks.score.value.learnt import profile_of
 from intact.tasks.task import Item, Style, Task
 
 PLACES = 8
-"""Maximum number of hidden states of one text for training on outcomes."""
+"""Maximum number of hidden states per completion when training on outcomes."""
 TOKEN_PLACES, NEXT_PLACES = 16, 48
-"""The same for training on token values; maximum number of tokens of one text for training a next-token head."""
+"""The same when training on token values; maximum number of tokens per completion when training a next-token head."""
 LABELS = ("outcome", "tokens", "search")
 
 
 class GradedTexts(NamedTuple):
-    """A problem's texts with their verdicts; for a search, one text for each simulation."""
+    """A problem's completions with their verdicts; for a search, one completion per simulation."""
 
     item: Item
     states: list[State]
@@ -43,7 +43,7 @@ class GradedTexts(NamedTuple):
 
 @method("none", temperature=0.7)
 def samples(problem: Problem, *, n: int = 4) -> Steps:
-    """Sample n texts, the same ones as every method that samples from the prompt under this seed.
+    """Sample n completions, the same ones that every method samples from the prompt under this seed.
 
     Parameters
     ----------
@@ -56,14 +56,14 @@ def samples(problem: Problem, *, n: int = 4) -> Steps:
 
 @method("Chen et al. 2024, arXiv 2405.03553", temperature=0.8)
 def search_texts(problem: Problem, *, n: int = 4, scorer: str = "likelihood", delimiter: str = "\n\n") -> Steps:
-    """Generate texts by n simulations of `puct_search`, the same ones as that method generates under this seed.
+    """Generate completions by n simulations of `puct_search`, the same ones that the method generates under this seed.
 
     Parameters
     ----------
     n : int
-        Number of simulations; each gives the text whose reward it backs up.
+        Number of simulations; each gives the completion whose reward it backs up.
     scorer : str
-        The scorer of texts.
+        The scorer of completions.
     delimiter : str
         The string that ends a step.
     """
@@ -82,16 +82,16 @@ def sample(
     journal: Path | None = None,
     labels: str = "outcome",
 ) -> Generator[GradedTexts, None, None]:
-    """Sample problems' texts, or take them from the journal, and grade them.
+    """Sample completions for problems, or take them from the journal, and grade them.
 
-    Texts with an undecided verdict (`Task.grade`) are left out.
+    Completions with an undecided verdict (`Task.grade`) are left out.
 
     Parameters
     ----------
     task : Task or Chosen
         A task, or the result of `intact.tasks.choose.choose` for a string such as "gsm8k:shots=2".
     labels : str
-        One of `LABELS`: with "search", the texts come from a search (`search_texts`).
+        One of `LABELS`: with "search", the completions come from a search (`search_texts`).
     """
     chosen = Chosen.of(task)
     task = chosen.task
@@ -111,7 +111,7 @@ def sample(
 
 
 def places_of(backend: NativeBackend, state: State) -> list[int]:
-    """Return the token counts after which hidden states are used for training: at ends of lines and at the end.
+    """Return the token counts after which hidden states are used for training: at line ends and at the end.
 
     If there are more than `PLACES`, the last is kept, and the others are evenly spaced. An end token does not count.
     """
@@ -128,15 +128,15 @@ def spread_places(length: int, most: int) -> list[int]:
 
 
 def examples_of(backend: NativeBackend, sampled: GradedTexts, labels: str = "outcome") -> list[Example]:
-    """Return training examples from the hidden states of a problem's texts, without empty texts and duplicates.
+    """Return training examples from the hidden states of a problem's completions, without empty ones and duplicates.
 
     Parameters
     ----------
     labels : str
-        One of `LABELS`. "outcome": ends of lines, labelled with the text's outcome. "tokens": tokens spread over the
-        text, each labelled with the share of right texts among the problem's texts with the same prefix
-        (`prefix_values`). "search": ends of steps in a search's texts, labelled with the mean value Q of their node; if
-        no step ends at the end of the text, that is added with its own value.
+        One of `LABELS`. "outcome": line ends, labelled with the completion's outcome. "tokens": tokens spread over the
+        completion, each labelled with the share of right completions among the problem's completions with the same
+        prefix (`prefix_values`). "search": ends of steps in a search's completions, labelled with the mean value Q of
+        their node; if no step ends at the end of the completion, the end is added with its own value.
     """
     one_of(LABELS, labels=labels)
     profile, found = profile_of(backend.identity), []
@@ -159,12 +159,12 @@ def examples_of(backend: NativeBackend, sampled: GradedTexts, labels: str = "out
 
 
 def step_values(state: State, values: Sequence[Fraction]) -> dict[int, float]:
-    """Return the token counts after which steps of a search's text end, each with the value of its node.
+    """Return the token counts after which steps of a search's completion end, each with the value of its node.
 
     Parameters
     ----------
-    values : sequence of Fraction, one for each part of the text's branch
-        The last ones are those of its pieces: the nodes on the path and, if it was generated from there, the text
+    values : sequence of Fraction, one for each part of the completion's branch
+        The last ones belong to its segments: the nodes on the path and, if it was generated from there, the completion
         itself.
     """
     written = state.length - (state.why == "end")
@@ -177,9 +177,9 @@ def step_values(state: State, values: Sequence[Fraction]) -> dict[int, float]:
 
 
 def next_examples_of(backend: NativeBackend, sampled: GradedTexts) -> list[NextExample]:
-    """Return tokens spread over a problem's texts, each with the hidden state that it was sampled from and its value.
+    """Return tokens spread over a problem's completions, each with its value and the hidden state it was sampled from.
 
-    The value is the share of right texts among the problem's texts with the same prefix up to the token.
+    The value is the share of right completions among the problem's completions with the same prefix up to the token.
     """
     profile, found = profile_of(backend.identity), []
     values = prefix_values([state.tokens for state in sampled.states], sampled.right)
@@ -198,17 +198,18 @@ class Figures(NamedTuple):
     Attributes
     ----------
     auroc : float or None
-        The probability that a right text has a higher value than a wrong one, at the end.
+        The probability that a right completion has a higher value than a wrong one, at the end.
     auroc_within : float or None
-        The same between texts of one problem, averaged over problems.
+        The same between completions of one problem, averaged over problems.
     auroc_half : float or None
-        The same, using the value half-way through the positions.
+        The same, using the value halfway through the positions.
     ece, brier : float
         Calibration error and mean squared error, at the end.
     base : float
-        The share of right texts; as a constant prediction, its squared error is base (1 - base).
+        The share of right completions; as a constant prediction, its squared error is base (1 - base).
     chosen, anyone, best : float
-        Share of problems answered rightly by the text with the largest value, by a random text, by the best text.
+        Shares of problems answered correctly by the completion with the largest value, by a random one, by the best
+        one.
     """
 
     auroc: float | None
@@ -223,7 +224,7 @@ class Figures(NamedTuple):
 
 
 def figures(examples: Sequence[Example], learnt: Learnt) -> Figures:
-    """Evaluate the values that a head assigns to texts of problems that it was not trained on."""
+    """Evaluate the values that a head assigns to completions for problems that it was not trained on."""
     right = [example.right for example in examples]
     ends = [values[-1] for values in learnt.held_out]
     groups: dict[str, list[int]] = {}
@@ -250,19 +251,19 @@ def figures(examples: Sequence[Example], learnt: Learnt) -> Figures:
 def learn_value(
     backend: NativeBackend, sampled: Sequence[GradedTexts], origin: Mapping[str, Any], labels: str = "outcome"
 ) -> ValueHead:
-    """Train a value head on problems' texts.
+    """Train a value head on completions for problems.
 
     Parameters
     ----------
     origin : mapping
-        The origin of the texts, recorded in the file.
+        The origin of the completions, recorded in the file.
     labels : str
         As for `examples_of`.
 
     Raises
     ------
     ParameterError
-        If scikit-learn is missing, or nothing can be learnt from the texts.
+        If scikit-learn is missing, or nothing can be learnt from the completions.
     """
     check_installed()
     examples = [example for one in sampled for example in examples_of(backend, one, labels)]
@@ -276,7 +277,7 @@ def learn_value(
 
 
 def learn_next_value(backend: NativeBackend, sampled: Sequence[GradedTexts], origin: Mapping[str, Any]) -> NextHead:
-    """Train a next-token head on problems' texts; parameters and errors as for `learn_value`."""
+    """Train a next-token head on completions for problems; parameters and errors as for `learn_value`."""
     examples = [example for one in sampled for example in next_examples_of(backend, one)]
     if not examples:
         raise ParameterError("there are no texts to learn from")

@@ -1,4 +1,4 @@
-"""Process the units of a plan, and yield their records in the order in which they complete."""
+"""Process the units of a plan, and yield their records in order of completion."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from intact.tasks.score.judging import noting
 
 
 class Done(NamedTuple):
-    """A unit with its record, its trace as a line of JSON, and its receipt or the reason why it has none."""
+    """A unit with its record, its trace as a line of JSON, and its receipt or the reason why there is none."""
 
     unit: Unit
     record: ItemRecord
@@ -43,11 +43,11 @@ class How:
     Attributes
     ----------
     journal : Path, JournalFolder or None
-        A folder with journals of texts and verdicts.
+        A folder with journals of completions and verdicts.
     parallel : int
         Maximum number of concurrent problems.
     progress : callable or None
-        Called at intervals with the number of tokens generated.
+        Called at intervals with the number of tokens generated so far.
     receipt : bool
         If true, make a receipt for every unit.
     """
@@ -60,7 +60,7 @@ class How:
 
 @dataclass
 class _Pending:
-    """A result whose answers are being judged; `before` are the answers at the ends of each text's earlier steps."""
+    """A result whose answers are being judged; `before` holds the answers after each completion's earlier steps."""
 
     unit: Unit
     result: Result
@@ -163,7 +163,8 @@ def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
     """Start judging a result's answer and its samples.
 
     A sample whose answer could not be read because algebra timed out is undecided, and so is the result's answer. A
-    method that failed has no answer: the one in its `Result` is a vote over its texts, which the method never gave.
+    method that failed has no answer: the one in its `Result` is a vote over its samples, which the method itself never
+    gave.
     """
     chosen, item = plan.tasks[unit.task], plan.item(unit)
     task = chosen.task

@@ -1,4 +1,4 @@
-"""The interface between engine and executors: KV cache pages, steps over chunks of tokens, token draws."""
+"""The interface between engine and executors: KV cache pages, steps over chunks of tokens, and token draws."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from intact.numerics.scan import BLOCK
 Exchanger: TypeAlias = Callable[[AllGather, NDArray[Any] | None, NDArray[Any]], None]
 """Runs an AllGather: given this rank's columns (rows, columns) or None, it sets the target's rows or adds to them.
 
-Rows are int32, int64 or float32, depending on the executor. It must not keep a reference to either array.
+Rows are int32, int64 or float32, depending on the executor. The callback must not keep a reference to either array.
 """
 
 
 class Executor(Protocol):
-    """Runs a Program. Equal inputs give equal bits for every executor and all settings."""
+    """Runs a Program. Equal inputs give equal bits with every executor and any settings."""
 
     page_size: int
     profile: Profile
     bits: int
-    """Bits of the codes for matrices that the checkpoint stores as floats."""
+    """Number of bits per code for matrices that the checkpoint stores as floats."""
     trees: bool
     """If true, chunks may be trees of drafts."""
     layout: str
-    """Name and version of the page layout of keys and values; the same on every tier."""
+    """Name and version of the layout of keys and values in pages; the same on every tier."""
 
     @property
     def page_bytes(self) -> int:
@@ -61,7 +61,7 @@ class Executor(Protocol):
         """Copy one page onto another."""
 
     def read_page(self, page: int) -> NDArray[np.uint8]:
-        """Return a copy of a page's bytes, uint8 (page_bytes,), in the form that `layout` names."""
+        """Return a copy of a page's bytes, uint8 (page_bytes,), in the format named by `layout`."""
 
     def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
         """Overwrite a page with bytes that `read_page` returned, from any executor with the same layout and program."""
@@ -69,7 +69,7 @@ class Executor(Protocol):
     def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
         """Copy the contents of slots `sources` of a sequence with these pages to slots `targets`.
 
-        Both are in ascending order, and no target is larger than its source: the accepted path of a tree becomes
+        Both are in ascending order, and no target is larger than its source. This makes the accepted path of a tree
         consecutive.
         """
 
@@ -80,13 +80,13 @@ class Executor(Protocol):
         """
 
     def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Like `step`, but return float32: the logits themselves in the fp32 profile, otherwise the scaled integers."""
+        """Like `step`, but return float32: the logits themselves in the fp32 profile, scaled integers otherwise."""
 
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the head's inputs for some rows of the last step's logits, as bytes (rows, bytes of a row).
 
-        They are codes, scales and exponent in the integer profiles (`numerics.activations.to_bytes`), and floats in
-        fp32.
+        They consist of codes, scales and exponent in the integer profiles (`numerics.activations.to_bytes`), and of
+        floats in fp32.
         """
 
     def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -98,7 +98,7 @@ class Executor(Protocol):
     def top(
         self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the k most likely tokens of some rows, ties by lowest id: tokens (m, k), log-probabilities (m, k)."""
+        """Return the k most likely tokens of some rows, ties by lowest id: tokens and log-probabilities, (m, k)."""
 
     def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
         """Return only the tokens of `top`, which is cheaper."""
@@ -119,7 +119,7 @@ def state_slots(page_size: int) -> int:
 
 
 def check_program(program: Program, profile: ProfileParts, exchange: Exchanger | None) -> None:
-    """Raise if the profile cannot run the program, or if a program split over processes has no exchange.
+    """Raise if the profile cannot run the program, or if a program split between processes has no exchange.
 
     Raises
     ------
@@ -127,9 +127,9 @@ def check_program(program: Program, profile: ProfileParts, exchange: Exchanger |
         If an operation does not support the profile, or needs an exchange.
     """
     if exchange is None and any(op.exchanges for op in program.ops):
-        raise ParameterError("this program is a part of one that several processes run: give `exchange`")
+        raise ParameterError("this program is one part of a program that several processes run: pass `exchange`")
     if program.adapters and profile.for_linear_alone:
-        raise ParameterError("adapters run in the profiles int8 and fp32, and those of narrow activations")
+        raise ParameterError("adapters support only the profiles int8 and fp32, and those with narrow activations")
     for op in program.ops:
         op.check_profile(program, profile)
 
@@ -137,11 +137,11 @@ def check_program(program: Program, profile: ProfileParts, exchange: Exchanger |
 def check_consecutive(program: Program, chunks: Sequence[SequenceChunk]) -> None:
     """Reject trees of drafts for programs with a recurrent state, which can only advance by consecutive tokens."""
     if any(chunk.parents is not None for chunk in chunks) and program.recurrent():
-        raise ParameterError("a model with a recurrent state takes consecutive tokens or chains of drafts, no trees")
+        raise ParameterError("a model with a recurrent state takes consecutive tokens or chains of drafts, not trees")
 
 
 def check_whole(program: Program, chunks: Sequence[SequenceChunk]) -> None:
-    """Reject sequences that an encoder cannot read: partial ones, and ones longer than its number of positions."""
+    """Reject sequences that an encoder cannot process: partial ones, and ones longer than its number of positions."""
     most = program.most_tokens
     for chunk in chunks:
         if program.is_encoder and (chunk.position or chunk.parents is not None):
@@ -151,11 +151,11 @@ def check_whole(program: Program, chunks: Sequence[SequenceChunk]) -> None:
 
 
 BUILD_TIERS = "To build every tier: INTACT_TIERS=all pip install --force-reinstall --no-deps ."
-"""Instructions for adding missing tiers to an installation from a checkout."""
+"""Instructions for adding missing tiers to an installation built from a checkout."""
 
 
 def choose_tier(available: Sequence[str], missing: Sequence[str] = ()) -> str:
-    """Return the tier that INTACT_ISA names, or the best available one if it is unset.
+    """Return the tier named by INTACT_ISA, or the best available tier if it is unset.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def choose_tier(available: Sequence[str], missing: Sequence[str] = ()) -> str:
         return available[0]
     if chosen in missing:
         held = ", ".join(available)
-        raise ParameterError(f"INTACT_ISA is {chosen}, which was not built ({held} were). {BUILD_TIERS}")
+        raise ParameterError(f"INTACT_ISA is {chosen}, which was not built; only {held} were. {BUILD_TIERS}")
     if chosen not in available:
         raise ParameterError(
             f"INTACT_ISA must name a tier that this machine has ({', '.join(available)}), got {chosen!r}"
@@ -191,7 +191,7 @@ def choose_pinned() -> bool:
 
 
 def choose_threads(threads: int | None) -> int:
-    """Return the argument if given, otherwise INTACT_THREADS, otherwise the number of cores this process may use."""
+    """Return the argument if given, otherwise INTACT_THREADS, otherwise the number of available cores."""
     value: object = os.environ.get("INTACT_THREADS") if threads is None else threads
     if value is None:
         return processors()

@@ -41,7 +41,7 @@ from intact.numerics.sampling import Draw
 
 
 class Paged(NamedTuple):
-    """Bytes of mapped weights: requested and dropped so far, currently counted as in memory, and peak in memory."""
+    """Bytes of mapped weights: requested and dropped so far, bytes currently counted as in memory, and their peak."""
 
     requested: int
     dropped: int
@@ -63,7 +63,7 @@ def missing_tiers() -> list[str]:
 
 
 def chosen_tier() -> str:
-    """Return the tier that INTACT_ISA names, or the best available one if it is unset.
+    """Return the tier named by INTACT_ISA, or the best available tier if it is unset.
 
     Raises
     ------
@@ -76,8 +76,8 @@ def chosen_tier() -> str:
 def faster_tier() -> str | None:
     """Return the processor's best tier if it was not built and is faster than those that were; otherwise None.
 
-    An installation from source builds only the best tier of the processor that builds it; another machine that shares
-    its folder may support a better one.
+    An installation from source builds only the best tier of the machine that builds it; another machine that shares its
+    folder may support a better one.
     """
     name: str | None = _native.kernels.faster_tier()
     return name
@@ -87,7 +87,9 @@ def describe_faster_tier() -> str | None:
     """Describe the faster tier that was not built and how to build it; return None if there is no such tier."""
     if (tier := faster_tier()) is None:
         return None
-    return f"This processor has {tier}, which is faster than {available_tiers()[0]} and was not built. {BUILD_TIERS}"
+    return (
+        f"This processor supports {tier}, which is faster than {available_tiers()[0]} but was not built. {BUILD_TIERS}"
+    )
 
 
 @contextmanager
@@ -102,7 +104,7 @@ def _parameter_errors() -> Iterator[None]:
 
 
 def _numbered(program: Program, exchange: Exchanger) -> Callable[[int, Any, Any], None]:
-    """Return a callback that runs the exchange at operation index i."""
+    """Return a callback that runs exchanges by operation index."""
 
     def run(i: int, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
         op = program.ops[i]
@@ -157,11 +159,11 @@ class NativeExecutor:
     profile : str
         Profile, in the form that `parse_profile` accepts. The fp32 profile maps the checkpoint's own bytes.
     bits : {8, 4}
-        Bits of the codes for matrices that the checkpoint stores as floats (integer profiles).
+        Number of bits per code for matrices that the checkpoint stores as floats (integer profiles).
     page_size : int
         Positions per page of the KV cache, a multiple of 16.
     exchange : Exchanger, optional
-        Callback that runs the exchanges of a program that contains some.
+        Callback that runs the program's exchanges, if it has any.
     mapped : WeightFile, optional
         File of packed matrices for an integer profile; matrices that it lacks are held in memory.
     weights_memory : int, optional
@@ -213,7 +215,7 @@ class NativeExecutor:
 
     @property
     def profiling(self) -> bool:
-        """If true, steps record where their time goes. Setting it to either value discards earlier records."""
+        """If true, steps record how they spend their time. Setting it to either value discards earlier records."""
         return self._work is not None
 
     @profiling.setter
@@ -224,7 +226,7 @@ class NativeExecutor:
         self._work = StepWork(self.program, *options) if on else None
 
     def profile_records(self) -> list[Record]:
-        """Return where the steps' time went since `profiling` was set; empty while it is false."""
+        """Return how the steps have spent their time since `profiling` was set; empty while it is false."""
         return self._work.records(self._model.times()) if self._work else []
 
     def _weight_size(self, name: str) -> int:
@@ -245,9 +247,9 @@ class NativeExecutor:
         return Paged(*self._model.paged())
 
     def drop_caches(self, on: bool) -> None:
-        """If `on`, evict pages that the pager drops from the system's cache too, so that rereading them reads the disk.
+        """If `on` is true, also evict pages dropped by the pager from the system's cache, so rereads hit the disk.
 
-        Meant for benchmarks: otherwise, spare memory is best left to the cache.
+        Intended for benchmarks; otherwise, spare memory is best left to the cache.
         """
         self._cold = self._mapped.path.open("rb") if on and self._mapped is not None else None
         with _parameter_errors():
@@ -299,14 +301,14 @@ class NativeExecutor:
     @recording.setter
     def recording(self, on: bool) -> None:
         if on and self._parts.scheme.wide:
-            raise ParameterError(f"the profile {self.profile} records no inputs of products; use int8")
+            raise ParameterError(f"the profile {self.profile} cannot record the inputs of products; use int8")
         self._model.recording = on
 
     def recorded(self, op: int) -> Quantized:
         """Return the inputs that the product at operation index `op` read in the last step."""
         product = self.program.ops[op]
         if not isinstance(product, Linear | Logits):
-            raise ParameterError(f"operation {op} is a {type(product).__name__}: products alone are recorded")
+            raise ParameterError(f"operation {op} is a {type(product).__name__}, but only products are recorded")
         with _parameter_errors():
             data = self._model.recorded(op)
         return from_row_bytes(data, self.program.buffers[product.source].width)
@@ -389,7 +391,7 @@ class NativeExecutor:
     def top(
         self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the k most likely tokens of some rows, ties by lowest id: tokens (m, k), log-probabilities (m, k)."""
+        """Return the k most likely tokens of some rows, ties by lowest id: tokens and log-probabilities, (m, k)."""
         with _parameter_errors():
             tokens, logprobs = _native.top(self._model, logits, np.asarray(rows, np.int64), k)
         return tokens, logprobs

@@ -1,4 +1,4 @@
-"""Programs for the profile `llm_int8`, in which outliers have 16 bits (docs/spec/numerics.md, section 3)."""
+"""Programs for the profile `llm_int8`, which stores outliers in 16 bits (docs/spec/numerics.md, section 3)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from intact.numerics.profiles import ProfileParts
 
 
 def with_outliers(program: Program, parts: ProfileParts) -> tuple[Program, dict[str, int]]:
-    """Extend a program to multiply the remainder that 8-bit codes leave of outliers, if the profile gives them 16 bits.
+    """Extend a program to multiply what 8-bit codes leave of outliers, if the profile gives outliers 16 bits.
 
     Returns
     -------
     Program
-        The program with wider buffers of gathered inputs. `integer_weight` makes the matching matrices.
+        The program with wider buffers of gathered inputs. `integer_weight` creates the matching matrices.
     dict
         Number of outlier blocks, by the name of each such buffer and of each matrix that multiplies it.
 
     Raises
     ------
     ModelError
-        If a product would get more columns than it can have.
+        If a product would exceed its maximum number of columns.
     """
     if not parts.scheme.outliers:
         return program, {}
@@ -36,7 +36,7 @@ def with_outliers(program: Program, parts: ProfileParts) -> tuple[Program, dict[
     for name, count in blocks.items():
         width = buffers[name].width + BLOCK * count
         if width > MOST_INPUTS:
-            raise ModelError(f"{width} columns with outliers in 16 bits: a product has at most {MOST_INPUTS}")
+            raise ModelError(f"outliers in 16 bits make {width} columns, but a product supports at most {MOST_INPUTS}")
         buffers[name] = replace(buffers[name], width=width)
     for op in program.ops:
         if isinstance(op, Linear) and op.source in found:

@@ -17,7 +17,7 @@ def pack(weight: BlockWeight, threads: int = 1) -> _native.Weight:
 
 
 def pack_tensor(tensor: Tensor, bits: int, threads: int) -> _native.Weight:
-    """Pack a matrix of a checkpoint; a matrix stored as floats gets codes of `bits` 8 or 4."""
+    """Pack a matrix of a checkpoint; a matrix stored as floats gets codes of `bits` bits, 8 or 4."""
     if tensor.kind == INTEGER:
         return pack(from_bytes(tensor.data), threads)
     rows, columns = tensor.shape

@@ -26,15 +26,15 @@ class Record(NamedTuple):
         embed, norm, gather, scatter, hadamard, quantise (or both in one: "norm, quantise"), linear, rope, append,
         attention, convolve, scan, delta rule, gate, all-gather, logits or rest.
     label : str
-        Object of the operation: the matrices of a linear, or the rows that are quantised.
+        Object of the operation: the matrices of a linear operation, or the rows that are quantised.
     calls : int
         Number of calls.
     seconds : float
-        Time of the first thread, including its waiting for other threads.
+        Time spent by the first thread, including time waiting for other threads.
     waiting : float
         Part of `seconds` during which the first thread waited for other threads.
     macs : int
-        Multiply-adds of its products over all threads; 0 if it has none.
+        Multiply-adds of its products over all threads; 0 without products.
     bytes : int
         Minimum memory traffic: weights once per step, the cache once per chunk, and the rows that it reads and writes.
     """
@@ -49,13 +49,13 @@ class Record(NamedTuple):
 
 
 class MachineLimits(NamedTuple):
-    """The machine's measured limits: 8-bit products per second of one thread, bytes read per second by all threads."""
+    """The machine's measured limits: 8-bit products per second for one thread, bytes read per second by all threads."""
 
     macs: float
     bytes: float
 
     def fraction(self, record: Record, threads: int) -> float:
-        """Return the time that a record's products or bytes need at these limits, divided by its measured time."""
+        """Return the time a record's products or bytes would take at these limits, divided by the measured time."""
         least = max(record.macs / (self.macs * threads), record.bytes / self.bytes)
         return least / record.seconds if record.seconds else 0.0
 
@@ -102,7 +102,7 @@ class StepWork:
         self._seen_last = 0
 
     def add(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64], narrows: bool) -> None:
-        """Count a step; if it narrows, only the wanted rows take part in the last attention and later operations."""
+        """Count a step; if it narrows, only wanted rows take part in the last attention and later operations."""
         last = np.concatenate([np.arange(len(chunk.tokens)) + chunk.position + 1 for chunk in chunks])
         if self.program.is_encoder:  # a row sees all of its text
             last = np.concatenate([np.full(len(chunk.tokens), len(chunk.tokens)) for chunk in chunks])
@@ -187,5 +187,5 @@ class StepWork:
 
 
 def _pairs(last: NDArray[np.int64], window: int) -> int:
-    """Return the total number of visible positions over rows, given the number of positions up to each row."""
+    """Return the total number of visible positions over all rows, given the number of positions up to each row."""
     return int((np.minimum(last, window) if window else last).sum())

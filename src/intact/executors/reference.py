@@ -1,4 +1,4 @@
-"""The NumPy executor: runs a Program in the normative arithmetic, written for readability and not for speed."""
+"""The NumPy executor: runs a Program in the normative arithmetic, written for readability rather than speed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Memory:
 
     @property
     def arrays(self) -> list[tuple[list[list[Rows]], int]]:
-        """The arrays of the cache, each group with the number of entries that a page has in it."""
+        """The arrays of the cache, each group with its number of entries per page."""
         return [
             (list(self._cached.values()), self.page_size),
             (list(self._states.values()), state_slots(self.page_size)),
@@ -91,7 +91,7 @@ def _arrays(shapes: Sequence[tuple[int, ...]]) -> list[Rows]:
 
 
 class ReferenceExecutor:
-    """Runs the integer profiles, one operation after the other, on whole rows of int64."""
+    """Runs the integer profiles, one operation after another, on whole rows of int64."""
 
     layout = "reference 1"
 
@@ -194,7 +194,7 @@ class ReferenceExecutor:
     def recorded(self, op: int) -> Quantized:
         """Return the inputs that the product at operation index `op` read in the last recorded step."""
         if self._memory.recorded is None or op not in self._memory.recorded:
-            raise ParameterError(f"no recorded step has passed a product that is operation {op}")
+            raise ParameterError(f"no inputs were recorded for operation {op}: it did not run, or is not a product")
         return self._memory.recorded[op]
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -228,7 +228,7 @@ class ReferenceExecutor:
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the head's inputs for some rows of the last step's logits."""
         if self._head is None:
-            raise ParameterError("no step has given logits yet")
+            raise ParameterError("no step has computed logits yet")
         return to_bytes(Quantized(*(part[rows] for part in self._head)))
 
     def draw(
@@ -243,7 +243,7 @@ class ReferenceExecutor:
     def top(
         self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the k most likely tokens of some rows, ties by lowest id: tokens (m, k), log-probabilities (m, k)."""
+        """Return the k most likely tokens of some rows, ties by lowest id: tokens and log-probabilities, (m, k)."""
         if not 1 <= k <= logits.shape[1]:
             raise ParameterError(f"k must lie in 1 to {logits.shape[1]}, got {k}")
         tokens = np.array([sampling.top(logits[row], k) for row in rows], np.int32).reshape(-1, k)

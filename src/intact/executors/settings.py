@@ -1,4 +1,4 @@
-"""The settings of an executor, and the creation of executors from settings or from a running executor."""
+"""The settings of an executor; creates executors from settings or from a running executor."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ExecutorSettings(NamedTuple):
         Parameters
         ----------
         exchange : Exchanger, optional
-            Callback that runs the exchanges of a program that contains some.
+            Callback that runs the program's exchanges, if it has any.
         tier, mapped, weights_memory
             See `NativeExecutor`; the reference executor ignores them.
 
@@ -64,7 +64,7 @@ class ExecutorSettings(NamedTuple):
 
 
 def make_alike(executor: Executor, program: Program, exchange: Exchanger) -> Executor:
-    """Create an executor of another program with the settings and tier of an existing executor in this process."""
+    """Create an executor for another program, with the settings and tier of an existing executor in this process."""
     facts = executor.description
     kind, threads, tier = str(facts["executor"]), cast("int", facts["threads"]), str(facts["tier"])
     settings = ExecutorSettings(executor.profile, executor.bits, executor.page_size, kind, threads)

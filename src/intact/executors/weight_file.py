@@ -1,8 +1,8 @@
-"""A file of a model's packed matrices, which is mapped instead of held in memory (docs/engine.md).
+"""A file with a model's packed matrices, mapped instead of held in memory (docs/engine.md).
 
-The first page holds magic, key, and the position and SHA-256 of an index. The matrices follow, each starting on a page
-boundary, with the bytes that the native executor has in memory (native/runtime/weight.h), the same on every tier. The
-index comes last: JSON with one member per matrix.
+The first page holds the magic number, the key, and the position and SHA-256 of an index. The matrices follow, each
+starting on a page boundary, as the same bytes that the native executor holds in memory (native/runtime/weight.h),
+identical on every tier. The index comes last: JSON with one member per matrix.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from intact.checkpoints.formats.tensor import map_file, release
 from intact.models.program import Program
 
 FORMAT: Final = 1
-"""The version of the file and of the layout of packed matrices; it is part of the digest that names a file."""
+"""Version of the file format and of the layout of packed matrices; it enters the digest that names a file."""
 _MAGIC: Final = b"intact packed weights\n\0\0"
 _HEAD: Final = struct.Struct("<24s32sQQ32s")
 _PAGE: Final = 4096
@@ -35,12 +35,12 @@ _BLOCK: Final = 1 << 22
 
 
 def matrices_of(program: Program) -> list[str]:
-    """Return the names of all matrices that any row may pass, in program order, except those of adapters."""
+    """Return the names of all matrices that may multiply a row, in program order, excluding those of adapters."""
     return list(dict.fromkeys(name for op in program.ops for name in op.matrices()))
 
 
 def write_weights(file: BinaryIO, key: bytes, names: Iterable[str], packed: Callable[[str], _native.Weight]) -> None:
-    """Write a file of packed matrices, keeping one at a time in memory.
+    """Write a file of packed matrices, keeping only one of them in memory at a time.
 
     Parameters
     ----------
@@ -85,28 +85,29 @@ class WeightFile:
     Attributes
     ----------
     data : uint8
-        All its bytes.
+        All bytes of the file.
 
     Raises
     ------
     FormatError
-        If it is missing, unreadable, truncated, or has another key. Its matrices are not read; see `verify`.
+        If the file is missing, unreadable or truncated, or has a different key. Its matrices are not read; see
+        `verify`.
     """
 
     def __init__(self, path: Path, key: bytes) -> None:
         mapped = map_file(path)
         if not isinstance(mapped, mmap.mmap) or len(mapped) < _PAGE:
-            raise FormatError(f"{path}: {len(mapped)} bytes are no file of packed weights; it should be made again")
+            raise FormatError(f"{path} ({len(mapped)} bytes) is not a file of packed weights; regenerate it")
         self.path, self.data = path, np.frombuffer(mapped, np.uint8)
         magic, own, at, size, digest = _HEAD.unpack_from(mapped)
         if magic != _MAGIC or own != key:
-            raise FormatError(f"{path}: has packed weights of another model or version; it should be made again")
+            raise FormatError(f"{path} contains packed weights of another model or version; regenerate it")
         text = mapped[at : at + size]
         if at + size != len(mapped) or hashlib.sha256(text).digest() != digest:
-            raise FormatError(f"{path}: is truncated or damaged; it should be made again")
+            raise FormatError(f"{path} is truncated or damaged; regenerate it")
         self._index: dict[str, Any] = json.loads(text)
         if any(one["at"] < _PAGE or one["at"] + one["bytes"] > at for one in self._index.values()):
-            raise FormatError(f"{path}: has matrices that lie outside it; it should be made again")
+            raise FormatError(f"{path} lists matrices beyond its end; regenerate it")
         release(self.data)
 
     def __contains__(self, name: str) -> bool:
@@ -128,12 +129,12 @@ class WeightFile:
         Raises
         ------
         FormatError
-            If a matrix has another digest; the message names the first such matrix.
+            If a matrix's digest does not match; the message names the first such matrix.
         """
         with ThreadPoolExecutor(threads) as pool:  # hash functions release the interpreter's lock
             for name, digest in zip(self._index, pool.map(self._digest, self._index.values()), strict=True):
                 if digest != self._index[name]["sha256"]:
-                    raise FormatError(f"{self.path}: the bytes of {name} are damaged; it should be made again")
+                    raise FormatError(f"{self.path}: the bytes of {name} are damaged; regenerate the file")
 
     def _digest(self, one: dict[str, Any]) -> str:
         made, left = hashlib.sha256(), one["bytes"]

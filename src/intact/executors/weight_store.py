@@ -1,7 +1,7 @@
-"""The folder of packed weight files: made once per model, verified, limited in size, shared by processes.
+"""The folder of packed weight files: created once per model, verified, limited in size, and shared by processes.
 
 A file is named by a digest of everything that determines its bytes. It is written under a temporary name and then
-renamed, so a process that maps it never sees it change. A process that finds a file damaged makes it again.
+renamed, so a process that maps it never sees it change. A process that finds a damaged file creates it again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from intact.executors.weight_file import FORMAT, WeightFile, matrices_of, write_
 from intact.models.program import Program
 
 LIMIT: Final = 200_000_000_000
-"""Maximum number of bytes of all files together; beyond it, files of the least recently used models are removed."""
+"""Maximum total size of all files, in bytes; beyond it, files of the least recently used models are removed."""
 _LOG = logging.getLogger("intact")
 _VERIFIED: Final = "packed"
 
@@ -46,16 +46,16 @@ def packed_key(weights: str, bits: int) -> bytes:
     weights : str
         The root digest over the model's weights and program (`intact.receipts.identity`).
     bits : {8, 4}
-        Bits of the codes for matrices that the model stores as floats.
+        Number of bits per code for matrices that the model stores as floats.
     """
     about = {"format": FORMAT, "weights": weights, "bits": bits, "byte_order": sys.byteorder}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).digest()
 
 
 def map_packed(program: Program, weights: str, bits: int, threads: int, limit: int = LIMIT) -> WeightFile:
-    """Map the packed matrices of a model; if their file is missing or damaged, make it first.
+    """Map the packed matrices of a model; if their file is missing or damaged, create it first.
 
-    Making it needs twice the memory of the largest matrix. A file that has not changed since it was verified is not
+    Creating it takes twice the memory of the largest matrix. A file that has not changed since it was verified is not
     read again.
 
     Parameters
@@ -67,14 +67,14 @@ def map_packed(program: Program, weights: str, bits: int, threads: int, limit: i
     threads : int
         Number of threads for packing and verifying.
     limit : int
-        Maximum number of bytes of the folder.
+        Maximum size of the folder, in bytes.
 
     Raises
     ------
     ParameterError
         If the folder cannot be created or written.
     CapacityError
-        If its disk has too little space, or the file would exceed the limit.
+        If the disk has too little space, or the file would exceed the limit.
     ModelError
         If a matrix cannot be packed.
     """
@@ -92,18 +92,18 @@ def map_packed(program: Program, weights: str, bits: int, threads: int, limit: i
             path.with_suffix(".used").touch()
             return found
     except FormatError as error:
-        raise CapacityError(f"weights_memory: {error}; its disk loses what is written") from error
+        raise CapacityError(f"weights_memory: {error}; its disk loses written data") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise CapacityError(f"weights_memory: {_no_room(folder, program)}") from error
         raise ParameterError(
-            f"weights_memory: {folder} cannot keep packed weights ({error.strerror}); set INTACT_HOME to a folder that "
-            "can be written"
+            f"weights_memory: cannot store packed weights in {folder} ({error.strerror}); set INTACT_HOME to a "
+            "writable folder"
         ) from error
 
 
 def _open(path: Path, key: bytes, threads: int) -> WeightFile | None:
-    """Return the verified file of a key, or None if there is none. Remove a damaged file."""
+    """Return the verified file for a key, or None if there is no such file. Remove a damaged file."""
     if not path.exists():
         return None
     try:
@@ -145,14 +145,14 @@ def _make(path: Path, key: bytes, program: Program, bits: int, threads: int, lim
 
 
 def _estimate(program: Program) -> int:
-    """Estimate an upper bound of the size of a packed file in bytes: slightly more than the model's own size."""
+    """Estimate an upper bound on the size of a packed file in bytes: slightly more than the model's own size."""
     return sum(program.tensors[name].stored_bytes for name in matrices_of(program)) * 9 // 8 + (1 << 20)
 
 
 def _no_room(folder: Path, program: Program) -> str:
     return (
         f"the disk of {folder} has too little room for packed weights: they need about {_estimate(program):,} bytes, "
-        f"{shutil.disk_usage(folder).free:,} are free; free some, or set INTACT_HOME to a folder on another disk"
+        f"but only {shutil.disk_usage(folder).free:,} are free; free some, or point INTACT_HOME to another disk"
     )
 
 

@@ -1,4 +1,4 @@
-"""Create the drafter of a loaded model from the arguments of `load`, with the head or smaller model that it needs."""
+"""Create a loaded model's drafter from the arguments of `load`, including any head or smaller model that it needs."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ class DrafterLoader:
             self._files = open_checkpoint(Path(resolve(self._draft_model)))
             self.head_path = self._files.path if is_eagle_head(self._files) else None
         if (self._drafter == HEADS or self.head_path) and len(self._division.ranks) > 1:
-            raise ParameterError(f"prediction heads and {self._division.way}_parallel do not go together: give one")
+            raise ParameterError(f"prediction heads and {self._division.way}_parallel cannot be combined: choose one")
         if self._drafter == HEADS and self.head_path:
-            raise ParameterError("drafter='heads' is the model's own head, and draft_model names another: give one")
+            raise ParameterError("drafter='heads' uses the model's own head, but draft_model names another: choose one")
         if self._drafter == HEADS:
             self._head = build_prediction_head(checkpoint)
             if self._head is None:
                 raise ParameterError(
-                    f"drafter='heads': {checkpoint.path} has no prediction head that intact knows (those of "
+                    f"drafter='heads': {checkpoint.path} has no prediction head that intact supports (those of "
                     "Qwen3-Next, Qwen3.5, DeepSeek V3, GLM-4.5 to 4.7): leave drafter='auto'"
                 )
         if self._files is not None and self.head_path:
@@ -92,7 +92,7 @@ class DrafterLoader:
     def drafting(
         self, model: Partner, load: Callable[[Checkpoint], Model], cache_bytes: int | None, keep: bool
     ) -> Drafting | None:
-        """Return the model's drafter; None if it has none.
+        """Return the model's drafter, if any.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class DrafterLoader:
 
 
 def _checked(main: Partner, small: Model) -> Model:
-    """Return the draft model after checking that its vocabulary matches the main model's; padding does not count."""
+    """Return the draft model after checking that its vocabulary matches the main model's; padding is ignored."""
     digest, other = main.tokenizer.vocabulary_digest, small.tokenizer.vocabulary_digest
     if digest != other:
         found = f"{small.tokenizer.size:,} tokens, digest {other[:16]}"
@@ -146,7 +146,7 @@ def _checked(main: Partner, small: Model) -> Model:
 
 
 def _as_drafter(small: Model, vocabulary: int, trees: bool) -> DraftModel:
-    """Return a loaded model as a drafter for a model whose vocabulary has `vocabulary` tokens."""
+    """Wrap a loaded model as a drafter for a model with a vocabulary of `vocabulary` tokens."""
     return DraftModel(
         small.executor,
         small.engine.index,

@@ -40,15 +40,16 @@ class EmbeddingModel(LoadedModel):
         texts : str, token ids, or a list of these
             As in `generate`. Many models expect an instruction before a question; see their model cards.
         dimensions : int, optional
-            Keep only this many leading components, normalised to length 1 again; by default all.
+            Keep only this many leading components, renormalised to length 1; by default all.
         pooling : {'last', 'cls', 'mean'}, optional
-            Overrides the pooling that the model's files name. Required if they name none, as for generative models,
-            which support only 'last'; encoders support all three.
+            Overrides the pooling specified in the model's files. Required if they specify none, as for generative
+            models, which support only 'last'; encoders support all three.
 
         Raises
         ------
         ParameterError
-            If the model gives no embeddings, or uses an unsupported pooling; or if `dimensions` is not in [1, width].
+            If the model does not provide embeddings, or uses an unsupported pooling; or if `dimensions` is not in [1,
+            width].
         """
         size = self.embedding_size(dimensions, pooling)
         jobs = self._texts(texts, pooling=self._rows(pooling))
@@ -106,9 +107,9 @@ class EmbeddingModel(LoadedModel):
     ) -> tuple[AnswerHead | RewardHead, list[list[int]]]:
         """Return the head that scores documents, and the tokens to read for each document; errors as in `rerank`."""
         if isinstance(documents, str | bytes) or not is_sequence(documents):
-            raise ParameterError(f"documents must be a list of texts, got {documents!r:.60}")
+            raise ParameterError(f"documents must be a list of strings, got {documents!r:.60}")
         if not len(documents):
-            raise ParameterError("there is no document: give a list of texts")
+            raise ParameterError("documents is empty: give a list of strings")
         pairs = self.engine.whole
         head = self._pair_head if pairs else self._answer_head
         template = "" if pairs else rerank_template(self.checkpoint.metadata)
@@ -116,7 +117,7 @@ class EmbeddingModel(LoadedModel):
         for i, document in enumerate(documents):
             for name, text in (("query", query), (f"document {i}", document), ("instruction", instruction)):
                 if not isinstance(text, str):
-                    raise ParameterError(f"{name} must be a text, got {text!r:.60}")
+                    raise ParameterError(f"{name} must be a string, got {text!r:.60}")
             if pairs:
                 prompts.append(self.tokenizer.encode_pair(query, document, most=self.context).ids)
                 continue
@@ -127,7 +128,7 @@ class EmbeddingModel(LoadedModel):
     async def _read(
         self, texts: Prompt | Sequence[Prompt], priority: int, name: str = "text", pooling: Rows = "last"
     ) -> list[HeadJob]:
-        """Return head-input requests for texts once all of them are done."""
+        """Return requests for the head inputs of texts, once all of them are done."""
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
         jobs = await asyncio.to_thread(
             lambda: self._texts(texts, name, priority, lambda: self._driver.notify(loop, changed.set), pooling=pooling)
@@ -146,7 +147,7 @@ class EmbeddingModel(LoadedModel):
         listen: Callable[[], None] = lambda: None,
         pooling: Rows = "last",
     ) -> list[HeadJob]:
-        """Return validated requests for the head's input of texts; `name` names the texts in error messages.
+        """Return validated requests for the head inputs of texts; `name` names the texts in error messages.
 
         Encoders return the rows that `pooling` selects, other models the last row.
         """
@@ -196,9 +197,9 @@ class EmbeddingModel(LoadedModel):
 
     @property
     def why_no_embeddings(self) -> str:
-        """The reason that the model gives no embeddings unless a pooling is requested; empty if it gives embeddings."""
+        """Reason why the model provides no embeddings unless a pooling is requested; empty if it provides them."""
         if self._pooling is None:
-            return "its files name no pooling"
+            return "its files do not name a pooling"
         if self._pooling in self._poolings:
             return ""
         alone = f"{', '.join(POOLINGS)} are" if self.engine.whole else "only the last token's state is"
@@ -210,13 +211,13 @@ class EmbeddingModel(LoadedModel):
         Raises
         ------
         ParameterError
-            If the model gives no embeddings, or none with this many dimensions.
+            If the model does not provide embeddings, or not with this many dimensions.
         """
         self._rows(pooling)
         return self._width if dimensions is None else integer("dimensions", dimensions, 1, self._width)
 
     def _rows(self, pooling: str | None) -> Rows:
-        """Return which rows of a text its vector is computed from; errors as in `embedding_size`."""
+        """Return the rows from which a text's vector is computed; errors as in `embedding_size`."""
         known = self._poolings
         if pooling is not None and pooling not in known:
             raise ParameterError(f"pooling must be {' or '.join(map(repr, known))} or None, got {pooling!r:.60}")
@@ -224,7 +225,7 @@ class EmbeddingModel(LoadedModel):
             if self._pooling is None and self.engine.whole:
                 why += f": give pooling={' or '.join(map(repr, known))}; on the command line, --pooling"
             elif self._pooling is None:
-                why += f"; pooling={LAST!r} (on the command line, --pooling {LAST}) takes the last token's state"
+                why += f"; pooling={LAST!r} (on the command line, --pooling {LAST}) uses the last token's state"
             raise ParameterError(f"{self.path.name} gives no embeddings: {why}")
         return cast(Rows, POOLINGS[cast(str, pooling or self._pooling)])
 

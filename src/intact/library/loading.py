@@ -69,29 +69,29 @@ def load(
     Parameters
     ----------
     name_or_path : str, path or Checkpoint
-        A name of the catalogue or the hub (``hf:owner/repo``), an alias, or the path of a GGUF file or of a safetensors
-        folder (docs/models.md); nothing is downloaded. Or an open checkpoint.
+        A name from the catalogue or the hub (``hf:owner/repo``), an alias, or the path of a GGUF file or of a
+        safetensors folder (docs/models.md); nothing is downloaded. Or an open checkpoint.
     profile : {'int8', 'fp32'} or another
         'int8' is integer arithmetic (docs/spec/numerics.md); 'fp32' computes with the unmodified weights in FP32, in
         one fixed order (docs/spec/numerics_fp32.md). The other profiles use integer arithmetic with activations on a
         different grid, or with sparse activations (docs/spec/profiles.md).
     threads : int, optional
         Number of threads; by default INTACT_THREADS, else the number of cores this process may use. It never changes a
-        bit of the result; of the parameters below, only `bits` and `kv` do.
+        bit of the result; of the parameters below, only `bits` and `kv` affect it.
     bits : {8, 4}
         Bits per weight for matrices that the checkpoint stores as floats. This changes the result.
     executor : {'native', 'reference'}
-        The C++ executor, or its definition in NumPy, which leaves threads to NumPy.
+        The C++ executor, or its definition in NumPy, which leaves threading to NumPy.
     page_size, chunk, rows : int
         Positions per page of the KV cache, prompt tokens per step, rows per step.
     cache_bytes : int or str, optional
         Hard cap on the KV cache, in bytes or as a string such as ``"300MB"``; by default a quarter of the memory that
         this process may use.
     prefix_cache : bool, str or path
-        If true, prompts with a common prefix share its KV cache pages, even after the first of them has ended. If a
-        folder, pages of prompts are also stored there, for later processes and for others running at the same time
-        (docs/engine.md); the folder is created if needed. The first time a model is used with a folder, its weights are
-        read a second time to compute their digest.
+        If true, prompts with a common prefix share its KV cache pages, even after the first such request has ended. If
+        a folder, pages of prompts are also stored there, for later and concurrent processes (docs/engine.md); the
+        folder is created if needed. The first time a model is used with a folder, its weights are read a second time to
+        compute their digest.
     prefix_cache_bytes : int or str, optional
         Cap on the total size of the files in that folder, in bytes or as a string such as ``"2GB"``; by default 4 GB.
         The least recently used pages are removed.
@@ -111,7 +111,7 @@ def load(
     tensor_parallel : int or str
         Number of processes to split the model between, each of which loads its rows of every matrix; or parts such as
         ``"here*3,10.0.0.2:7000"``, for machines that run ``intact shard`` (docs/cluster.md). Draft models and partners
-        stay in this process.
+        run in this process.
     pipeline_parallel : int or str
         Number of processes to divide the model's layers between, each of which loads only its own layers; or parts as
         above. This process has the first layers, the embedding and the head.
@@ -125,8 +125,9 @@ def load(
         (docs/engine.md). Linux and integer profiles only. By default all weights are held in memory; those of draft
         models, prediction heads, partners and adapters always are.
     kv : {'int8', 'int84', 'int4'}, optional
-        Codec of the KV cache, which fits more positions into the same memory (docs/spec/kv_codecs.md). It changes the
-        result and is part of the profile: ``kv="int4"`` turns ``int8`` into ``int8+kv-int4``. Draft models use none.
+        Codec of the KV cache, to fit more positions into the same memory (docs/spec/kv_codecs.md). It changes the
+        result and is part of the profile: ``kv="int4"`` turns ``int8`` into ``int8+kv-int4``. Draft models do not use a
+        codec.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def load(
     CapacityError
         If `weights_memory` is given, and there is too little disk space for the packed weights.
     WorkerError
-        If another process of the model cannot be reached, or would compute something else.
+        If another process of the model cannot be reached, or would compute different results.
     """
     profile = with_codec(profile, kv)
     parts = parse_profile(profile)
@@ -162,7 +163,7 @@ def load(
     guessing = DrafterLoader(drafter, draft_model, settings, division)
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         known = "'native'" if parts.float32 else "'native' or 'reference'"
-        raise ParameterError(f"there is no executor {executor!r:.60} for the profile {profile}: expected {known}")
+        raise ParameterError(f"no executor named {executor!r:.60} for the profile {profile}: expected {known}")
     import tokenizers  # noqa: F401  before short-lived data: what stays in memory then leaves fewer holes
 
     if isinstance(partners, str | os.PathLike):
@@ -223,11 +224,13 @@ def load(
 def _check_encoder(drafter: str, draft_model: bool, partners: bool, pages: bool) -> None:
     """Reject arguments that only generative models support."""
     if draft_model or drafter not in ("auto", OFF):
-        raise ParameterError(f"an encoder draws no tokens to guess: give drafter='off', got {drafter!r:.60}")
+        raise ParameterError(f"an encoder does not generate tokens: give drafter='off', got {drafter!r:.60}")
     if partners:
-        raise ParameterError("an encoder draws no tokens to mix: leave out partners")
+        raise ParameterError("an encoder does not generate tokens: leave out partners")
     if pages:
-        raise ParameterError("an encoder keeps no pages, which depend on the whole text: leave out the prefix cache")
+        raise ParameterError(
+            "an encoder keeps no pages, because they depend on the whole text: leave out the prefix cache"
+        )
 
 
 def _size(name: str, size: object) -> int:
@@ -247,18 +250,20 @@ def _prefix_folder(prefix_cache: object, limit: int | None) -> Path | None:
     if (folder is None and not isinstance(prefix_cache, bool)) or prefix_cache == "":
         raise ParameterError(f"prefix_cache must be True, False or a folder, got {prefix_cache!r:.60}")
     if limit is not None and folder is None:
-        raise ParameterError("prefix_cache_bytes limits a folder, but none is given: give prefix_cache=FOLDER")
+        raise ParameterError("prefix_cache_bytes limits a folder, but no folder is given: give prefix_cache=FOLDER")
     return folder
 
 
 def _division(tensor_parallel: int | str, pipeline_parallel: int | str, adapters: bool, folder: bool) -> Division:
-    """Return how the arguments of `load` divide the model; reject what several processes do not support."""
+    """Return how the arguments of `load` divide the model; reject options that several processes do not support."""
     division = choose_division(tensor_parallel, pipeline_parallel)
     several, way = len(division.ranks) > 1, f"{division.way} parallel"
     if several and adapters:
-        raise ParameterError(f"{way} does not support adapters: load in one process")
+        raise ParameterError(f"{way} does not support adapters: load the model in one process")
     if several and folder:
-        raise ParameterError(f"{way} does not keep pages in files: give prefix_cache=True, or one process")
+        raise ParameterError(
+            f"{way} does not keep pages in files: give prefix_cache=True, or load the model in one process"
+        )
     return division
 
 
@@ -266,11 +271,11 @@ def _check_prefill(prefill: str, division: Division, prefix_cache: object, partn
     """Reject arguments that cannot be combined with a process that computes prompts."""
     parse_prefill(prefill)
     if len(division.ranks) > 1:
-        raise ParameterError(f"prefill and {division.way}_parallel do not go together: give one")
+        raise ParameterError(f"prefill and {division.way}_parallel cannot be combined: choose one")
     if prefix_cache is not True:
         raise ParameterError(f"prefill needs the cache in memory: give prefix_cache=True, got {prefix_cache!r:.60}")
     if partners:
-        raise ParameterError("prefill computes prompts of one model only: leave out prefill or partners")
+        raise ParameterError("prefill computes the prompts of a single model: leave out prefill or partners")
 
 
 def _weights_cap(
@@ -281,20 +286,24 @@ def _weights_cap(
         return None
     cap = _size("weights_memory", weights_memory)
     if executor != "native":
-        raise ParameterError(f"weights_memory is for the native executor, got executor={executor!r}")
+        raise ParameterError(f"weights_memory needs the native executor, got executor={executor!r}")
     if parts.float32:
-        raise ParameterError("weights_memory is for integer profiles: fp32 reads the model's own file, which is mapped")
+        raise ParameterError(
+            "weights_memory needs an integer profile: fp32 reads the model's own file, which is memory-mapped"
+        )
     if parts.scheme.outliers:
-        raise ParameterError(f"weights_memory is not for the profile {parts.scheme.name}: it adds columns to matrices")
+        raise ParameterError(
+            f"weights_memory does not support the profile {parts.scheme.name}, which adds columns to matrices"
+        )
     if len(division.ranks) > 1:
-        raise ParameterError(f"weights_memory and {division.way}_parallel do not go together: give one")
+        raise ParameterError(f"weights_memory and {division.way}_parallel cannot be combined: choose one")
     if not can_page():
-        raise ParameterError("weights_memory needs Linux: this system does not let a program drop pages of a file")
+        raise ParameterError("weights_memory needs Linux: other systems do not let a program drop pages of a file")
     return cap
 
 
 def _file_state(source: str | os.PathLike[str] | Checkpoint) -> str | None:
-    """Return the state of a model's files, under which its digests may be stored; None for an open checkpoint."""
+    """Return the state of a model's files, the key for storing its digests; None for an open checkpoint."""
     return None if isinstance(source, Checkpoint) else state_of(Path(resolve(source)))
 
 
@@ -317,7 +326,7 @@ def _page_store(model: Partner, state: str | None, folder: Path, limit: int) -> 
 
 
 def _known(path: Path, state: str | None, measure: Callable[[], ModelDigests]) -> dict[str, Any]:
-    """Return a model's digests; compute and store them unless known for the files' state before opening."""
+    """Return a model's digests; compute and store them unless they are known for the files' state before opening."""
     known = known_digests(path) if state is not None and state_of(path) == state else None
     if known is None:
         known = measure().to_document()
@@ -336,7 +345,7 @@ def _open(
 ) -> tuple[Partner, dict[str, Partner]]:
     """Return the model with an executor, and a variant for each adapter; errors as in `load`.
 
-    `check` may raise before any weights are converted; its errors may also concern the files of a head of `guessing`.
+    `check` may raise before any weights are converted; its errors may also concern the files of a head in `guessing`.
     """
     state = None if weights_memory is None else _file_state(name_or_path)
     checkpoint = name_or_path if isinstance(name_or_path, Checkpoint) else open_checkpoint(Path(resolve(name_or_path)))
@@ -351,7 +360,7 @@ def _open(
         runner: Executor
         if len(division.ranks) > 1:
             if whole.is_encoder:
-                raise ParameterError("an encoder cannot be cut: load it in one process")
+                raise ParameterError("an encoder cannot be divided: load it in one process")
             from intact.library.parallel.start import start_ranks
 
             runner = start_ranks(checkpoint, whole, division, settings)
@@ -382,7 +391,7 @@ def _open(
 
 
 def _named(adapters: Mapping[str, str | os.PathLike[str]], chosen: str | None) -> Mapping[str, str | os.PathLike[str]]:
-    """Return the adapters after validating their names."""
+    """Validate the adapters' names, and return the adapters."""
     if not isinstance(adapters, Mapping):
         raise ParameterError(f"adapters must be a mapping of names to files or folders, got {adapters!r:.60}")
     for name, path in adapters.items():
@@ -390,7 +399,7 @@ def _named(adapters: Mapping[str, str | os.PathLike[str]], chosen: str | None) -
             raise ParameterError(f"adapters[{name!r:.60}] must be a file or a folder, got {path!r:.60}")
         if not (isinstance(name, str) and ADAPTER_NAME.fullmatch(name)):
             raise ParameterError(
-                f"adapters: a name has letters, digits, dots, hyphens and underscores, got {name!r:.60}"
+                f"adapters: a name consists of letters, digits, dots, hyphens and underscores, got {name!r:.60}"
             )
     if chosen is not None and chosen not in adapters:
         raise ParameterError(f"adapter must name one of adapters ({', '.join(adapters) or 'none'}), got {chosen!r:.60}")

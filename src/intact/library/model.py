@@ -47,7 +47,7 @@ class Model(EmbeddingModel):
     tokenizer : Tokenizer
         Converts text to tokens and back; has a `chat_template` if the model has one.
     program : Program
-        The operations that each token passes through.
+        Sequence of operations that computes a token.
     checkpoint : Checkpoint
         The file that the model was loaded from.
     context : int
@@ -81,7 +81,7 @@ class Model(EmbeddingModel):
             Number of samples per prompt, at most 1,048,576.
         ids : list of str, optional
             A name for each prompt. The draws depend on the seed, the name and the sample number. By default the name is
-            a digest of the prompt's tokens, so that draws never depend on the position in a batch.
+            a digest of the prompt's tokens, so draws never depend on the position in a batch.
         on_error : {'raise', 'return'}
             If a sample fails while running: raise its error once all other samples have ended, or return it as
             `Completion.error`.
@@ -97,7 +97,7 @@ class Model(EmbeddingModel):
         Raises
         ------
         ParameterError
-            If a parameter is invalid, or a prompt is empty or too long; nothing has run then.
+            If a parameter is invalid, or a prompt is empty or too long; in that case nothing has run.
         CapacityError
             If the cap on the KV cache is too small for a sequence.
         """
@@ -116,7 +116,7 @@ class Model(EmbeddingModel):
         """Stream the first sample that `generate` would return for a prompt, chunk by chunk.
 
         Parameters are checked when this is called; leaving the iterator early ends the generation. Each chunk carries
-        its log-probability; if `logprobs` is true, a receipt contains them too.
+        the log-probability of its token; if `logprobs` is true, a receipt contains them too.
         """
         chunks: deque[Chunk] = deque()
 
@@ -223,7 +223,7 @@ class Model(EmbeddingModel):
         messages : sequence of mappings
             The turns, each with `role` and `content`.
         now : datetime or str, optional
-            The time for a chat template that writes the date, such as "2026-11-20T17:45:00"; by default the current
+            The time for chat templates that include the date, such as "2026-11-20T17:45:00"; by default the current
             time.
         id : str, optional
             The prompt's name, which keys its draws, as in `ids` of `generate`.
@@ -280,7 +280,8 @@ class Model(EmbeddingModel):
         """Compute the logits after each token, (tokens, vocabulary).
 
         Unlike other calls, this one is not batched with other requests: they wait until the whole sequence has been
-        processed, and the most recent of them lose cache pages if it needs more. `logprobs` does share steps with them.
+        processed, and the most recent of them lose cache pages if this call needs more. `logprobs`, in contrast, shares
+        steps with them.
 
         Returns
         -------
@@ -332,7 +333,7 @@ class Model(EmbeddingModel):
     def _text(self, prompt: Prompt) -> list[int]:
         tokens = tokens_of(self, prompt, "the text")
         if not tokens:
-            raise ParameterError("there are no tokens to score")
+            raise ParameterError("the text has no tokens to score")
         if len(tokens) > self.context:
             raise ParameterError(f"{len(tokens)} tokens exceed the context of {self.context}")
         return tokens
@@ -361,7 +362,7 @@ class Model(EmbeddingModel):
     def _read_prompt(
         self, prompt: Prompt, what: str, options: GenerateOptions
     ) -> tuple[list[int], PromptSource | None]:
-        """Return a prompt's tokens, and their source if receipts are requested and the prompt is a text or messages."""
+        """Return a prompt's tokens, and their source if receipts are requested and the prompt is not token ids."""
         if options.hash is None:
             return tokens_of(self, prompt, what), None
         if isinstance(prompt, ChatPrompt):
@@ -378,13 +379,13 @@ class Model(EmbeddingModel):
             return [None] * count
         shadows = as_prompts(options.shadow)
         if len(shadows) != count:
-            raise ParameterError(f"shadow must be a prompt for each of the {count}, got {len(shadows)}")
+            raise ParameterError(f"shadow must have one prompt for each of the {count}, got {len(shadows)}")
         return shadows
 
     def _mixing(
         self, options: GenerateOptions, tokens: list[int], shadow: Prompt | None
     ) -> tuple[Mixing | None, Decoding | None]:
-        """Return the mix of a prompt's samples in two forms: for the engine, and for receipts if they are requested."""
+        """Return the mix for a prompt's samples in two forms: for the engine, and for receipts if requested."""
         if options.chosen is None:
             return None, None
         check_partners(options.chosen, len(self.partners))
@@ -410,7 +411,7 @@ class Model(EmbeddingModel):
         source: PromptSource | None,
         decoding: Decoding | None,
     ) -> ChainRecorder | None:
-        """Return the recorder that creates the receipts of a prompt's samples; None if none are requested."""
+        """Return the recorder that creates the receipts of a prompt's samples; None if receipts are not requested."""
         if options.hash is None:
             return None
         variant = self.variant(options.adapter)
@@ -426,15 +427,15 @@ def _chat_prompt(messages: Sequence[Mapping[str, Any]], now: datetime | str | No
     return ChatPrompt(messages, now=current() if now is None else read_time(now))
 
 
-def _for_one(options: RequestFields, call: str = "chat", several: str = "give generate a ChatPrompt") -> RequestFields:
-    """Return the options for a single answer, without `n`, which type checkers reject but callers may still pass."""
+def _for_one(options: RequestFields, call: str = "chat", several: str = "pass generate a ChatPrompt") -> RequestFields:
+    """Return the options for a single answer, dropping `n`, which type checkers reject but callers may still pass."""
     others: dict[str, Any] = dict(options)
     if "tools" in others:
-        raise ParameterError("tools are part of the prompt: give generate a ChatPrompt(messages, {'tools': [...]})")
+        raise ParameterError("tools are part of the prompt: pass generate a ChatPrompt(messages, {'tools': [...]})")
     if "ids" in others:
-        raise ParameterError(f"{call} gives one answer, and ids names several: give id")
+        raise ParameterError(f"{call} gives one answer, but ids names several: use id")
     if whole(n := others.pop("n", 1)) != 1:
-        raise ParameterError(f"{call} gives one answer, got n={n!r:.60}: {several} for several")
+        raise ParameterError(f"{call} gives one answer, got n={n!r:.60}: {several} for several answers")
     return cast(RequestFields, others)
 
 

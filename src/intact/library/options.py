@@ -18,11 +18,11 @@ from intact.receipts.canonical import HashName
 from intact.receipts.make import wanted_hash
 
 MOST_SAMPLES = 1 << 20
-"""Limit on the samples per prompt; their keys are all created up front."""
+"""Limit on the number of samples per prompt; their keys are all created up front."""
 
 
 class ServiceFields(TypedDict, total=False):
-    """Keyword arguments for how a request is served and what its answers carry; they do not affect the tokens.
+    """Keyword arguments for serving options and for extra data in completions; they do not affect the tokens.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class ServiceFields(TypedDict, total=False):
 
 
 class MixFields(TypedDict, total=False):
-    """Keyword arguments for the mix that tokens are drawn from (docs/mixing.md).
+    """Keyword arguments for the mix from which tokens are drawn (docs/mixing.md).
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class AdapterFields(TypedDict, total=False):
 
 
 class RequestFields(SamplingFields, ServiceFields, MixFields, AdapterFields, total=False):
-    """Keyword arguments of all generating calls: those of `SamplingParameters` and of the three groups above."""
+    """Keyword arguments of all generating calls: the fields of `SamplingParameters` and of the three groups above."""
 
 
 _SERVICE = (*ServiceFields.__annotations__, *MixFields.__annotations__, *AdapterFields.__annotations__)
@@ -81,7 +81,7 @@ def check_option_names(given: Iterable[str]) -> None:
     """Raise ParameterError if a name is not one of `RequestFields`."""
     for name in given:
         if name not in DEFINITIONS and name not in _SERVICE:
-            raise ParameterError(unknown_name(f"there is no option {name!r:.60}", name, [*DEFINITIONS, *_SERVICE]))
+            raise ParameterError(unknown_name(f"no option named {name!r:.60}", name, [*DEFINITIONS, *_SERVICE]))
 
 
 @dataclass(kw_only=True)
@@ -91,7 +91,7 @@ class GenerateOptions:
     Raises
     ------
     ParameterError
-        If one is invalid.
+        If an argument is invalid.
     """
 
     parameters: SamplingParameters
@@ -120,7 +120,7 @@ class GenerateOptions:
 
     @classmethod
     def of(cls, fields: RequestFields, **others: Any) -> GenerateOptions:
-        """Create options from keyword arguments and from other values that have fields here."""
+        """Create options from keyword arguments and from the values of other fields."""
         given: dict[str, Any] = dict(fields)
         check_option_names(given)
         service = {name: given.pop(name) for name in _SERVICE if name in given}
@@ -131,9 +131,13 @@ class GenerateOptions:
         if self.ids is None:
             return prompt_id(tokens)
         if isinstance(self.ids, str) or len(as_sequence(self.ids, "ids")) != count:
-            raise ParameterError(f"ids must be a list that names each of the {count} prompts, got {self.ids!r:.60}")
+            raise ParameterError(
+                f"ids must be a list with a name for each of the {count} prompts, got {self.ids!r:.60}"
+            )
         name = self.ids[i]
         if not isinstance(name, str):
-            raise ParameterError(f"ids[{i}] must be a string, got {name!r:.60}: prompts of one name share their draws")
+            raise ParameterError(
+                f"ids[{i}] must be a string, got {name!r:.60}: prompts with the same name share their draws"
+            )
         check_unicode(f"ids[{i}]", name)
         return name

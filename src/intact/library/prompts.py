@@ -1,4 +1,4 @@
-"""Convert prompts, given as texts, token ids or messages, to a model's tokens."""
+"""Convert prompts, given as strings, token ids or messages, to a model's tokens."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     Raises
     ------
     ParameterError
-        If there is no prompt, or an item is not one.
+        If there is no prompt, or an item is not a prompt.
     """
     if isinstance(prompts, str | bytes | ChatPrompt):
         return [prompts]
     many = list(as_sequence(prompts, "prompts"))
     if not many:
-        raise ParameterError("there is no prompt: give a text, token ids, or a list of these")
+        raise ParameterError("there is no prompt: give a string, token ids, or a list of these")
     each = [isinstance(item, str | bytes | ChatPrompt) or is_sequence(item) for item in many]
     if any(each) and not all(each):
         item = many[each.index(False)]
         raise ParameterError(
-            f"prompts mixes prompts with other things, such as {item!r:.60}: give a text, token ids, or a list of these"
+            f"prompts contains something that is not a prompt: {item!r:.60}; give a string, token ids, or a "
+            "list of these"
         )
     return many if any(each) else [many]
 
@@ -43,7 +44,7 @@ def tokens_of(model: LoadedModel, prompt: Prompt, what: str) -> list[int]:
     Raises
     ------
     ParameterError
-        If it is not a prompt, has a token outside the vocabulary, or is a text longer than the context.
+        If it is not a prompt, contains a token outside the vocabulary, or is a string longer than the context.
     """
     if isinstance(prompt, str | bytes):
         return model.tokenizer.encode(prompt, most=model.context)
@@ -63,9 +64,9 @@ def tokens_of(model: LoadedModel, prompt: Prompt, what: str) -> list[int]:
 def _no_token(place: int, found: object, what: str) -> ParameterError:
     """Return the error for an item in a list of tokens that is not an integer."""
     if isinstance(found, Mapping):
-        return ParameterError(f"{what} is a list of messages: use chat, or give them as ChatPrompt(messages)")
+        return ParameterError(f"{what} is a list of messages: use chat, or pass them as ChatPrompt(messages)")
     if isinstance(found, str | bytes | ChatPrompt) or is_sequence(found):
-        return ParameterError(f"{what} must be one text or its token ids, got a list with {found!r:.60} in it")
+        return ParameterError(f"{what} must be one string or its token ids, got a list that contains {found!r:.60}")
     return ParameterError(f"{what}: token {place} must be an integer, got {found!r:.60}")
 
 
@@ -83,6 +84,6 @@ def as_sequence(value: Any, what: str) -> Sequence[Any]:
         If it is anything else.
     """
     if isinstance(value, str | bytes) or not is_sequence(value):
-        raise ParameterError(f"{what} must be a text or a list of token ids, got {value!r:.60}")
+        raise ParameterError(f"{what} must be a string or a list of token ids, got {value!r:.60}")
     sequence: Sequence[Any] = value
     return sequence

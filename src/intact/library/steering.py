@@ -1,9 +1,9 @@
-"""Steering vectors: the mean difference of hidden states between texts of two kinds (docs/adapters.md).
+"""Steering vectors: the mean difference of hidden states between two kinds of texts (docs/adapters.md).
 
 Activation steering (Azizi et al., arXiv 2507.04742) takes pairs of texts, such as a concise and a verbose solution of
 one problem, and averages the difference of the residual stream after a layer at the last token. Added during
-generation, the vector moves texts towards the first kind. It is computed in the fp32 profile, whose bits are the same
-on every machine.
+generation, the vector steers the output towards the first kind. It is computed in the fp32 profile, whose bits are the
+same on every machine.
 """
 
 from __future__ import annotations
@@ -72,15 +72,15 @@ def steering_vectors(
         If there are no pairs or no layers, a text is empty or too long, or the model has no such layer.
     """
     if not pairs:
-        raise ParameterError("there are no pairs of texts: give at least one")
+        raise ParameterError("pairs is empty: give at least one pair of texts")
     if not layers:
-        raise ParameterError("there are no layers: give their numbers, such as [15]")
+        raise ParameterError("layers is empty: give layer numbers, such as [15]")
     with open_checkpoint(Path(resolve(name_or_path))) as checkpoint:
         program, tokenizer = build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint)
         count = len(layer_ends(program))
         for layer in layers:
             if not 0 <= layer < count:
-                raise ParameterError(f"layers must lie in 0 to {count - 1}, got {layer}")
+                raise ParameterError(f"layers must lie in [0, {count - 1}], got {layer}")
         read = [[_tokens(tokenizer, text, i, program.context) for text in both] for i, both in enumerate(pairs)]
         found, whole = {}, 2 * len(pairs) * len(layers)
         for number, layer in enumerate(layers):

@@ -1,4 +1,4 @@
-"""Image classifiers in integers, from pixel rows to logits; an image's bits are the same in any batch."""
+"""Image classifiers in integers, from pixel rows to logits; an image's result has the same bits in any batch."""
 
 from __future__ import annotations
 
@@ -117,12 +117,12 @@ class ImageClassifier:
         Returns
         -------
         float64 (count, classes)
-            Exact values: integers divided by 2^16 in integer profiles, float32 values in fp32.
+            Exact values: integers divided by 2^16 in integer profiles; float32 values in fp32.
 
         Raises
         ------
         ParameterError
-            If images have another size or type, or a number is not finite or exceeds `LARGEST`.
+            If images have the wrong size or type, or a number is not finite or exceeds `LARGEST`.
         ModelError
             If the classifier is closed, or the weights are too large for the fp32 profile.
         """
@@ -134,18 +134,18 @@ class ImageClassifier:
     def _checked(self, images: ArrayLike) -> NDArray[Any]:
         """Return images as an array that the model accepts, or raise."""
         form = self.form
-        size = f"(count, {form.channels}, {form.height}, {form.width}), the model's channels, height and width"
+        size = f"(count, {form.channels}, {form.height}, {form.width}), with the model's channels, height and width"
         try:
             given = np.asarray(images)
         except ValueError:
-            raise ParameterError(f"images must have the shape {size}; these differ in size") from None
+            raise ParameterError(f"images must have the shape {size}; got images of different sizes") from None
         if given.shape[1:] != (form.channels, form.height, form.width):
             raise ParameterError(f"images must have the shape {size}; got {given.shape}")
         if given.dtype != np.uint8 and given.dtype.kind != "f":
-            what = "uint8, values of pixels, or floats, the numbers that the model takes"
+            what = "uint8 (pixel values) or floats (the numbers that the model takes)"
             raise ParameterError(f"images must be {what}; got {given.dtype}")
         if given.dtype.kind == "f" and not (np.abs(given) <= LARGEST).all():  # false for NaN
-            raise ParameterError(f"images of floats must hold finite numbers from -{LARGEST} to {LARGEST}")
+            raise ParameterError(f"images of floats must contain finite numbers from -{LARGEST} to {LARGEST}")
         return given
 
     def _rows(self, images: NDArray[Any]) -> NDArray[np.float64]:
@@ -213,7 +213,8 @@ def load_classifier(
     profile, threads, bits, executor
         As in `intact.load`.
     rows : int
-        Rows per step; an image takes one row per patch plus one. A step runs at least one image. Does not change a bit.
+        Rows per step; an image takes one row per patch plus one. A step runs at least one image. Does not change any
+        bit of the result.
 
     Raises
     ------
@@ -224,7 +225,7 @@ def load_classifier(
     if width not in (8, 4):
         raise ParameterError(f"bits must be 8 or 4, got {bits!r}")
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
-        raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
+        raise ParameterError(f"no executor named {executor!r} for the profile {profile}")
     rows = integer("rows", rows, 1, 1 << 16)
     path = name_or_path
     checkpoint = path if isinstance(path, Checkpoint) else open_checkpoint(Path(resolve(path)))

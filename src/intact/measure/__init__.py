@@ -1,1 +1,1 @@
-"""Measurements of this engine and of others: speed, cluster plans, conformance digests, audits."""
+"""Measurements of this engine and others: speed, cluster plans, conformance digests, audits."""

@@ -35,7 +35,7 @@ __all__ = [
 
 
 class StoredTogether(NamedTuple):
-    """A tensor in a file that holds several matrices, or one matrix in a different shape.
+    """A stored tensor that holds several matrices, or one matrix in a different shape.
 
     Attributes
     ----------
@@ -86,18 +86,20 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     if not gguf and (found := _of_class(checkpoint.metadata, names)) is not None:
         return found
     if not gguf and is_vision_model(checkpoint):
-        raise ModelError(f"{checkpoint.path}: classifies images and reads no text: load it with intact.load_classifier")
+        raise ModelError(
+            f"{checkpoint.path} classifies images and does not read text: load it with intact.load_classifier"
+        )
     if not gguf and any(map(names_eagle_head, names)):
         raise ModelError(
-            f"{checkpoint.path}: drafts for another model: load that one with draft_model={checkpoint.path}"
+            f"{checkpoint.path} drafts for another model: load that model with draft_model={checkpoint.path}"
         )
     known = _gguf_names() if gguf else _class_names(checkpoint.metadata, names, ARCHITECTURES.working())
     lacks = next((f" (it needs {NEEDS[name]}, which intact does not have)" for name in names if name in NEEDS), "")
     hint = next((f" {meant}" for name in names if (meant := did_you_mean(name, known))), "")
     broken = "".join(f"; {problem}" for problem in ARCHITECTURES.problems().values())
     raise ModelError(
-        f"{checkpoint.path}: {key} is {str(named)[:80]!r}{lacks}, which is not known;{hint} "
-        f"intact info --architectures lists the {len(known)} that are{broken}"
+        f"{checkpoint.path}: {key} is {str(named)[:80]!r}{lacks}, which is not a known architecture;{hint} "
+        f"intact info --architectures lists all {len(known)}{broken}"
     )
 
 
@@ -157,7 +159,7 @@ def split_matrices(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def stored_together(checkpoint: Checkpoint) -> list[StoredTogether]:
-    """Return the tensors of a checkpoint that `split_matrices` splits; errors as in that function."""
+    """Return the tensors of a checkpoint that `split_matrices` splits; raises the same errors."""
     split = split_matrices(checkpoint)
     parts = [tensor for name, tensor in split.tensors.items() if tensor is not checkpoint.tensors.get(name)]
     parts.sort(key=lambda part: _address(part.data))

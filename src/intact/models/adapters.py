@@ -46,9 +46,9 @@ LARGEST_RANK: Final = 4096
 STREAM: Final = "x"
 """Buffer of the residual stream."""
 _MATCHING: Final = 5.0
-"""CPU seconds for matching all patterns of an adapter: a malicious pattern could take centuries."""
+"""Limit, in CPU seconds, for matching all patterns of an adapter: a malicious pattern could take centuries."""
 _MEMORY: Final = 512 << 20
-"""Address space in bytes of the process that matches them."""
+"""Limit, in bytes, on the address space of the process that matches them."""
 _DIRECTION: Final = re.compile(r"direction\.(\d{1,4})")
 _PEFT: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
 _GGUF: Final = re.compile(r"(?P<module>.+)\.weight\.lora_(?P<half>[ab])")
@@ -63,7 +63,7 @@ _MUST_BE_EMPTY: Final = (
     *("target_parameters", "lora_bias", "use_qalora", "use_bdlora", "kasa_config", "velora_config", "arrow_config"),
     *("monteclora_config", "alora_invocation_tokens"),
 )
-"""Members that ask for more than low-rank changes, unless they are false, empty or missing."""
+"""Members that request more than low-rank changes, unless they are false, empty or missing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,11 +139,11 @@ def read_adapter(path: str | os.PathLike[str], checkpoint: Checkpoint, program: 
     FormatError
         If a file is damaged, or is not an adapter.
     ModelError
-        If the adapter is for another model, or needs something that is not supported; the message says what.
+        If the adapter is for another model, or needs an unsupported feature, which the message names.
     """
     path, factor = _place(path)
     if not path.exists():
-        raise FormatError(f"{path}: there is no such file or folder; expected a LoRA adapter or a control vector")
+        raise FormatError(f"{path}: no such file or folder; expected a LoRA adapter or a control vector")
     gguf = not path.is_dir()
     if gguf and (vectors := _control_vectors(path, program)):
         return Adapter(path, {}, vectors).scaled(factor)
@@ -156,12 +156,12 @@ def read_adapter(path: str | os.PathLike[str], checkpoint: Checkpoint, program: 
             own = (up[rows].shape[0], down.shape[1])
             if own != want:
                 raise ModelError(
-                    f"{path}: {halves.module} changes a matrix of {own[0]} x {own[1]}; {checkpoint.path.name} has one "
-                    f"of {want[0]} x {want[1]}: it is an adapter of another model"
+                    f"{path}: {halves.module} changes a matrix of {own[0]} x {own[1]}, but that of "
+                    f"{checkpoint.path.name} has {want[0]} x {want[1]}: the adapter belongs to another model"
                 )
             changes[weight] = down, naming.reorder(weight, up[rows])
     if not changes:
-        raise ModelError(f"{path}: it changes no matrix")
+        raise ModelError(f"{path} changes no matrix")
     return Adapter(path, changes).scaled(factor)
 
 
@@ -180,14 +180,14 @@ def _place(path: str | os.PathLike[str]) -> tuple[Path, float]:
     if factor is None:
         return Path(path), 1.0
     if not abs(factor) <= 2.0**20:
-        raise ModelError(f"{name}: a factor of {factor:g}; expected a number of at most 2^20")
+        raise ModelError(f"{name} has the factor {factor:g}; expected a number of at most 2^20")
     return Path(name), factor
 
 
 def _paired(
     path: Path, tensors: Mapping[str, Tensor], pattern: re.Pattern[str]
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Yield each module of a file with its A and B."""
+    """Yield each module of a file, with its A and B."""
     halves: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if (match := pattern.fullmatch(name)) is None:
@@ -201,7 +201,7 @@ def _paired(
 
 def _peft_halves(path: Path) -> Iterator[_Halves]:
     if not (path / CONFIG).exists():
-        raise FormatError(f"{path}: there is no {CONFIG}; expected a PEFT folder or a GGUF adapter")
+        raise FormatError(f"{path} has no {CONFIG}; expected a PEFT folder or a GGUF adapter")
     config = read_json(path / CONFIG, "the adapter's configuration")
     for name, allowed in _MUST_BE.items():
         if (value := config.get(name, allowed[0])) not in allowed:
@@ -219,7 +219,7 @@ def _peft_halves(path: Path) -> Iterator[_Halves]:
         )
     weights = weights_file(path)
     if weights is None:
-        raise FormatError(f"{path}: there are no weights; expected {' or '.join(WEIGHTS)}")
+        raise FormatError(f"{path} has no weights; expected {' or '.join(WEIGHTS)}")
     halves = list(_paired(weights, WEIGHTS[weights.name](weights), _PEFT))
     patterns = _patterns_of([module for module, _, _ in halves], list(own), path / CONFIG)
     for (module, down, up), pattern in zip(halves, patterns, strict=True):
@@ -236,7 +236,7 @@ def _patterns_of(modules: list[str], patterns: list[str], path: Path) -> list[st
     except LimitReached as error:
         raise ModelError(f"{path}: alpha_pattern: matching its keys {error}") from None
     except WorkerFailure as error:
-        raise ModelError(f"{path}: alpha_pattern: expected regular expressions as keys; {error}") from None
+        raise ModelError(f"{path}: alpha_pattern: keys must be regular expressions; {error}") from None
     finally:
         worker.end()
     return found
@@ -265,12 +265,12 @@ def _control_vectors(path: Path, program: Program) -> dict[int, Floats]:
             raise ModelError(f"{path}: tensor {name:.80}: expected {expected}")
         if tensor.shape != (width,):
             raise ModelError(
-                f"{path}: tensor {name} has shape {tensor.shape}; the model's rows have {width} numbers: it "
+                f"{path}: tensor {name} has shape {tensor.shape}, but the model's rows have {width} numbers: it "
                 "belongs to another model"
             )
         vectors[int(match[1])] = float_values(tensor, width, "control vector").astype(np.float32)
     if not vectors:
-        raise ModelError(f"{path}: it has no vectors")
+        raise ModelError(f"{path} has no vectors")
     return vectors
 
 
@@ -311,7 +311,7 @@ class _Naming:
         )
 
     def _fused(self, module: str) -> list[str] | None:
-        """Return the matrices, in order, that a fused module consists of."""
+        """Return, in order, the matrices that make up a fused module."""
         a, (start, _, part) = self._architecture, module.rpartition(".")
         if self._gguf:
             stem = next((own for own in a.gguf_fused if a.gguf_stems.get(own, own) == part), None)

@@ -15,7 +15,7 @@ from intact.models.ops import Linear
 
 
 class Afmoe(GatedAttention):
-    """Four norms per layer, and head norms; attention's result is gated by sigmoids of a projection of its input."""
+    """Four norms per layer, and head norms; attention's output is gated by the sigmoid of a projection of its input."""
 
     gguf = "afmoe"
     hf = ("AfmoeForCausalLM",)

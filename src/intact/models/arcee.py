@@ -4,7 +4,7 @@ from intact.models.llama import Llama
 
 
 class Arcee(Llama):
-    """No gate; the activation is squared ReLU."""
+    """The feed-forward network has no gate; its activation is squared ReLU."""
 
     gguf = "arcee"
     hf = ("ArceeForCausalLM",)

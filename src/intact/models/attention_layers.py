@@ -1,4 +1,4 @@
-"""Hybrid models: which layers have attention and which something else, from GGUF metadata or config.json."""
+"""Hybrid models: read from GGUF metadata or config.json which layers have attention and which have something else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class HybridLayers(NamedTuple):
     others : tuple of int
         Layers without attention.
     metadata : Metadata
-        The file's metadata, rewritten as for a model with attention in every layer.
+        The file's metadata, rewritten as if every layer had attention.
     """
 
     others: tuple[int, ...]
@@ -28,7 +28,7 @@ class HybridLayers(NamedTuple):
 
 
 def read_gguf_layers(m: Metadata, other: str) -> HybridLayers:
-    """Read which layers have no KV heads; `other` names their replacement in error messages.
+    """Read which layers have no KV heads; `other` is the name of their replacement in error messages.
 
     Raises
     ------
@@ -39,7 +39,11 @@ def read_gguf_layers(m: Metadata, other: str) -> HybridLayers:
     heads = m.numbers(_KV_HEADS, layers)
     counts = sorted({int(n) for n in heads if isinstance(n, int | np.integer) and n})
     if len(counts) != 1 or not all(isinstance(n, int | np.integer) and n in (0, counts[0]) for n in heads):
-        m.refuse(_KV_HEADS, f"0 for layers with {other}, and for at least one other the same number", heads)
+        m.refuse(
+            _KV_HEADS,
+            f"0 for layers with {other}, and the same number for all other layers, of which there is at least one",
+            heads,
+        )
     common = Metadata({**m.values, m.prefix + _KV_HEADS: counts[0]}, m.source, prefix=m.prefix)
     return HybridLayers(tuple(i for i, n in enumerate(heads) if n == 0), common)
 
@@ -59,6 +63,6 @@ def read_hf_layers(
     layers = m.integer("num_hidden_layers", most=1024)
     known = (*others, *attention)
     if not (isinstance(kinds, list) and len(kinds) == layers and all(kind in known for kind in kinds)):
-        m.refuse(key, f"a list that gives each of {layers} layers {' or '.join(known)}", kinds)
+        m.refuse(key, f"a list with {' or '.join(known)} for each of {layers} layers", kinds)
     common = Metadata({**m.values, "layer_types": None}, m.source, prefix=m.prefix)
     return HybridLayers(tuple(i for i, kind in enumerate(kinds) if kind in others), common)

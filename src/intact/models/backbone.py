@@ -1,4 +1,4 @@
-"""State-space models whose safetensors files name the decoder `backbone`, with or without other layers."""
+"""State-space models, pure or hybrid, whose safetensors files name the decoder `backbone`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class BackboneStateSpaces(StateSpaces):
 
 
 class ScansAlone(WithoutAttention, BackboneStateSpaces):
-    """Models with only state-space layers: no attention, no feed-forward networks."""
+    """Models with only state-space layers, without attention and feed-forward networks."""
 
     has_nets = False
 

@@ -58,9 +58,9 @@ class BailingMoe2(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the hyper-parameters; the shared expert must be as wide as the experts that it stands for."""
+        """Read the hyper-parameters; the shared expert must be as wide as the experts that it replaces."""
         m.choice("score_function", ("sigmoid",))
         width = m.integer("moe_intermediate_size") * m.integer("num_shared_experts", least=0)
         if m.get(_SHARED) not in (None, width):
-            m.refuse(_SHARED, f"{width}, as the experts that it stands for", m.get(_SHARED))
+            m.refuse(_SHARED, f"{width}, the width of the experts that it replaces", m.get(_SHARED))
         return super().read_hf(m)

@@ -38,7 +38,7 @@ class Bamba(GraniteHybrid):
         layers = m.integer("num_hidden_layers", most=1024)
         attention = m.get("attn_layer_indices", [])
         if not isinstance(attention, list) or not all(i in range(layers) for i in attention):
-            m.refuse("attn_layer_indices", f"a list of layers below {layers}", attention)
+            m.refuse("attn_layer_indices", f"a list of layer numbers below {layers}", attention)
         own: dict[str, Any] = {
             "layer_types": ["attention" if i in attention else "mamba" for i in range(layers)],
             "shared_intermediate_size": m.integer("intermediate_size"),
@@ -47,5 +47,5 @@ class Bamba(GraniteHybrid):
         }
         config = super().read_hf(Metadata({**m.values, **own}, m.source))
         if m.get("attn_rotary_emb") not in (None, config.rope_width):
-            m.refuse("attn_rotary_emb", f"{config.rope_width}, half of the heads' width", m.get("attn_rotary_emb"))
+            m.refuse("attn_rotary_emb", f"{config.rope_width}, half of the head width", m.get("attn_rotary_emb"))
         return config

@@ -40,7 +40,7 @@ _HF_LAYER: Final = re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias|larges
 _PREFIX: Final = re.compile(r"(bert|roberta)\.")
 _TYPES: Final = "token_types.weight"
 _HEADS: Final = ("pooler.dense", "classifier", "classifier.dense", "classifier.out_proj", "cls", "cls.output")
-"""Layers after the encoder, which are not part of the program (`intact.models.reward_heads`)."""
+"""Layers after the encoder that are not part of the program (`intact.models.reward_heads`)."""
 
 
 class Bert(Decoder):
@@ -65,7 +65,7 @@ class Bert(Decoder):
     }
     sample = {"attention.layer_norm_epsilon": 1e-12, "attention.causal": False, "pooling_type": 2}
     types_mark_pairs: ClassVar[bool] = True
-    """If true, the second text of a pair has the second token type."""
+    """If true, the second sequence of a pair has the second token type."""
     pads_positions: ClassVar[bool] = False
     """If true, positions in safetensors folders start after the padding token's id."""
 
@@ -76,7 +76,7 @@ class Bert(Decoder):
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:
-        """Read the configuration, including token types and a reranker's token that separates the texts of a pair."""
+        """Read the configuration, including token types and the token that separates a reranker's two sequences."""
         config = super().read_config(checkpoint)
         left = (f"{prefix}{head}.{end}" for prefix in ("", "bert.") for head in _HEADS for end in ("weight", "bias"))
         config = replace(config, tied=None, other_heads=(*left, "embeddings.position_ids"))
@@ -94,7 +94,7 @@ class Bert(Decoder):
     def read_gguf(cls, m: Metadata) -> Config:
         """Read the common hyper-parameters of a file that declares bidirectional attention."""
         if m.get("attention.causal") is not False:
-            m.refuse("attention.causal", "false, as encoders have it", m.get("attention.causal"))
+            m.refuse("attention.causal", "false, as in all encoders", m.get("attention.causal"))
         return super().read_gguf(m)
 
     @classmethod
@@ -106,12 +106,12 @@ class Bert(Decoder):
             return config
         first = 1 + m.integer("pad_token_id", least=0)
         if first >= config.context:
-            m.refuse("max_position_embeddings", f"more than {first}, as positions begin there", config.context)
+            m.refuse("max_position_embeddings", f"more than {first}, where positions begin", config.context)
         return replace(config, first_position=first, context=config.context - first)
 
     @classmethod
     def canonical_name(cls, name: str) -> str:
-        """Return the GGUF name of a safetensors tensor; its own name if it has none."""
+        """Return the GGUF name of a safetensors tensor; its own name if there is none."""
         plain = _PREFIX.sub("", name, count=1)
         names = {hf: own for own, hf in cls.hf_names.items()}
         if (match := _HF_LAYER.fullmatch(plain)) and match[2] in names:
@@ -157,7 +157,7 @@ class Bert(Decoder):
         self.norm("x", "x", "token_embd_norm.weight")
 
     def types(self) -> tuple[str | None, str | None]:
-        """Return the names of the vectors of the first two token types; None for a type that is not used."""
+        """Return the names of the vectors of the first two token types; None for an unused type."""
         c = self.config
         if not c.token_types:
             return None, None

@@ -9,7 +9,7 @@ from intact.models.ops import Linear, Multiply, Norm
 
 
 class BitNet(Decoder):
-    """Weights are ternary with one scale per matrix, or floats trained to be (`checkpoints/formats/quantised`)."""
+    """Weights are ternary with one scale per matrix, or floats trained to become ternary (`formats/quantised`)."""
 
     gguf = "bitnet-b1.58"
     hf = ("BitNetForCausalLM",)
@@ -30,7 +30,7 @@ class BitNet(Decoder):
         super().project(i, buffer, accumulate)
 
     def feed_forward(self, i: int, buffer: str, accumulate: bool) -> None:
-        """Append the feed-forward network: up times the gate's ReLU, twice; a norm; down."""
+        """Append the feed-forward network: up, multiplied twice by the gate's ReLU; a norm; down."""
         c, p = self.config, f"blk.{i}."
         gate, up, down = (p + stem for stem in FEED_FORWARD)
         first = self.target("gate", gate, c.hidden, c.width), self.target("up", up, c.hidden, c.width)

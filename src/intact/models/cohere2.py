@@ -4,7 +4,7 @@ from intact.models.command_r import CommandR
 
 
 class Cohere2(CommandR):
-    """Every fourth layer is global and without positions; all other layers use the window."""
+    """Every fourth layer is global and has no positions; all other layers use the window."""
 
     gguf = "cohere2"
     hf = ("Cohere2ForCausalLM",)

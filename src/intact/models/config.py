@@ -19,7 +19,7 @@ from intact.numerics.trapezoidal import TrapezoidalShape
 MOST_CONTEXT = 1 << 19
 """Number of positions for which the bounds on attention's sums are proven (docs/spec/numerics.md, section 7)."""
 
-# Features that would change the output and that no operation implements: keys, with the values that disable them.
+# Keys of features that would change the output and that no operation implements, with the values that disable them.
 _GGUF_REFUSED: Mapping[str, tuple[object, ...]] = {
     "expert_count": (0,),
     "attn_logit_softcapping": (0.0,),
@@ -54,7 +54,7 @@ class LatentAttention(NamedTuple):
     Attributes
     ----------
     rank, query_rank : int
-        Widths of the latent row for keys and values, and of the one for queries (0: there is none).
+        Widths of the latent row for keys and values, and of the latent row for queries (0: none).
     rotary, plain : int
         Widths of the rotated part of a head's query and key, and of the rest.
     value : int
@@ -76,12 +76,12 @@ class LayerKinds(NamedTuple):
     widths, kv_heads : pair of int
         Head widths and numbers of KV heads, each of global and of local layers.
     sharing : int
-        Number of last layers without their own keys and values; they read those of the last layer of their kind that
-        has some.
+        Number of final layers without their own keys and values; they use those of the last layer of their kind that
+        has its own.
     sharing_hidden : int
         Hidden width of the feed-forward networks of those layers.
     inputs : int
-        Width of the per-layer inputs, which each layer has in addition to the stream; 0: there are none.
+        Width of the per-layer inputs that each layer has in addition to the stream; 0: none.
     keys_as_values : bool
         If true, global layers may lack a value matrix, and use their keys as values.
     rotated : int, optional
@@ -106,7 +106,7 @@ class RowFactors(NamedTuple):
 
 @dataclass(frozen=True)
 class Config:
-    """Hyper-parameters of a decoder, under uniform names whatever the file calls them."""
+    """Hyper-parameters of a decoder, under uniform names regardless of the file's own."""
 
     from_gguf: bool
     layers: int
@@ -121,22 +121,21 @@ class Config:
     rope_width: int
     rope_scaling: Mapping[str, Any]
     query_width: float
-    """Scores are divided by the square root of this."""
+    """Scores are divided by the square root of this value."""
     biases: Mapping[str, bool]
-    """For matrices ("attn_q", "ffn_up", ...): True if one must have a bias, False if not; others may have one.
-    """
+    """For matrices ("attn_q", "ffn_up", ...): True if a bias is required, False if not allowed; others may have one."""
     tied: bool | None = None
-    """If true, the head is the embedding; None: it is unless the file has a head."""
+    """If true, the head is tied to the embedding; None: it is tied unless the file has a head."""
     vocabulary: int | None = None
-    """Number of rows of the embedding, if the configuration gives it."""
+    """Number of rows of the embedding, if the configuration specifies it."""
     window: int = 0
     """Number of positions that local layers attend to."""
     local_layers: tuple[bool, ...] = ()
     """For each layer, true if it attends only to its window."""
     rope_local_base: float | None = None
-    """Rotary base of local layers, if it differs."""
+    """Rotary base of local layers, if different."""
     unrotated_layers: tuple[int, ...] = ()
-    """Layers without positions."""
+    """Layers without a position embedding."""
     score_scale: Fraction | None = None
     """Factor of the scores, if it does not follow from `query_width`."""
     embedding_scale: Fraction = Fraction(1)
@@ -166,7 +165,7 @@ class Config:
     selective: SelectiveShape | None = None
     """Sizes of layers with a selective scan, if any; their convolutions sum over `taps` positions."""
     selective_eps: float = 0.0
-    """Epsilon of these layers' norms of dt, B and C, which have no gains; 0: there are no such norms."""
+    """Epsilon of these layers' norms of dt, B and C, which have no gains; 0: no such norms."""
     trapezoidal: TrapezoidalShape | None = None
     """Sizes of layers with a trapezoidal scan, if any."""
     slowest_decay: float = 1e-4
@@ -176,9 +175,9 @@ class Config:
     delta_layers: tuple[int, ...] = ()
     """Layers with a gated delta net instead of attention."""
     forget_bounds: bool = False
-    """If true, the forget gates of all layers but the first have lower bounds (HGRN)."""
+    """If true, the forget gates of all layers except the first have lower bounds (HGRN)."""
     factors: Mapping[str, tuple[RowFactors, ...]] = field(default_factory=dict)
-    """Factors of matrices, by the ends of their names (Falcon-H1); matrices not listed have none."""
+    """Factors of matrices, by the ends of their names (Falcon-H1); matrices not listed have no factor."""
     token_types: int = 0
     """Number of token types, each with a row that is added to the embedding (BERT)."""
     first_position: int = 0
@@ -195,7 +194,7 @@ class Config:
 
 
 def check_config(config: Config, path: object) -> Config:
-    """Return the configuration with its context limited to the proven number of positions.
+    """Return the configuration, with its context limited to the proven number of positions.
 
     Raises
     ------
@@ -205,7 +204,7 @@ def check_config(config: Config, path: object) -> Config:
     if config.heads % config.kv_heads:
         raise ModelError(f"{path}: {config.heads} heads are not a multiple of {config.kv_heads} KV heads")
     if config.head_width % 2 or config.head_width > 512:
-        raise ModelError(f"{path}: the heads' width must be even and at most 512, found {config.head_width}")
+        raise ModelError(f"{path}: the head width must be even and at most 512, found {config.head_width}")
     if config.rope_width % 2 or config.rope_width > config.head_width:
         raise ModelError(f"{path}: {config.rope_width} rotary dimensions do not fit heads of {config.head_width}")
     sizes = (
@@ -216,7 +215,7 @@ def check_config(config: Config, path: object) -> Config:
     )
     for name, size, most in sizes:
         if size > most:
-            raise ModelError(f"{path}: a {name} of {size} passes the proven bounds of the integer sums, at most {most}")
+            raise ModelError(f"{path}: a {name} of {size} exceeds the proven bound of the integer sums, {most}")
     return replace(config, context=min(config.context, MOST_CONTEXT))
 
 
@@ -247,7 +246,7 @@ def read_gguf_config(
     width, heads = m.integer("embedding_length"), m.integer("attention.head_count", most=4096)
     head_width = m.integer("attention.key_length", width // heads)
     if m.integer("attention.value_length", head_width) != head_width:
-        raise ModelError(f"{m.source}: keys and values of different width are not supported")
+        raise ModelError(f"{m.source}: keys and values of different widths are not supported")
     m.refuse_features({key: values for key, values in _GGUF_REFUSED.items() if key not in own})
     scaling = read_gguf_scaling(m)
     context = m.integer("context_length", most=1 << 30)
@@ -272,14 +271,14 @@ def read_gguf_config(
 
 
 def context_without_temperature(m: Metadata, context: int, scaling: Mapping[str, Any]) -> int:
-    """Return the number of positions at which the attention temperature, which the file has, multiplies queries by 1.
+    """Return the number of positions for which the file's attention temperature multiplies queries by 1.
 
     The temperature multiplies the query at position p by ``1 + beta ln(1 + floor(p / original))`` (Llama 4, Ministral
-    3). No operation implements that, so the context ends where the factor begins to differ from 1.
+    3). No operation implements that, so the context ends where the factor starts to differ from 1.
     """
     original = scaling.get("original")
     if isinstance(original, bool) or not isinstance(original, int) or original < 1:
-        raise ModelError(f"{m.source}: a temperature of attention needs rope scaling with an original context")
+        raise ModelError(f"{m.source}: an attention temperature needs rope scaling with an original context")
     return min(context, original)
 
 
@@ -292,7 +291,7 @@ def text_config(
 ) -> Metadata:
     """Return the part of a config.json that describes the text model, on top of an architecture's defaults.
 
-    Multimodal models have it under `text_config`. `own` are keys that the architecture reads itself and that would
+    Multimodal models store it under `text_config`. `own` are keys that the architecture reads itself and that would
     otherwise be refused; `aliases` maps alternative keys to the keys that are read.
     """
     whole = Metadata(_renamed(metadata, source, aliases), source)
@@ -308,7 +307,7 @@ def _renamed(values: Mapping[str, Any], source: Any, aliases: Mapping[str, str])
     Raises
     ------
     ModelError
-        If a file has both and their numbers differ.
+        If a file has both keys and their values differ.
     """
     found = {key: value for key, value in values.items() if key not in aliases}
     for alias, key in aliases.items():

@@ -1,4 +1,4 @@
-"""Shared parts of decoder architectures. An architecture is a subclass of Decoder of a few lines."""
+"""Shared parts of decoder architectures. An architecture is a subclass of Decoder with a few lines."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ def root(x: int) -> Fraction:
 
 
 class Decoder(DecoderFiles):
-    """One architecture: how its files are read, and the Program that they become.
+    """One architecture: reads its files, and builds a Program from them.
 
-    By default attention and gated feed-forward networks around a residual stream. A subclass with its own name `gguf`
-    is an architecture; it is found by its file (`intact.models.ARCHITECTURES`). The attributes here and in
-    `DecoderFiles` describe it.
+    By default, layers consist of attention and a gated feed-forward network around a residual stream. A subclass with
+    its own name `gguf` is an architecture and is discovered automatically (`intact.models.ARCHITECTURES`). The
+    attributes here and in `DecoderFiles` describe it.
     """
 
     activation: ClassVar[Activation] = "silu"
     gated: ClassVar[bool] = True
     """If false, feed-forward networks have no gate."""
     squared: ClassVar[bool] = False
-    """If true, networks without a gate multiply the activation by its input, which for ReLU gives its square."""
+    """If true, networks without a gate multiply the activation by its input; for ReLU, this is its square."""
     norms: ClassVar[NormPlaces] = "before"
     """Position of the norms: before attention and feed-forward network, after them (before the residual sum), both, or
     one norm before the two, which then run in parallel."""
@@ -86,7 +86,7 @@ class Decoder(DecoderFiles):
     hf_interleaves: ClassVar[bool] = False
     """If true, rotary pairs are adjacent in safetensors."""
     expert_scales: ClassVar[str] = ""
-    """GGUF name, within a layer, of the tensor with a factor for each expert's weight; empty if there is none."""
+    """GGUF name, within a layer, of the tensor with a factor for each expert's weight; empty for none."""
     hf_gain_offset: ClassVar[float] = 0.0
     """Offset added to the norm gains stored in safetensors."""
 
@@ -137,8 +137,8 @@ class Decoder(DecoderFiles):
     def embed(self) -> None:
         """Append the embedding, multiplied by its factor.
 
-        If results are multiplied by m before the residual sum, the stream holds the sum divided by m, so that layers
-        need no multiplication. Apart from their epsilon, norms are not affected by this.
+        If results are multiplied by m before the residual sum, the stream holds the sum divided by m, so layers need no
+        multiplication. Apart from their epsilon, norms are not affected by this.
         """
         c = self.config
         scale = c.embedding_scale / c.residual_scale
@@ -192,7 +192,7 @@ class Decoder(DecoderFiles):
         for name in ("token_embd.weight", "output.weight"):
             if name in self.used and has_index(self.used[name]):
                 what = "embeddings and heads multiply the model's inputs in order"
-                raise ModelError(f"{self.path}: tensor {self.used[name].name} has an index of its inputs; {what}")
+                raise ModelError(f"{self.path}: tensor {self.used[name].name} has an index of its inputs, but {what}")
         rotations = self.rotations()
         factors = (attention_factor(c.rope_scaling), *(Fraction(1) for _ in rotations[1:]))
         lists = FACTORS if c.rope_scaling.get("type") == "longrope" else ()
@@ -232,9 +232,9 @@ class Decoder(DecoderFiles):
         return self.tensors[name]
 
     def refuse_unused(self, harmless: set[str]) -> None:
-        """Refuse a file with an unused tensor: it holds a different model from the one that was built.
+        """Refuse a file with an unused tensor: the file holds a different model from the one that was built.
 
-        Zero biases, which old GPTQ files have for every matrix of a layer, are accepted: they add nothing.
+        Zero biases, which old GPTQ files contain for every matrix of a layer, are accepted, since they have no effect.
         """
         others = {name: tensor for name, tensor in self.tensors.items() if name not in self.used.keys() | harmless}
         zeros = {f"{matrix}.bias" for matrix in self.biases}
@@ -242,10 +242,10 @@ class Decoder(DecoderFiles):
         if unused:
             more = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
             what = f"a {self.gguf} model of {self.config.layers} layers"
-            raise ModelError(f"{self.path}: tensor {unused[0]:.80}{more}: {what} has no use for it")
+            raise ModelError(f"{self.path}: tensor {unused[0]:.80}{more}: not part of {what}")
 
     def matrix(self, name: str, rows: int | None, columns: int) -> str:
-        """Check that a matrix exists with this shape, and return its name; rows None: any number."""
+        """Check that a matrix exists with this shape, and return its name; `rows` may be None for any number."""
         tensor = self.tensor(name)
         shape = tensor.shape if len(tensor.shape) != 2 else (tensor.shape[0], input_count(tensor))
         if len(shape) != 2 or shape[1] != columns or not shape[0] or (rows is not None and shape[0] != rows):
@@ -297,7 +297,7 @@ class Decoder(DecoderFiles):
         )
 
     def target(self, buffer: str, stem: str, rows: int, columns: int, accumulate: bool = False) -> Target:
-        """Return one matrix of a Linear, with its bias if it has one."""
+        """Return one matrix of a Linear, with its bias, if any."""
         words = stem.split(".")
         wanted = self.config.biases.get(words[2] if words[0] == "blk" else words[0], stem + ".bias" in self.tensors)
         bias = stem + ".bias" if wanted else None
@@ -463,7 +463,7 @@ class Decoder(DecoderFiles):
         return name
 
     def feed_forward(self, i: int, buffer: str, accumulate: bool) -> None:
-        """Append the feed-forward network, or the mixture of experts instead."""
+        """Append the feed-forward network or the mixture of experts."""
         m = self.config.mixture
         if m is None or i in m.dense:
             self.net(f"blk.{i}.", FEED_FORWARD, "", self.config.hidden, buffer=buffer, accumulate=accumulate)
@@ -486,7 +486,7 @@ class Decoder(DecoderFiles):
         self.ops.append(Linear(inner, (self.target(buffer, layer + stems[2], width, hidden, accumulate=accumulate),)))
 
     def gate(self, gate: str, up: str | None, target: str, kind: Activation) -> None:
-        """Append a gated activation of two rows, or an activation of one."""
+        """Append a gated activation of two rows, or an activation of a single row."""
         self.ops.append(Gate(gate, up, target, kind))
 
     def experts(self, i: int, m: ExpertMixture, buffer: str, accumulate: bool) -> None:

@@ -55,35 +55,36 @@ _LAYER = re.compile(r"(?:blk|model\.layers)\.(\d+)\.")
 class DecoderFiles:
     """The files of an architecture: GGUF, or safetensors with a config.json.
 
-    `Decoder`, its only direct subclass, builds a program from what is read here.
+    `Decoder`, its only direct subclass, builds a program from the configuration and tensors read here.
     """
 
     name: ClassVar[str]
     """Name of an architecture whose GGUF files use another architecture's name and form; defaults to `gguf`."""
     gguf: ClassVar[str]
-    """Name of the architecture in GGUF (general.architecture)."""
+    """Name of the architecture in GGUF files (general.architecture)."""
     hf: ClassVar[tuple[str, ...]]
     """Names in config.json (architectures)."""
     hf_types: ClassVar[tuple[str, ...]] = ()
-    """Values of `model_type` in config.json for an architecture that Transformers runs, and names, as another one."""
+    """Values of `model_type` in config.json for an architecture that Transformers runs, and names, as another."""
     hf_names: ClassVar[dict[str, str]] = HF_NAMES
-    """Canonical names of tensors to those in safetensors."""
+    """Map of canonical tensor names to safetensors names."""
     gguf_names: ClassVar[Mapping[str, str]] = {}
-    """Canonical names of tensors to those in GGUF files, where they differ."""
+    """Map of canonical tensor names to names in GGUF files, where they differ."""
     hf_defaults: ClassVar[Mapping[str, Any]] = {}
-    """Defaults for keys that a config.json may omit: those of Transformers' configuration class, where they matter."""
+    """Defaults for keys that a config.json may omit: values in Transformers' configuration class, if they matter."""
     hf_refused: ClassVar[Mapping[str, tuple[object, ...]]] = {}
     """Keys in config.json of features that would change the output but are not implemented, with harmless values.
     """
     hf_aliases: ClassVar[Mapping[str, str]] = {}
-    """Alternative keys in config.json for those that are read, as written by versions of Transformers (`attribute_map`)
-    or the authors' program. All keys for the number of experts are known (`mixtures.HF_COUNTS`)."""
+    """Alternative keys in config.json for those that are read, as written by some versions of Transformers
+    (`attribute_map`) or by the authors' code. All keys for the number of experts are known (`mixtures.HF_COUNTS`).
+    """
     hf_activation: ClassVar[tuple[str, str]] = ("hidden_act", "silu")
     """Key in config.json that names the activation, and its only supported value."""
     hf_beginning: ClassVar[str] = "model."
     """Prefix of the decoder's tensor names in safetensors; in `hf_names` it is always `model.`."""
     hf_unnamed: ClassVar[bool] = False
-    """If true, a config.json may name no architecture, as files of programs other than Transformers do (`claims`)."""
+    """If true, a config.json need not name an architecture, as in files not written by Transformers (`claims`)."""
     hf_bare: ClassVar[Mapping[str, str]] = {}
     """Safetensors names, within a layer, of tensors that end in neither `weight` nor `bias`, to their canonical names.
     """
@@ -104,16 +105,15 @@ class DecoderFiles:
     has_local_layers: ClassVar[bool] = False
     """If true, layers may attend to a window. Which of them do is read from the files."""
     local_but_each: ClassVar[int] = 0
-    """Files with a window that list no local layers: all layers but every n-th are local; 0: all are."""
+    """For files with a window but no list of local layers: all layers except every n-th are local; 0: all are."""
     unrotated_each: ClassVar[int] = 0
-    """Every n-th layer has no positions, unless a config.json lists such layers (`no_rope_layers`); 0: all have them.
-    """
+    """Every n-th layer has no positions, unless a config.json lists such layers (`no_rope_layers`); 0: all do."""
     rotates_local_alone: ClassVar[bool] = False
-    """If true, in files with a window only the layers that attend to it have positions."""
+    """If true, only the layers that attend to a window have positions in files with a window."""
     partial_rotary: ClassVar[bool] = False
     """If true, a config.json may have partially rotated heads (`partial_rotary_factor`)."""
     layer_norms: ClassVar[bool] = False
-    """If true, the norms are layer norms, otherwise RMS norms."""
+    """If true, the norms are layer norms; otherwise RMS norms."""
     hf_eps: ClassVar[str] = "rms_norm_eps"
     """Key in config.json of the norms' epsilon."""
     fused: ClassVar[Mapping[str, str]] = {}
@@ -129,7 +129,7 @@ class DecoderFiles:
     hf_groups_heads: ClassVar[bool] = False
     """If true, rows of a fused `attn_qkv` in safetensors are grouped by KV head: its queries, its key, its value."""
     multipliers: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    """Fields of `Config` that are factors, with their keys in GGUF and in config.json."""
+    """Fields of `Config` that hold factors, with their keys in GGUF and in config.json."""
     divides_logits: ClassVar[bool] = True
     """If true, `logit_scale` is a divisor, otherwise a factor."""
     sample: ClassVar[Mapping[str, Any]] = {}
@@ -143,7 +143,7 @@ class DecoderFiles:
         Raises
         ------
         ModelError
-            If one is missing, of the wrong type, out of bounds, or not supported.
+            If a hyper-parameter is missing, of the wrong type, out of bounds, or not supported.
         """
         if checkpoint.format == "gguf":
             m = Metadata(checkpoint.metadata, checkpoint.path, prefix=cls.gguf + ".")
@@ -212,7 +212,7 @@ class DecoderFiles:
         if kinds is not None and not (
             isinstance(kinds, list) and len(kinds) == config.layers and all(kind in allowed for kind in kinds)
         ):
-            m.refuse("layer_types", f"a list that gives each of {config.layers} layers {' or '.join(allowed)}", kinds)
+            m.refuse("layer_types", f"a list with {' or '.join(allowed)} for each of {config.layers} layers", kinds)
         config = replace(config, unrotated_layers=read_hf_unrotated_layers(m, config.layers, cls.unrotated_each))
         if not cls.has_local_layers or m.get("sliding_window") is None:
             return config
@@ -233,7 +233,7 @@ class DecoderFiles:
 
     @classmethod
     def read_caps(cls, m: Metadata, defaults: tuple[float, float]) -> dict[str, Any]:
-        """Read the soft caps, whose keys are the same in GGUF and in config.json; 0: there is none."""
+        """Read the soft caps, whose keys are the same in GGUF and in config.json; 0: no cap."""
         keys = {"score_cap": "attn_logit_softcapping", "logit_cap": "final_logit_softcapping"} if cls.soft_caps else {}
         found = {}
         for (field, key), default in zip(keys.items(), defaults, strict=False):

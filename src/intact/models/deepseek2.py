@@ -21,7 +21,7 @@ from intact.numerics.dequantize import dequantize
 from intact.numerics.rope import score_magnitude
 
 _LATENT_EPS = 1e-6
-"""Epsilon of the norms of latent rows, regardless of the file's value for other norms, as in the authors' programs."""
+"""Epsilon of the norms of latent rows, regardless of the file's value for other norms, as in the authors' code."""
 _LOG_MULTIPLIER = "rope.scaling.yarn_log_multiplier"
 
 
@@ -106,7 +106,7 @@ class DeepseekV2(Decoder):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the configuration with latent attention; `key_length_mla`, if present, is the width of whole keys."""
+        """Read the configuration with latent attention; `key_length_mla`, if present, gives the width of whole keys."""
         heads = m.integer("attention.head_count", most=4096)
         key, value = (
             m.integer(f"attention.{name}_length_mla", m.integer(f"attention.{name}_length"))
@@ -158,7 +158,7 @@ class DeepseekV2(Decoder):
         """
         if rotary >= key or value > key:
             what = f"values of {value} and a rotated part of {rotary}"
-            raise ModelError(f"{m.source}: keys of {key} need narrower {what}")
+            raise ModelError(f"{m.source}: keys of width {key} need narrower {what}")
         return LatentAttention(rank, query_rank, rotary, key - rotary, value=value)
 
     @classmethod
@@ -190,7 +190,7 @@ class DeepseekV2(Decoder):
     def keys_and_values(cls, checkpoint: Checkpoint, config: Config, name: str, tensor: Tensor) -> list[Tensor]:
         """Return the key rows and the value rows of a tensor that stores both for each head.
 
-        Return nothing if a GGUF file has separate tensors too: they are read instead.
+        Return nothing if a GGUF file also has separate tensors, which are read instead.
         """
         latent = config.latent
         assert latent is not None

@@ -1,4 +1,4 @@
-"""Models with gated delta nets and gated attention, in files: their sizes, and the names and forms of tensors."""
+"""Models with gated delta nets and gated attention: reads sizes, and the names and forms of tensors, from files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from intact.numerics.delta import DeltaShape
 from intact.numerics.scan import MOST_STATES
 
 _INPUTS: Final = ("attn_qkv", "attn_gate", "ssm_alpha", "ssm_beta")
-"""Input matrices of a delta net: queries, keys and values; the gate z; dt; b."""
+"""Input matrices of a delta net: queries, keys and values; gate z; dt; b."""
 DELTA_NAMES: Final = HF_NAMES | {
     "post_attention_norm": "post_attention_layernorm",
     "attn_qkv": "linear_attn.in_proj_qkv",
@@ -36,7 +36,7 @@ DELTA_NAMES: Final = HF_NAMES | {
 
 
 class DeltaNets(GatedAttention):
-    """A decoder with gated delta nets instead of attention in all layers but every n-th.
+    """A decoder with gated delta nets instead of attention in all layers except every n-th.
 
     Attention's result is multiplied by the sigmoid of a gate, whose rows follow each head's query in `attn_q`. Heads
     that predict further tokens are separate programs (`intact.models.prediction_heads`).
@@ -77,7 +77,7 @@ class DeltaNets(GatedAttention):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the configuration, including which layers have delta nets and the sizes of these."""
+        """Read the configuration, including which layers have delta nets, and their sizes."""
         config = super().read_gguf(m)
         heads, inner = m.integer("ssm.time_step_rank", most=4096), m.integer("ssm.inner_size", most=32768)
         if inner % heads:
@@ -214,7 +214,7 @@ class DeltaMixtures(DeltaNets):
 
 
 def _read_gguf_layers(m: Metadata, layers: int) -> tuple[int, ...]:
-    """Return the layers with delta nets: those that the file lists, or all but every n-th."""
+    """Return the layers with delta nets: those listed in the file, or all except every n-th."""
     key = "attention.recurrent_layers"
     if m.get(key) is None:
         each = m.integer("full_attention_interval", 4)

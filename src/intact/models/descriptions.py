@@ -1,4 +1,4 @@
-"""Descriptions of the architectures: names, distinctive features, and how far their logits are from Transformers'."""
+"""Descriptions of the architectures: names, distinctive features, and how closely their logits match Transformers'."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class ArchitectureDescription(NamedTuple):
     hf : tuple of str
         Names in config.json (architectures).
     title, summary : str
-        The models that it covers, and what distinguishes them from others.
+        The models that it covers, and their distinctive features.
     source : str
-        The paper, or another source; empty if the module names none.
+        The paper or another source; empty if the module names none.
     origin : str
         Package that provides it.
     compared : Comparison, optional

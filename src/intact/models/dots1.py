@@ -8,7 +8,7 @@ from intact.models.qwen3 import Qwen3
 
 
 class Dots1(Qwen3):
-    """The first layers have ordinary feed-forward networks, all others two shared experts."""
+    """The first layers have ordinary feed-forward networks; all others have two shared experts."""
 
     gguf = "dots1"
     hf = ("Dots1ForCausalLM",)

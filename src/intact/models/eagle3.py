@@ -72,7 +72,7 @@ class _Eagle(Llama):
 
     @property
     def entered(self) -> str:
-        """Buffer of the projection of the model's rows."""
+        """Buffer that holds the projection of the model's rows."""
         return _ENTERED if self.norms_entered else STREAM
 
     def embed(self) -> None:
@@ -138,7 +138,9 @@ def build_eagle_head(checkpoint: Checkpoint, model: Program) -> EagleHead:
     tensors.setdefault("model.embed_tokens.weight", model.tensors[_EMBEDDING])
     embedded = tensors["model.embed_tokens.weight"].shape[0]
     if embedded != model.vocabulary:
-        raise ModelError(f"{checkpoint.path}: its embedding has {embedded} tokens, the model {model.vocabulary}")
+        raise ModelError(
+            f"{checkpoint.path}: its embedding has {embedded} tokens, but the model has {model.vocabulary}"
+        )
     drafted = whole.integer("draft_vocab_size", model.vocabulary, least=1, most=model.vocabulary)
     tokens = _tokens(checkpoint, drafted, model.vocabulary)
     width = model.buffers[STREAM].width
@@ -169,7 +171,7 @@ def _boundaries(m: Metadata, model: Program) -> tuple[int, ...]:
 
 
 def _renamed(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Return the tensors in and around the layer under the names of a one-layer model."""
+    """Return the tensors in and around the layer, named as in a one-layer model."""
     found: dict[str, Tensor] = {}
     for name, tensor in checkpoint.tensors.items():
         beginning = next((one for one in _LAYER if name.startswith(one)), "")
@@ -189,7 +191,7 @@ def _tokens(checkpoint: Checkpoint, drafted: int, vocabulary: int) -> NDArray[np
     if tensor is None:
         if drafted == vocabulary:
             return None
-        raise ModelError(f"{checkpoint.path}: tensor d2t is missing, which maps the {drafted} logits to tokens")
+        raise ModelError(f"{checkpoint.path}: tensor d2t, which maps the {drafted} logits to tokens, is missing")
     if tensor.kind != "I64" or tensor.shape != (drafted,):
         raise ModelError(f"{checkpoint.path}: tensor d2t is {tensor.kind} {tensor.shape}, expected I64 ({drafted},)")
     tokens = tensor.data.view("<i8") + np.arange(drafted)

@@ -53,7 +53,7 @@ class Ernie45Moe(Ernie45):
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Split fused tensors, and flatten the experts' biases where files have two dimensions."""
+        """Split fused tensors, and flatten the experts' biases if they are two-dimensional in the file."""
         ends = (f".{CHOICE_BIAS}.bias", *cls.hf_bare)
         tensors = {
             name: Tensor(name, tensor.kind, tensor.shape[1:], tensor.data)

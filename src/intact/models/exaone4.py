@@ -7,7 +7,7 @@ from intact.models.names import HF_NAMES, NORMS_AFTER
 
 
 class Exaone4(Decoder):
-    """The 32B model has three sliding-window layers for each global one, the 1.2B model no windows."""
+    """The 32B model has three sliding-window layers for each global one; the 1.2B model has no windows."""
 
     gguf = "exaone4"
     hf: ClassVar[tuple[str, ...]] = ("Exaone4ForCausalLM",)

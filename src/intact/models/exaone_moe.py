@@ -30,6 +30,6 @@ class ExaoneMoe(Exaone4):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the number of first layers without experts, whose key has two names."""
+        """Read the number of first layers without experts, which is stored under one of two keys."""
         dense = m.integer("first_last_k_dense_replace", 1, least=0, most=1024)
         return super().read_hf(Metadata({"first_k_dense_replace": dense, **m.values}, m.source))

@@ -136,7 +136,7 @@ class FalconH1(StateSpaces):
 
 
 def _read_list(m: Metadata, key: str, length: int) -> list[float]:
-    """Read a list of factors; ones if the file has none."""
+    """Read a list of factors; all ones if the file has no such list."""
     values = m.get(key, [1.0] * length)
     if not (
         isinstance(values, list)
@@ -148,9 +148,9 @@ def _read_list(m: Metadata, key: str, length: int) -> list[float]:
 
 
 def _multiplied(checkpoint: Checkpoint, tensor: Tensor, runs: tuple[RowFactors, ...]) -> Tensor:
-    """Return a matrix with runs of rows multiplied by their factors in float32, one factor after the other."""
+    """Return a matrix with runs of rows multiplied by their factors in float32, one factor after another."""
     if tensor.kind not in FLOAT_FORMATS:
-        what = f"tensor {tensor.name} is {tensor.kind}, and has a factor other than 1; only floats can be multiplied"
+        what = f"tensor {tensor.name} is {tensor.kind} and has a factor other than 1, but only floats can be multiplied"
         raise ModelError(f"{checkpoint.path}: {what}")
     if len(tensor.shape) != 2 or tensor.shape[0] != sum(run.rows for run in runs):
         return tensor  # wrong shape: refused when the program is built

@@ -1,4 +1,4 @@
-"""Gathers before products, for weights whose columns do not match the model's inputs in order."""
+"""Gathers before products, for weights whose columns are not in the order of the model's inputs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from intact.numerics.integers import INTEGER, read_header, read_inputs
 
 
 def input_count(tensor: Tensor) -> int:
-    """Return the number of model inputs that a stored matrix multiplies: its columns, or as its index specifies."""
+    """Return the number of inputs that a stored matrix multiplies: its columns, or the number given by its index."""
     inputs = read_header(tensor.data).inputs if tensor.kind == INTEGER else None
     return tensor.shape[1] if inputs is None else inputs
 
 
 def has_index(tensor: Tensor) -> bool:
-    """Return true if a stored matrix's columns do not multiply the model's inputs in order."""
+    """Return true if a stored matrix's columns are not in the order of the model's inputs."""
     return tensor.kind == INTEGER and read_header(tensor.data).inputs is not None
 
 
@@ -28,7 +28,7 @@ def add_gathers(
 ) -> tuple[tuple[Op, ...], dict[str, Buffer]]:
     """Return operations and buffers with a gather before each product whose weights have an input index.
 
-    Matrices of one product that share an index share the gather and stay one product; others each get their own.
+    Matrices of one product that share an index share the gather and stay one product; each other matrix gets its own.
     Programs without such weights are returned unchanged.
 
     Raises

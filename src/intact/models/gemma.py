@@ -24,7 +24,7 @@ class GemmaDecoder(Decoder):
     has_local_layers = True
 
     gguf_window: ClassVar[int]
-    """Window of local layers for GGUF files that name none; 0: there are no local layers then."""
+    """Window of local layers for GGUF files that specify none; 0: such files have no local layers."""
     layers_of_27b: ClassVar[int]
     """Layer count that identifies the 27B model, for which GGUF files imply a query width of width / heads."""
 

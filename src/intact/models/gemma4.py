@@ -37,7 +37,7 @@ _INPUT_GAIN: Final = "per_layer_proj_norm.weight"
 
 
 class Gemma4(GemmaDecoder):
-    """Gemma 3's layer structure. Values are normed too, scores are not scaled, and each layer's output is."""
+    """Gemma 3's layer structure. Values are normed too, scores are not scaled, but each layer's output is."""
 
     gguf = "gemma4"
     hf = ("Gemma4ForCausalLM", "Gemma4ForConditionalGeneration")
@@ -108,7 +108,7 @@ class Gemma4(GemmaDecoder):
 
     @classmethod
     def read_keys(cls) -> frozenset[str]:
-        """Return the keys that this architecture reads, including bidirectional attention's, which only images use."""
+        """Return the keys that this architecture reads, including the one for images' bidirectional attention."""
         return super().read_keys() | {"use_bidirectional_attention", "per_layer_config"}
 
     @classmethod
@@ -186,7 +186,7 @@ class Gemma4(GemmaDecoder):
         sizes: Any = own.get(layers[0], {}) if layers else {}
         wanted = dict.fromkeys(layers, sizes) if sizes else {}
         if own != wanted or not isinstance(sizes, dict) or not sizes.keys() <= _SIZES.keys():
-            m.refuse("per_layer_config", f"the same {' and '.join(_SIZES)} for each layer of full attention", own)
+            m.refuse("per_layer_config", f"the same {' and '.join(_SIZES)} for each full-attention layer", own)
         named = {_SIZES[key]: value for key, value in sizes.items()}
         return Metadata({**m.values, "global_head_dim": m.get("head_dim"), **named}, m.source)
 
@@ -214,7 +214,7 @@ class Gemma4(GemmaDecoder):
         first = config.layers - kinds.sharing
         missing = [i for i in range(first, config.layers) if config.is_local[i] not in config.is_local[:first]]
         if missing:
-            what = "fewer layers, so that each kind of layer has keys of its own"
+            what = "fewer layers, so that each kind of layer has its own keys"
             m.refuse("num_kv_shared_layers", what, kinds.sharing)
         shared = tuple(
             f"blk.{i}.attn_{part}.weight" for i in range(first, config.layers) for part in ("k", "v", "k_norm")

@@ -14,7 +14,7 @@ from intact.models.names import ATTENTION, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPER
 
 
 class Glm4Moe(Decoder):
-    """The largest models norm queries and keys, the others (Air) do not."""
+    """The largest models norm queries and keys; the others (Air) do not."""
 
     gguf = "glm4moe"
     hf: ClassVar[tuple[str, ...]] = ("Glm4MoeForCausalLM",)

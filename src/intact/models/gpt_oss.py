@@ -61,7 +61,7 @@ class GptOss(Decoder):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read a GGUF file. It has no key for rounding the start of YaRN's blend, which the authors do not round."""
+        """Read a GGUF file. There is no key for rounding the start of YaRN's blend; the authors do not round it."""
         config = super().read_gguf(m)
         return replace(config, rope_scaling={**config.rope_scaling, "truncate": False})
 

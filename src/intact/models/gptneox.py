@@ -56,7 +56,7 @@ class GptNeox(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the configuration; the rotary part and base may have their old names."""
+        """Read the configuration; the keys of the rotary part and base may have their old names."""
         old = {"partial_rotary_factor": "rotary_pct", "rope_theta": "rotary_emb_base"}
         given = {key: m.get(name) for key, name in old.items() if m.get(key) is None}
         return super().read_hf(Metadata({**m.values, **given}, m.source))
@@ -69,6 +69,6 @@ class GptNeox(Decoder):
         self.feed_forward(i, "x", accumulate=True)
 
     def attention_inputs(self, i: int) -> None:
-        """Append the projections to queries, keys and values, then the network's norm, which replaces attention's."""
+        """Append the projections to queries, keys and values, then the network's norm, which overwrites attention's."""
         super().attention_inputs(i)
         self.norm("x", "normed", f"blk.{i}.ffn_norm.weight")

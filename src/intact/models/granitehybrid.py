@@ -19,7 +19,7 @@ _ALONE = {
     "ffn_up": "shared_mlp.up",
     "ffn_down": "shared_mlp.output_linear",
 }
-"""In models without experts the shared network is the only one; GGUF files name it like an ordinary one."""
+"""In models without experts, the shared network is the only one; GGUF files name it like an ordinary one."""
 
 
 class GraniteHybrid(StateSpaces):
@@ -59,7 +59,7 @@ class GraniteHybrid(StateSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the configuration, including which layers are state spaces, and whether the others have positions.
+        """Read the configuration, including which layers are state spaces and whether attention layers have positions.
 
         The key for the latter is `rope.scaling.finetuned`.
         """
@@ -67,7 +67,7 @@ class GraniteHybrid(StateSpaces):
         config = super().read_gguf(common)
         rotates = m.flag("rope.scaling.finetuned", True)
         if rotates and config.rope_width != config.head_width:
-            m.refuse("rope.dimension_count", f"{config.head_width}, the heads' width", config.rope_width)
+            m.refuse("rope.dimension_count", f"{config.head_width}, the head width", config.rope_width)
         return cls.with_layers(cls.with_gguf_scan(config, m) if scans else config, scans, rotates)
 
     @classmethod

@@ -6,7 +6,7 @@ from intact.models.names import HF_NAMES
 
 
 class GraniteMoe(Granite):
-    """The best experts of a row share its weight; safetensors hold gates and ups of all experts as one tensor."""
+    """The best experts of a row share its weight; safetensors store all experts' gate and up matrices as one tensor."""
 
     gguf = "granitemoe"
     hf = ("GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM")

@@ -6,7 +6,7 @@ from intact.models.decoder import Decoder
 
 
 class Helium(Decoder):
-    """GGUF files, which llama.cpp's converter does not write, would be Llama's."""
+    """llama.cpp's converter does not write GGUF files for this architecture; they would be Llama's."""
 
     name = "helium"
     gguf = "llama"

@@ -144,7 +144,7 @@ class MatMulFree(WithoutAttention):
         return _BOUNDS if name.endswith(_ROOM) else super().hf_name(name)
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return the row vectors between operations; rows that pass two norms keep all bits between them."""
+        """Return the row vectors between operations; rows that pass through two norms keep all bits between them."""
         c = self.config
         return {
             "x": Buffer(c.width, wide=True),
@@ -228,7 +228,7 @@ def rooms(bounds: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def _rooms_of(bounds: Tensor) -> Callable[[], NDArray[np.float32]]:
-    """Return a function that computes `rooms` of a tensor once, on first use."""
+    """Return a function that computes `rooms` for a tensor once, on first use."""
     return cache(lambda: rooms(dequantize(bounds.kind, bounds.data, bounds.shape)))
 
 

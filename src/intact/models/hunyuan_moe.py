@@ -47,10 +47,10 @@ class HunyuanMoe(HunyuanDense):
 
     @classmethod
     def of_all(cls, m: Metadata, key: str, default: int) -> int:
-        """Return a number that is given once or, with the same value, for each layer."""
+        """Return a number that is given once, or for each layer with the same value."""
         listed = m.get(key)
         if not isinstance(listed, list):
             return m.integer(key, default)
         if not listed or not all(isinstance(one, int) and one == listed[0] > 0 for one in listed):
-            m.refuse(key, "an integer, or the same for each layer", listed)
+            m.refuse(key, "an integer, or the same integer for each layer", listed)
         return int(listed[0])

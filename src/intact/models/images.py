@@ -1,4 +1,4 @@
-"""Images as rows: the sizes that a vision model takes, the normalisation of pixels, and the patches of an image."""
+"""Images as rows: the sizes that a vision model accepts, the normalisation of pixels, and the patches of an image."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PREPROCESSOR = "preprocessor_config.json"
 MOST_SIDE = 1 << 14
 """Limit on the height and width of an image."""
 MOST_PIXELS = 16384
-"""Limit on the numbers in a patch, as for the width of rows (docs/spec/numerics.md)."""
+"""Limit on the number of values in a patch, as for the width of rows (docs/spec/numerics.md)."""
 LARGEST = 1024
 """Limit on the magnitude of a normalised pixel value."""
 _LEVELS = 256
 
 
 class ImageForm(NamedTuple):
-    """The images that a model takes, and the patches that they are cut into.
+    """The images that a model accepts, and the patches into which they are split.
 
     Attributes
     ----------
@@ -47,12 +47,12 @@ class ImageForm(NamedTuple):
 
     @property
     def pixels(self) -> int:
-        """Numbers in a patch: its pixels in all channels."""
+        """Number of values in a patch: its pixels in all channels."""
         return self.channels * self.patch_height * self.patch_width
 
 
 def read_form(m: Metadata) -> ImageForm:
-    """Return the sizes in a config.json: `num_channels`, and `image_size` and `patch_size`, each one number or two.
+    """Return the sizes in a config.json: `num_channels`, and `image_size` and `patch_size`, each one or two numbers.
 
     Raises
     ------
@@ -63,14 +63,14 @@ def read_form(m: Metadata) -> ImageForm:
     patch_height, patch_width = _pair(m, "patch_size")
     for name, side, patch in (("height", height, patch_height), ("width", width, patch_width)):
         if side % patch:
-            m.fail("image_size", f"has a {name} of {side}, which patches of {patch} do not divide (patch_size)")
+            m.fail("image_size", f"has a {name} of {side}, which is not divisible by the patch size {patch}")
     form = ImageForm(m.integer("num_channels", most=64), height, width, patch_height, patch_width=patch_width)
     for key, what, size, most in (
         ("patch_size", "numbers in a patch", form.pixels, MOST_PIXELS),
         ("image_size", "patches and a class token", form.patches + 1, MOST_CONTEXT),
     ):
         if size > most:
-            m.fail(key, f"makes {size} {what}, which passes the proven bounds of the integer sums, at most {most}")
+            m.fail(key, f"gives {size} {what}, more than the proven bound of the integer sums, {most}")
     return form
 
 
@@ -89,22 +89,22 @@ def read_levels(checkpoint: Checkpoint, form: ImageForm) -> NDArray[np.float64]:
     """Return the model's input for each pixel value, float64 (channels, 256), as its files specify.
 
     It is ``(value * rescale_factor - image_mean) / image_std`` for each channel, an exact fraction rounded once. Other
-    keys of preprocessor_config.json, on resizing images, have no effect here.
+    keys of preprocessor_config.json, for resizing images, have no effect here.
 
     Raises
     ------
     FormatError
         If there is no preprocessor_config.json.
     ModelError
-        If it is for images of another size, or a number is invalid.
+        If it is for images of a different size, or a number is invalid.
     """
     path = checkpoint.folder / PREPROCESSOR
-    m = Metadata(read_json(path, "what becomes of pixels"), path)
+    m = Metadata(read_json(path, "the preprocessor configuration"), path)
     size = m.get("size", form.height)
     if isinstance(size, int) and not isinstance(size, bool):
         size = {"height": size, "width": size}
     if size != {"height": form.height, "width": form.width}:
-        m.refuse("size", f"that of config.json, a height of {form.height} and a width of {form.width}", size)
+        m.refuse("size", f"as in config.json, a height of {form.height} and a width of {form.width}", size)
     scale = exact(m.number("rescale_factor", 1 / 255)) if m.flag("do_rescale", True) else Fraction(1)
     means, deviations = [Fraction(0)] * form.channels, [Fraction(1)] * form.channels
     if m.flag("do_normalize", True):
@@ -116,17 +116,19 @@ def read_levels(checkpoint: Checkpoint, form: ImageForm) -> NDArray[np.float64]:
         for mean, deviation in zip(means, deviations, strict=True)
     ]
     if (largest := max(abs(number) for channel in found for number in channel)) > LARGEST:
-        m.fail("rescale_factor, image_mean and image_std", f"make numbers of {largest:.6g}; expected at most {LARGEST}")
+        m.fail(
+            "rescale_factor, image_mean and image_std", f"give numbers up to {largest:.6g}; expected at most {LARGEST}"
+        )
     return np.array(found)
 
 
 def _each_channel(m: Metadata, key: str, channels: int) -> list[Fraction]:
-    """Read one number per channel, or one for all."""
+    """Read one number per channel, or one number for all channels."""
     value = m.get(key, 0.5)  # the default of Transformers' ViTImageProcessor
     values = value if isinstance(value, list) else [value] * channels
     fits = (type(number) in (int, float) and abs(number) < 1 << 20 for number in values)
     if len(values) != channels or not all(fits):
-        m.refuse(key, f"a number for each of the channels, {channels}", value)
+        m.refuse(key, f"one number for each of the {channels} channels", value)
     return [exact(number) for number in values]
 
 

@@ -1,4 +1,4 @@
-"""Largest inputs of products, measured on a text; profiles with static activations scale rows by them.
+"""Largest inputs of products, measured on calibration text; profiles with static activations scale rows by them.
 
 A checkpoint stores them as one-element tensors alongside its matrices, `NAME.largest_input` for `NAME.weight`.
 """
@@ -44,12 +44,12 @@ def add_limits(ops: tuple[Op, ...], limits: Mapping[str, float]) -> tuple[Op, ..
     Parameters
     ----------
     limits : mapping
-        Largest inputs, by the matrices' canonical names; not every matrix must have one.
+        Largest inputs, by the matrices' canonical names; matrices without one are allowed.
 
     Raises
     ------
     ModelError
-        If only some of the matrices that read the same input have one.
+        If only some of the matrices that read the same input have a limit.
     """
     result: list[Op] = []
     for op in ops:

@@ -66,9 +66,9 @@ class Jamba(SelectiveSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the configuration, including which layers have scans; every second layer is taken to have experts.
+        """Read the configuration, including which layers have scans; every second layer is assumed to have experts.
 
-        `read_config` replaces the latter with what the file's tensors show.
+        `read_config` replaces this assumption with the layers found in the file's tensors.
         """
         scans, common = read_gguf_layers(m, "a state space")
         config = super().read_gguf(common)
@@ -104,5 +104,5 @@ class Jamba(SelectiveSpaces):
 
     @classmethod
     def with_layers(cls, config: Config, scans: tuple[int, ...]) -> Config:
-        """Return a configuration with its layers set, none of which has positions."""
+        """Return a configuration with its layers set; none of them has positions."""
         return replace(config, scan_layers=scans, unrotated_layers=tuple(range(config.layers)))

@@ -1,4 +1,4 @@
-"""Programs of parts of a model, cut at places where only the residual stream passes from one layer to the next."""
+"""Programs for parts of a model, split where only the residual stream passes from one layer to the next."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ZEROS: Final = "stage.zeros"
 
 
 class Segments(NamedTuple):
-    """The operations of a program, divided into those of the embedding, of each layer, and of the head."""
+    """The operations of a program, divided into the operations of the embedding, of each layer, and of the head."""
 
     embedding: tuple[Op, ...]
     layers: tuple[tuple[Op, ...], ...]
@@ -31,7 +31,7 @@ class Segments(NamedTuple):
 
 
 def segments(program: Program) -> Segments:
-    """Cut a program between its layers, where only the residual stream is passed on.
+    """Split a program between its layers, where only the residual stream is passed on.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def some_layers(program: Program, chosen: Sequence[int]) -> Program:
     Raises
     ------
     ParameterError
-        If the program cannot be cut between layers.
+        If the program cannot be split between layers.
     """
     parts = segments(program)
     exchange = _exchange(program)
@@ -85,7 +85,7 @@ def stream_program(program: Program) -> Program:
     Raises
     ------
     ParameterError
-        If the program cannot be cut between layers.
+        If the program cannot be split between layers.
     """
     parts = segments(program)
     layers = [op for layer in parts.layers for op in layer]
@@ -98,7 +98,7 @@ def watched_program(program: Program, boundaries: Iterable[int]) -> Program:
     Raises
     ------
     ParameterError
-        If the program cannot be cut between layers.
+        If the program cannot be split between layers.
     """
     parts = segments(program)
     exchange, watched = _exchange(program), set(boundaries)
@@ -114,7 +114,7 @@ def outer_program(program: Program) -> Program:
     Raises
     ------
     ParameterError
-        If the program cannot be cut between layers.
+        If the program cannot be split between layers.
     """
     parts = segments(program)
     exchange = _exchange(program)
@@ -125,13 +125,13 @@ def outer_program(program: Program) -> Program:
 def inner_program(program: Program, first: int, stop: int) -> Program:
     """Return a program of layers `first` to `stop` - 1, between an exchange that sets rows and one that reads them.
 
-    Executors end a step with logits. This program has one logit, computed from zeros, so that every row can be wanted:
+    Executors end a step with logits. This program has one logit, computed from zeros, so that every row can be wanted;
     unwanted rows would be dropped in the last layer.
 
     Raises
     ------
     ParameterError
-        If the program cannot be cut between layers.
+        If the program cannot be split between layers.
     """
     layers = segments(program).layers[first:stop]
     width = program.buffers[STREAM].width

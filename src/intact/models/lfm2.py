@@ -62,17 +62,17 @@ class Lfm2(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the configuration, including which layers are convolutions; the width of networks has other keys."""
+        """Read the configuration, including which layers are convolutions; the width of networks has different keys."""
         layers = m.integer("num_hidden_layers", most=1024)
         kinds = m.get("layer_types")
         if kinds is None:
             attention = m.get("full_attn_idxs")
             if not isinstance(attention, list) or not all(i in range(layers) for i in attention):
-                m.refuse("full_attn_idxs", f"a list of layers below {layers}", attention)
+                m.refuse("full_attn_idxs", f"a list of layer numbers below {layers}", attention)
             kinds = [_KINDS[i in attention] for i in range(layers)]
         convolutions, common = read_hf_layers(m, kinds, _KINDS[1:], _KINDS[:1])
         if _KINDS[1] not in kinds:
-            m.refuse("layer_types", "a list with at least one layer of attention", kinds)
+            m.refuse("layer_types", "a list with at least one attention layer", kinds)
         given = {
             "intermediate_size": cls.read_hidden(m),
             "norm_eps": m.get("norm_eps", m.get("block_norm_eps", 1e-5)),

@@ -48,7 +48,11 @@ class Mamba2(ScansAlone):
         heads, width = m.integer("num_heads", most=4096), m.integer("head_dim", most=4096)
         inner = m.integer("expand", 2, most=64) * m.integer("hidden_size")
         if heads * width != inner:
-            m.refuse("num_heads", f"{inner} channels (expand times hidden_size) in heads of {width}", heads)
+            m.refuse(
+                "num_heads",
+                f"{inner / width:g}, for {inner} channels (expand times hidden_size) in heads of {width}",
+                heads,
+            )
         cls.refuse_step_limit(m)
         config = super().read_hf(m)
         biases = dict(config.biases) | {"ssm_conv1d": m.flag("use_conv_bias", True)}

@@ -18,7 +18,7 @@ from intact.numerics.scan import MOST_STATES
 from intact.numerics.trapezoidal import TrapezoidalShape
 
 _NET_UNIT = 128
-"""The authors' program rounds the width of feed-forward networks up to a multiple of this."""
+"""The authors' code rounds the width of feed-forward networks up to a multiple of this number."""
 _EPSILON = 1e-5
 """Epsilon of all norms, including those of B and C; files do not specify it."""
 _KEYS = ("layer", "d_state", "expand", "headdim", "ngroups", "rope_fraction", "A_floor", "is_outproj_norm", "is_mimo")
@@ -72,7 +72,7 @@ class Mamba3(ScansAlone):
 
     @classmethod
     def claims(cls, metadata: Mapping[str, Any]) -> bool:
-        """Return true for a config.json of the authors' program with Mamba-3 layers."""
+        """Return true for a config.json written by the authors' code for a model with Mamba-3 layers."""
         layers = metadata.get("ssm_cfg")
         return isinstance(layers, Mapping) and layers.get("layer") == "Mamba3"
 
@@ -93,27 +93,27 @@ class Mamba3(ScansAlone):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the same from a config.json written by the authors' program."""
+        """Read the same from a config.json written by the authors' code."""
         own = m.within("ssm_cfg", "ssm_cfg: ")
         if own.get("layer") != "Mamba3":
             own.refuse("layer", "Mamba3 (others are not supported)", own.get("layer"))
         own.refuse_features({"is_mimo": (False,), "is_outproj_norm": (False,)})
         if m.get("attn_layer_idx", []) != []:
-            m.fail("attn_layer_idx", f"is {m.get('attn_layer_idx')!r:.80}: layers of attention are not supported")
+            m.fail("attn_layer_idx", f"is {m.get('attn_layer_idx')!r:.80}: attention layers are not supported")
         for key in own.values:
             if key not in (*_KEYS, *_TRAINING_KEYS):
                 own.fail(key, "is not supported")
         width, unit = m.integer("d_model"), m.integer("pad_vocab_size_multiple", 8, most=1 << 16)
         inner, of_head = own.integer("expand", 2, most=64) * width, own.integer("headdim", 64, most=4096)
         if inner % of_head or inner > 32768:
-            own.refuse("headdim", f"a divisor of the {inner} channels, which are at most 32768", of_head)
+            own.refuse("headdim", f"a divisor of the number of channels, {inner}, which may be at most 32768", of_head)
         states = own.integer("d_state", 128, most=MOST_STATES)
         heads, groups = inner // of_head, own.integer("ngroups", 1, most=4096)
         if heads % groups:
             own.refuse("ngroups", f"a divisor of the {heads} heads", groups)
         turned = own.number("rope_fraction", 0.5)
         if turned not in (0.5, 1.0) or states * turned < 2:
-            own.refuse("rope_fraction", f"0.5 or 1.0, of at least two of the {states} columns", turned)
+            own.refuse("rope_fraction", f"0.5 or 1.0, and cover at least two of the {states} columns", turned)
         hidden = -(-m.integer("d_intermediate", 0, least=0) // _NET_UNIT) * _NET_UNIT
         common = {
             "hidden_size": width,

@@ -28,7 +28,7 @@ class MiniCPM(Llama):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Refuse files from before converters wrote the factors."""
+        """Refuse files from older converters, which did not write the factors."""
         for key, _ in cls.multipliers.values():
             if m.get(key) is None:
                 m.fail(key, "is missing; convert the model again with a newer llama.cpp")

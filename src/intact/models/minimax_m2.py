@@ -39,7 +39,7 @@ class MiniMaxM2(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the configuration; files give the rotated part of heads as a number of columns."""
+        """Read the configuration; files specify the rotated part of heads as a number of columns."""
         m.choice("scoring_func", ("sigmoid",))
         if any(kind != 1 for kind in m.get("attn_type_list") or ()):
             m.refuse("attn_type_list", "1 for each layer (linear attention is not supported)", m.get("attn_type_list"))

@@ -7,7 +7,7 @@ from intact.models.llama import Llama
 
 
 class MistralDecoder(Llama):
-    """GGUF files are Llama's, without the window. In Mistral all layers use the window, in Ministral those listed."""
+    """GGUF files are Llama's, without the window. In Mistral, all layers use the window; in Ministral, listed ones."""
 
     name = "mistral"
     hf: ClassVar[tuple[str, ...]] = ("MistralForCausalLM", "MinistralForCausalLM")

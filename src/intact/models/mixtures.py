@@ -22,8 +22,9 @@ CHOICE_BIAS: Final = "exp_probs_b"
 HF_CHOICE_BIAS: Final = {"mlp.gate.e_score_correction_bias": f"{CHOICE_BIAS}.bias"}
 """DeepSeek's name for the biases used to choose experts, and the canonical name."""
 HF_COUNTS: Final = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-"""Keys in config.json for the number of experts. Each architecture has one of them; versions of Transformers write
-another in addition or instead (`attribute_map`)."""
+"""Keys in config.json for the number of experts. Each architecture uses one of them; some versions of Transformers
+write a different one in addition or instead (`attribute_map`).
+"""
 GGUF_STACKED: Final = {stem: (stem,) for stem in EXPERTS} | {"ffn_gate_up_exps": EXPERTS[:2]}
 """GGUF tensors that hold the matrices of all experts."""
 _MOST = 1024
@@ -45,13 +46,13 @@ class MixtureForm(NamedTuple):
     shared_gate : bool
         If true, the shared expert's result is multiplied by the sigmoid of a score.
     hf_shared_count : str, optional
-        Key of the number of shared experts, if files give it instead of their width, which is then that number times
+        Key of the number of shared experts, if files specify it instead of their width, which is then that number times
         `hf_hidden`.
     hf_dense, hf_factor, hf_bias : str, optional
-        Keys of the number of first layers without experts, of the factor of all weights, and of whether experts are
-        chosen with a bias (by default true); GGUF files of such an architecture have the bias.
+        Keys of the number of first layers without experts, of the factor of all weights, and of the flag for choosing
+        experts with a bias (by default true); GGUF files of such an architecture contain the bias.
     hf_groups : pair of str, optional
-        Keys of the number of expert groups and of the groups used per row; None: there are no groups.
+        Keys of the number of expert groups and of the number of groups used per row; None: no groups.
     """
 
     weights: ExpertWeights
@@ -108,7 +109,7 @@ class ExpertMixture:
     dense : tuple of int
         Layers with an ordinary feed-forward network.
     shared : int
-        Hidden width of the shared expert; 0: there is none.
+        Hidden width of the shared expert; 0: none.
     biased : bool
         If true, experts are chosen by the sums of their sigmoids and biases.
     groups, groups_used : int
@@ -177,7 +178,7 @@ def read_hf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixtur
     if kinds is None:
         kinds = ["dense" if i in alone or (i + 1) % step or i < dense else "sparse" for i in range(layers)]
     if not (isinstance(kinds, list) and len(kinds) == layers and all(kind in ("dense", "sparse") for kind in kinds)):
-        m.refuse("mlp_layer_types", f"a list that gives each of {layers} layers dense or sparse", kinds)
+        m.refuse("mlp_layer_types", f"a list with dense or sparse for each of {layers} layers", kinds)
     return ExpertMixture(
         count=count,
         used=used,
@@ -204,7 +205,11 @@ def _groups(m: Metadata, keys: tuple[str, str] | None, count: int, used: int) ->
         return {"groups": 1, "groups_used": 1}
     some = m.integer(keys[1], groups, most=groups)
     if count % groups or (some < groups and count // groups < 2) or used > count // groups * some:
-        m.refuse(keys[0], f"a number of groups of {count} experts, {some} of which have at least {used}", groups)
+        m.refuse(
+            keys[0],
+            f"a number of groups that divides {count} experts so that {some} groups have at least {used} experts",
+            groups,
+        )
     return {"groups": groups, "groups_used": some}
 
 
@@ -225,13 +230,13 @@ def split_experts(
     Parameters
     ----------
     count : int
-        Number of experts. A tensor with another number is left unchanged: the router, which is read first, then differs
-        too.
+        Number of experts. A tensor with a different number is left unchanged: the router, which is read first, then
+        differs too.
     stacked : mapping
-        Names, within a layer, of tensors that hold all experts, to the canonical stems of each expert's matrices in
-        order.
+        Map of the names, within a layer, of tensors that hold all experts to the canonical stems of each expert's
+        matrices, in order.
     rename : function
-        Maps canonical names to those of the file's format.
+        Maps canonical names to names in the file's format.
 
     Raises
     ------

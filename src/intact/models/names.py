@@ -1,4 +1,4 @@
-"""Names of tensors: GGUF's, which are canonical here, and those of Transformers; splitting of fused matrices."""
+"""Names of tensors: GGUF's names, which are canonical here, and Transformers' names; splitting of fused matrices."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ HF_NAMES: Final[dict[str, str]] = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-"""GGUF names of tensors, which are canonical here, to the names in most Transformers models."""
+"""Map of GGUF tensor names, which are canonical here, to the names in most Transformers models."""
 HF_EXPERTS: Final = {
     "ffn_gate_inp": "mlp.gate",
     "ffn_gate_exps": "mlp.experts.*.gate_proj",
@@ -80,7 +80,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "delta_qkvz": ("attn_qkv", "attn_gate"),
     "ssm_ba": ("ssm_beta", "ssm_alpha"),
 }
-"""Matrices that files may store fused, by GGUF name, with the matrices that they consist of, in order."""
+"""Matrices that files may store fused, by GGUF name, with their component matrices in order."""
 BY_HEAD: Final = ("attn_kv_b", "delta_qkvz", "ssm_ba")
 """Fused matrices whose rows are ordered by head, with all parts of a head together; `Decoder.split` of the architecture
 splits them.
@@ -127,7 +127,7 @@ def split_rows(tensor: Tensor, parts: Mapping[str, int]) -> list[Tensor]:
 def ungroup_heads(tensor: Tensor, heads: int, kv_heads: int, width: int) -> Tensor:
     """Return a matrix or bias with rows grouped by KV head (its queries, its key, its value) as queries, keys, values.
 
-    The result is a copy; heads have `width` rows. A tensor with another number of rows is returned unchanged.
+    The result is a copy; heads have `width` rows. A tensor with a different number of rows is returned unchanged.
     """
     per = heads // kv_heads
     order = np.arange((heads + 2 * kv_heads) * width).reshape(kv_heads, per + 2, width)
@@ -163,7 +163,7 @@ def find_fused(
     Parameters
     ----------
     stems : mapping
-        The file's names for fused matrices, to keys of `PARTS`.
+        Map of the file's names for fused matrices to keys of `PARTS`.
     """
     pattern = GGUF_LAYER if gguf else HF_LAYER
     for name in names:

@@ -20,11 +20,11 @@ _LETTERS: Final = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
 _ATTENTION: Final = ("attention", "full_attention")
 _SCANS: Final = ("mamba", "linear_attention")
 _UNUSED: Final = ("rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor")
-"""Keys for positions, which files may have although no layer has positions."""
+"""Keys for position embeddings, which files may contain although no layer uses them."""
 
 
 def layer_kinds(values: Mapping[str, Any]) -> object:
-    """Return a config.json's layer kinds as a list of words, or the value itself if malformed; None if it has none."""
+    """Return a config.json's layer kinds as a list of words, or the value itself if malformed; None if absent."""
     listed = next((values[key] for key in LISTS if values.get(key) is not None), None)
     pattern = values.get(PATTERN)
     if listed is not None or not isinstance(pattern, str) or not set(pattern) <= _LETTERS.keys():
@@ -83,9 +83,9 @@ class NemotronH(BackboneStateSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the configuration, including which layers are state spaces and which networks.
+        """Read the configuration, including which layers are state spaces and which are networks.
 
-        Both have no KV heads, and networks have a width.
+        Neither has KV heads; networks have a width.
         """
         others, common = read_gguf_layers(m, "a state space or a net")
         key = "feed_forward_length"
@@ -93,7 +93,9 @@ class NemotronH(BackboneStateSpaces):
         sizes = sorted({int(n) for n in widths if n})
         nets = tuple(i for i, n in enumerate(widths) if n)
         if len(sizes) != 1 or not set(nets) <= set(others):
-            m.refuse(key, "0 for layers with attention or a state space, and for the others the same number", widths)
+            m.refuse(
+                key, "0 for layers with attention or a state space, and the same number for all other layers", widths
+            )
         config = super().read_gguf(Metadata({**common.values, m.prefix + key: sizes[0]}, m.source, prefix=m.prefix))
         return cls.with_layers(cls.with_gguf_scan(config, m), others, nets)
 
@@ -111,7 +113,7 @@ class NemotronH(BackboneStateSpaces):
         m.choice("mamba_hidden_act", ("silu",))
         cls.refuse_step_limit(m)
         if m.get("attention_head_dim") not in (None, m.get("head_dim")):
-            m.refuse("attention_head_dim", f"{m.get('head_dim')}, as head_dim", m.get("attention_head_dim"))
+            m.refuse("attention_head_dim", f"{m.get('head_dim')}, the same as head_dim", m.get("attention_head_dim"))
         config = super().read_hf(Metadata({**common.values, **dict.fromkeys(_UNUSED)}, m.source))
         heads, width = m.integer("mamba_num_heads", most=4096), m.integer("mamba_head_dim", most=4096)
         biases = dict(config.biases) | {"ssm_conv1d": m.flag("use_conv_bias", True)}

@@ -66,6 +66,6 @@ class NemotronHMoe(NemotronH):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the hyper-parameters; refuse experts with rows of their own width (Nemotron 3 Super)."""
+        """Read the hyper-parameters; refuse experts whose rows have a different width (Nemotron 3 Super)."""
         m.refuse_features({_LATENT: (0,)})
         return super().read_gguf(m)

@@ -10,7 +10,7 @@ from intact.models.ops import Norm
 
 
 class Olmo(Llama):
-    """GGUF files store query and key rows as Llama's do. Models that clip queries, keys and values are refused."""
+    """GGUF files store query and key rows in the same order as Llama's. Models with clipped projections are refused."""
 
     gguf = "olmo"
     hf = ("OlmoForCausalLM",)

@@ -1,4 +1,4 @@
-"""Pooling: the rows of a text from which an embedding model computes its vector, as specified in its files."""
+"""Pooling: the rows from which an embedding model computes a text's vector, as specified in the model's files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intact.checkpoints.formats import Checkpoint
 LAST: Final = "last"
 """Pooling that uses the state after the last token."""
 POOLINGS: Final = {LAST: "last", "cls": "first", "mean": "all"}
-"""Supported poolings, and the rows of a text that each uses; generative models support only `LAST`, encoders all."""
+"""Supported poolings, and the rows that each uses; generative models support only `LAST`, encoders all of them."""
 _MODES: Final = {"lasttoken": LAST, "cls_token": "cls", "mean_tokens": "mean"}
 """Names of these poolings in Sentence Transformers."""
 _GGUF: Final[dict[object, str]] = {1: "mean", 2: "cls", 3: LAST, 4: "rank"}
@@ -22,7 +22,7 @@ _CHANGES_NOTHING: Final = ("Transformer", "Pooling", "Normalize")
 
 
 def read_pooling(checkpoint: Checkpoint) -> str | None:
-    """Return a checkpoint's pooling, or None if its files name none, i.e. it is not an embedding model.
+    """Return a checkpoint's pooling, or None if its files specify none, i.e. it is not an embedding model.
 
     GGUF files have `ARCHITECTURE.pooling_type`; folders have a Sentence Transformers `modules.json`, which names the
     folder of the pooling's `config.json`. Only `POOLINGS` are supported; anything else is returned under its name in

@@ -48,7 +48,7 @@ _GGUF: Final = {
     "nextn.shared_head_head.weight": "output.weight",
     "nextn.embed_tokens.weight": "token_embd.weight",
 }
-"""Tensors that replace the model's own; a file without them shares the model's."""
+"""Tensors that replace the model's own; if a file lacks them, the head shares the model's."""
 _GGUF_LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)")
 _SHARED: Final = ("token_embd.weight", "output.weight", "output_norm.weight")
 
@@ -108,10 +108,10 @@ class _PredictionHead(Decoder):
 
 
 def build_prediction_head(checkpoint: Checkpoint) -> Program | None:
-    """Return the program of a checkpoint's prediction head; None if it has none, or an unsupported one.
+    """Return the program of a checkpoint's prediction head; None if it has none, or one of an unsupported kind.
 
     The program starts with the `GIVEN` rows: an `AllGather` without a source, which the executor's exchange sets. Row i
-    of a sequence has token i + 1 and the input of the model's head at token i; its logits are for token i + 2.
+    of a sequence takes token i + 1 and the input of the model's head at token i; its logits are for token i + 2.
 
     Raises
     ------
@@ -144,7 +144,9 @@ def _from_mtp(checkpoint: Checkpoint, architecture: type[Decoder]) -> _HeadFiles
     layers = text.get("mtp_num_hidden_layers", 1)
     if layers != 1 or text.get("mtp_use_dedicated_embeddings"):
         what = f"mtp_num_hidden_layers {layers!r:.20}, or embeddings of their own (mtp_use_dedicated_embeddings)"
-        raise ModelError(f"{checkpoint.path}: prediction heads have one layer and the model's embeddings, found {what}")
+        raise ModelError(
+            f"{checkpoint.path}: prediction heads must have one layer and share the model's embeddings, found {what}"
+        )
     mixes = any(name.startswith("mtp.layers.0.mlp.experts.") for name in own)
     changes = {
         "layer_types": ["full_attention"],
@@ -166,7 +168,7 @@ def _from_last_layer(checkpoint: Checkpoint, architecture: type[Decoder]) -> _He
         return None
     if len(further) > 1:
         found = f"num_nextn_predict_layers {len(further)}"
-        raise ModelError(f"{checkpoint.path}: prediction heads have one layer, found {found}")
+        raise ModelError(f"{checkpoint.path}: prediction heads must have one layer, found {found}")
     beginning = f"model.layers.{further[0]}."
     changes = {"num_nextn_predict_layers": 0, "first_k_dense_replace": 0, "mlp_layer_types": None}
     parts = {beginning + stem: place for stem, place in _HF["layers"].items()}

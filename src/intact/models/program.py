@@ -29,7 +29,7 @@ class Program:
     rotations : arrays of uint64
         For each kind of rotary layer, the frequencies as 64-bit fractions of a turn (`intact.numerics.rope.turns`).
     context : int
-        Maximum number of positions that the model was made for.
+        Maximum number of positions for which the model was made.
     rotation_factors : tuple of Fraction
         For each rotation, the factor of its sines and cosines, below 7/4 (YaRN, longrope); empty: all are 1.
     adapters : tuple of str
@@ -51,7 +51,7 @@ class Program:
 
     @property
     def is_encoder(self) -> bool:
-        """True if rows also attend to later positions: sequences are read as a whole, and none is generated."""
+        """True if rows also attend to later positions: sequences are processed as a whole, and nothing is generated."""
         return any(isinstance(op, Attend) and not op.causal for op in self.ops)
 
     @property
@@ -67,7 +67,7 @@ class Program:
         Raises
         ------
         ParameterError
-            If the program has none, i.e. it is an encoder.
+            If the program has no head, i.e. it is an encoder.
         """
         head = next(op for op in self.ops if isinstance(op, Logits))
         if head.weight is None:
@@ -83,7 +83,7 @@ class Program:
         return [op for op in self.ops if isinstance(op, Recurrent)]
 
     def ropes(self) -> dict[str, Rope]:
-        """Return the rotary operations, by the buffers that they rotate."""
+        """Return the rotary operations by the buffers that they rotate."""
         return {op.buffer: op for op in self.ops if isinstance(op, Rope)}
 
     def factors(self) -> tuple[Fraction, ...]:

@@ -11,7 +11,7 @@ from intact.models.delta_nets import DeltaMixtures
 
 
 class Qwen35Moe(DeltaMixtures):
-    """The best experts of a row share its weight; safetensors hold gates and ups of all experts as one tensor."""
+    """The best experts of a row share its weight; safetensors store all experts' gate and up matrices as one tensor."""
 
     gguf = "qwen35moe"
     hf = ("Qwen3_5MoeForCausalLM", "Qwen3_5MoeForConditionalGeneration")

@@ -71,7 +71,7 @@ class Qwen3Next(DeltaMixtures):
             parts = [[shape.states, shape.states, each * shape.width], [each * shape.width]]
         total = sum(sum(part) for part in parts)
         if len(tensor.shape) != 2 or tensor.shape[0] != shape.groups * total:
-            what = f"shape {tensor.shape}, expected {total} rows of each of {shape.groups} key heads"
+            what = f"shape {tensor.shape}, expected {total} rows for each of {shape.groups} key heads"
             raise ModelError(f"{checkpoint.path}: tensor {tensor.name} has {what}")
         order, begin = np.arange(tensor.shape[0]).reshape(shape.groups, total), 0
         for own, sizes in zip(PARTS[stem], parts, strict=True):

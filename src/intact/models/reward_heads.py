@@ -1,4 +1,4 @@
-"""Reward models and rerankers: the architecture of another model, with their own head."""
+"""Reward models and rerankers: another model's architecture with a head of their own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ ENCODER_HEADS: Final = (
     ("cls", "cls.output"),
 )
 """The two layers in the head of an encoder reranker: of BERT, of RoBERTa, and of RoBERTa in GGUF files. The output of
-the first layer passes tanh."""
+the first layer passes through tanh.
+"""
 _PREFIXES: Final = ("", "bert.", "roberta.")
 
 
@@ -40,7 +41,7 @@ def encoder_head(checkpoint: Checkpoint) -> tuple[str, str]:
     Raises
     ------
     ModelError
-        If the checkpoint has none, i.e. it is not a reranker.
+        If the checkpoint has no such head, i.e. it is not a reranker.
     """
     names = checkpoint.tensors
     for first, second in ENCODER_HEADS:

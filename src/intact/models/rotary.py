@@ -18,7 +18,7 @@ FACTORS: Final = ("rope_factors_long.weight", "rope_factors_short.weight")
 _GGUF_KINDS: Final = ("none", "linear", "yarn", "longrope")
 _HF_KINDS: Final = ("default", "dynamic", *SCALINGS)
 _HF_OTHER_NAMES: Final = {"su": "longrope", "mrope": "default"}
-"""Other names of kinds in config.json; the sections of "mrope" only concern positions of images."""
+"""Other names for kinds in config.json; the sections of "mrope" only affect positions of images."""
 
 
 class Rotary(NamedTuple):
@@ -29,13 +29,13 @@ class Rotary(NamedTuple):
     base : float
         Base of all layers.
     local_base : float, optional
-        Base of layers that attend to a window, if the file gives one.
+        Base of layers that attend to a window, if the file specifies one.
     part : float
         Rotated part of each head, at most 1.
     scaling : mapping
         Empty, or `type` and its numbers, as for `intact.numerics.rope.rotation`; `divisors` are longrope's.
     alpha : float
-        Stretches the base (`stretched_base`).
+        Factor that stretches the base (`stretched_base`).
     """
 
     base: float
@@ -78,8 +78,8 @@ def read_gguf_scaling(m: Metadata) -> dict[str, Any]:
 def read_hf_rope(m: Metadata, partial: bool = False) -> Rotary:
     """Read the rotary parameters of a config.json.
 
-    These are `rope_theta` and `rope_scaling`, or in newer files `rope_parameters`, which may have one set per kind of
-    layer.
+    These are `rope_theta` and `rope_scaling`, or, in newer files, `rope_parameters`, which may contain one set per kind
+    of layer.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def read_hf_rope(m: Metadata, partial: bool = False) -> Rotary:
 def stretched_base(rotary: Rotary, width: int) -> float:
     """Return ``base * alpha^(width / (width - 2))``, in float32 as in GGUF files; the base itself for an alpha of 1.
 
-    This is "NTK-aware" scaling with a fixed factor, as in Hunyuan. It is computed in integers, so that it is the same
+    This is "NTK-aware" scaling with a fixed factor, as in Hunyuan. It is computed in integers, so it is the same
     everywhere.
     """
     if rotary.alpha == 1 or width <= 2:

@@ -1,4 +1,4 @@
-"""Rotations before products, for matrices made for inputs that are rotated by a Hadamard matrix.
+"""Rotations before products, for matrices that expect inputs rotated by a Hadamard matrix.
 
 A checkpoint marks such a matrix with a one-element tensor, `NAME.hadamard` for `NAME.weight`, that holds the block
 size.

@@ -1,4 +1,4 @@
-"""Layers with a selective scan (Mamba-1), in files: their sizes, the names of their tensors, and their operations."""
+"""Layers with a selective scan (Mamba-1): their sizes and tensor names in files, and their operations."""
 
 from __future__ import annotations
 

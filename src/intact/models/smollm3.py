@@ -4,7 +4,7 @@ from intact.models.llama import Llama
 
 
 class SmolLM3(Llama):
-    """GGUF files do not specify which layers have no positions; a config.json may."""
+    """GGUF files do not specify which layers lack positions; a config.json may."""
 
     gguf = "smollm3"
     hf = ("SmolLM3ForCausalLM",)

@@ -1,4 +1,4 @@
-"""State-space layers (Mamba-2), in files: their sizes, and the names and forms of their tensors."""
+"""State-space layers (Mamba-2): reads sizes, and the names and forms of tensors, from files."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def bare_names(mixer: str) -> dict[str, str]:
 
 
 def scan_bare_names(mixer: str) -> dict[str, str]:
-    """Return the names of `bare_names` and that of the bias of dt, which has no matrix."""
+    """Return the names of `bare_names`, and the name of the bias of dt, which has no matrix."""
     return bare_names(mixer) | {f"{mixer}.dt_bias": "ssm_dt.bias"}
 
 
@@ -102,7 +102,7 @@ class StateSpaces(Decoder):
         heads = m.integer("mamba_n_heads", most=4096)
         width = inner // heads if m.get("mamba_d_head") in (None, "auto") else m.integer("mamba_d_head", most=4096)
         if heads * width != inner:
-            m.refuse("mamba_n_heads", f"heads of {width} with {inner} channels", heads)
+            m.refuse("mamba_n_heads", f"{inner / width:g}, for {inner} channels in heads of {width}", heads)
         cls.refuse_step_limit(m)
         biases = dict(config.biases) | {"ssm_conv1d": m.flag("mamba_conv_bias", True)}
         shape = cls.shape(m, heads, width, ("mamba_n_groups", "mamba_d_state"))
@@ -113,7 +113,7 @@ class StateSpaces(Decoder):
         """Refuse a config.json with limits on steps."""
         limit = m.get("time_step_limit")
         if limit is not None and limit != _NO_LIMIT:
-            m.refuse("time_step_limit", f"{_NO_LIMIT} (other limits of steps are not supported)", limit)
+            m.refuse("time_step_limit", f"{_NO_LIMIT} (other limits are not supported)", limit)
 
     @classmethod
     def shape(cls, m: Metadata, heads: int, width: int, keys: tuple[str, str]) -> ScanShape:

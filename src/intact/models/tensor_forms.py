@@ -1,4 +1,4 @@
-"""Conversion of convolution and state tensors to the form that programs use, whatever the file's form."""
+"""Conversion of convolution and state tensors to the form that programs use, regardless of the file's form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tensors of a model of an architecture, derived only from its hyper-parameters."""
+"""The tensors of an architecture's models, derived only from their hyper-parameters."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class VisionModel(NamedTuple):
     Attributes
     ----------
     program : Program
-        Its sequences are images: `CLASS_TOKEN`, then `PATCH_TOKEN` for each patch. The rows of `PIXELS` are those of
+        Its sequences are images: `CLASS_TOKEN`, then `PATCH_TOKEN` for each patch. The rows of `PIXELS` come from
         `images.cut_patches`, with zeros for the class token. The result is the logits of the first row plus the tensor
         `BIAS`.
     form : ImageForm
@@ -99,7 +99,7 @@ class VisionTransformer(Decoder):
 
     @classmethod
     def own_name(cls) -> str | None:
-        """Return None, so that text models are never matched to it; `build_vision_model` builds it."""
+        """Return None, so this class is never matched to text models; `build_vision_model` builds it."""
         return None
 
     @classmethod
@@ -131,7 +131,7 @@ class VisionTransformer(Decoder):
 
     @classmethod
     def canonical_name(cls, name: str) -> str:
-        """Return this package's name of a safetensors tensor; its own name if it has none."""
+        """Return this package's name of a safetensors tensor; its own name if there is none."""
         for own, theirs in _EMBEDDINGS.items():
             if name == theirs:
                 return own
@@ -166,8 +166,8 @@ class VisionTransformer(Decoder):
     def embed(self) -> None:
         """Append the sum of a position, the class token or the patches' bias, and the projection of a patch's pixels.
 
-        The two vectors are the rows of a table for two tokens. The class token's pixels are zeros, so their projection
-        is zero.
+        The two vectors are the rows of a table for two tokens. The class token's pixels are all zero, and so is their
+        projection.
         """
         c, form = self.config, self.form
         self.flatten("cls", (1, 1, c.width), (c.width,))
@@ -219,7 +219,7 @@ def _labels(checkpoint: Checkpoint, count: int) -> tuple[str, ...]:
     m = _metadata(checkpoint)
     names = m.mapping("id2label") or {str(i): f"LABEL_{i}" for i in range(count)}
     if set(names) != set(map(str, range(count))) or not all(isinstance(name, str) for name in names.values()):
-        m.refuse("id2label", f"a name for each of the {count} rows of classifier.weight, from 0 on", dict(names))
+        m.refuse("id2label", f"a name for each of the {count} rows of classifier.weight, numbered from 0", dict(names))
     return tuple([names[str(i)] for i in range(count)])
 
 

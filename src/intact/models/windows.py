@@ -22,7 +22,7 @@ def read_gguf_local_layers(m: Metadata, layers: int, every: int) -> tuple[bool, 
         return all_but_each(every if value is None else m.integer(key), layers)
     flags = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(flags, list | tuple) or len(flags) != layers or not all(flag in (True, False) for flag in flags):
-        m.refuse(key, f"an integer or true or false for each of {layers} layers", value)
+        m.refuse(key, f"an integer, or true or false for each of {layers} layers", value)
     return tuple(bool(flag) for flag in flags)
 
 
@@ -33,7 +33,7 @@ def per_layer(m: Metadata, key: str, layers: int) -> tuple[int, ...]:
         return (m.integer(key),) * layers
     sizes = [int(size) for size in value]
     if len(sizes) != layers or min(sizes) < 1:
-        m.refuse(key, f"an integer from 1 on, or one for each of {layers} layers", sizes)
+        m.refuse(key, f"a positive integer, or one for each of {layers} layers", sizes)
     return tuple(sizes)
 
 
@@ -49,7 +49,7 @@ def read_hf_local_layers(m: Metadata, layers: int, every: int) -> tuple[bool, ..
     value = m.get(key)
     if isinstance(value, str):
         if not value or not set(value) <= {"L", "G"}:
-            m.refuse(key, "an integer, or letters L and G", value)
+            m.refuse(key, "an integer, or a string of the letters L and G", value)
         return tuple(value[i % len(value)] == "L" for i in range(layers))
     return all_but_each(every if value is None else m.integer(key), layers)
 

@@ -1,4 +1,4 @@
-"""Decoders without attention; their files may omit the keys that describe it."""
+"""Decoders without attention; their files may omit the keys that describe attention."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NO_ATTENTION = {"head_count": 1, "head_count_kv": 1, "key_length": 2, "value_le
 
 
 class WithoutAttention(Decoder):
-    """A decoder whose layers all have something else instead of attention."""
+    """A decoder in which every layer has another operation instead of attention."""
 
     has_nets: ClassVar[bool] = True
     """If false, layers have no feed-forward networks either."""

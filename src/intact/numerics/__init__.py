@@ -1,4 +1,4 @@
-"""The normative integer arithmetic: short, slow NumPy that executors equal bit for bit (docs/spec/numerics.md).
+"""The normative integer arithmetic: short, slow NumPy code that executors match bit for bit (docs/spec/numerics.md).
 
 Each file defines one operation or one family: weights (`weights`, `weight_formats`, `encode`, `dequantize`,
 `hadamard`), products (`activations`, `matmul`, `outliers`, `sparsity`, `exact_product`), rows (`norm`, `rope`, `gate`,

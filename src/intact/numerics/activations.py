@@ -30,7 +30,7 @@ class Quantized(NamedTuple):
 
 
 class Scheme(NamedTuple):
-    """A quantisation grid for the inputs of matrix products and the rule for its scales (docs/spec/numerics.md).
+    """A quantisation grid for the inputs of matrix products, and the rule for its scales (docs/spec/numerics.md).
 
     A code is `step` times a level of the grid. `step` is as large as a byte allows, so that the rounded shift of
     section 4 loses as little as possible.
@@ -49,7 +49,7 @@ class Scheme(NamedTuple):
     static : bool
         If true, all rows of a product share one scale, which comes from calibration (`fixed_scale`).
     outliers : bool
-        If true, outlier columns get their own scales and 16 bits, where a weight stores them separately
+        If true, outlier columns get their own scales and 16 bits if a weight stores them separately
         (`intact.numerics.outliers`).
     """
 
@@ -69,17 +69,17 @@ class Scheme(NamedTuple):
 
     @property
     def wide(self) -> bool:
-        """If true, codes do not fit in a byte, and products are exact (`intact.numerics.exact_product`)."""
+        """True if codes do not fit in a byte, and products are exact (`intact.numerics.exact_product`)."""
         return self.largest > 127
 
     @property
     def takes_sparsity(self) -> bool:
-        """If true, the scheme can be combined with a sparsity rule (`intact.numerics.sparsity`)."""
+        """True if the scheme can be combined with a sparsity rule (`intact.numerics.sparsity`)."""
         return not (self.wide or self.outliers)
 
     @property
     def native(self) -> tuple[int, int, int, bool, bool]:
-        """The form that the extension takes: largest code, log2 of the unit or step, mantissa, power, whole_row.
+        """The form that the extension expects: largest code, log2 of the unit or step, mantissa, power, whole_row.
 
         For a wide scheme, the largest code is given in units that leave it 18 bits.
         """
@@ -115,8 +115,8 @@ def quantize(x: np.ndarray, fraction: int, scheme: Scheme = INT8, outliers: int 
     Parameters
     ----------
     outliers : int
-        Number of outlier blocks. Each row ends with three copies of them; the last copy encodes the remainder that the
-        first leaves.
+        Number of outlier blocks. Each row ends with three copies of them; the last copy encodes the remainder of the
+        first.
     """
     if scheme is not INT8:
         return _quantize_to(scheme, x, fraction, outliers)
@@ -184,7 +184,7 @@ class FixedScale(NamedTuple):
 
 
 LEAST_INPUT, MOST_INPUT = 2.0**-40, 2.0**31
-"""Bounds of a product's largest input: smaller values are raised to the lower bound, and larger ones are rejected."""
+"""Bounds on a product's largest input: smaller values are raised to the lower bound, and larger ones are rejected."""
 
 
 def fixed_scale(largest: float) -> FixedScale:
@@ -193,15 +193,15 @@ def fixed_scale(largest: float) -> FixedScale:
     Parameters
     ----------
     largest : float
-        Largest magnitude of the inputs on a calibration text: a float32.
+        Largest magnitude of the inputs on calibration text: a float32.
 
     Raises
     ------
     ValueError
-        If it is not a number from 0 to 2^31.
+        If the magnitude is not a number from 0 to 2^31.
     """
     if not 0 <= largest < MOST_INPUT:
-        raise ValueError(f"the largest input of a product must lie in 0 to 2^31, got {largest}")
+        raise ValueError(f"the largest input of a product must lie in [0, 2^31], got {largest}")
     fraction, exponent = np.frexp(max(float(np.float32(largest)), LEAST_INPUT))
     units = int(fraction * (1 << 24))
     e = 5 if units > LARGEST << 4 else 4
@@ -210,7 +210,7 @@ def fixed_scale(largest: float) -> FixedScale:
 
 
 def quantize_fixed(x: np.ndarray, fraction: int, to: FixedScale) -> Quantized:
-    """Quantise rows x (M, K) of integers with `fraction` fraction bits by a fixed scale; clip larger inputs."""
+    """Quantise rows x (M, K) of integers with `fraction` fraction bits with a fixed scale; clip larger inputs."""
     rows, columns = x.shape
     x = np.pad(np.asarray(x, np.int64), ((0, 0), (0, -columns % BLOCK)))
     u = np.clip(shift(x, to.exponent + fraction), -LARGEST, LARGEST)

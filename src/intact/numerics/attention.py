@@ -79,7 +79,7 @@ def scores(query: tuple[np.ndarray, np.ndarray, np.ndarray], keys: Heads) -> np.
 
 
 def sink_scores(values: np.ndarray) -> np.ndarray:
-    """Convert attention sink scores, float32 of any shape, to base 2 and Q16: int64, saturated."""
+    """Convert attention sink scores, float32 of any shape, to base 2 in Q16: int64, saturated."""
     exact = (Fraction(value) * LOG2E / (1 << 14) for value in values.reshape(-1).tolist())
     rounded = [max(min(math.floor(x + Fraction(1, 2)), 1 << 32), -(1 << 32)) for x in exact]
     return sat32(np.array(rounded, np.int64)).reshape(values.shape)

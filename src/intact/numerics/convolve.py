@@ -12,7 +12,7 @@ from intact.numerics.fixed import bitlen, rshift, sat32
 
 TAP_FRACTION: Final = 20
 TAP_LIMIT: Final = 256
-"""Weights must be smaller than this, so that the sum of `MOST_TAPS` products stays below 2^62."""
+"""Exclusive bound on the weights; it keeps the sum of `MOST_TAPS` products below 2^62."""
 MOST_TAPS: Final = 4
 CODE_BITS: Final = 15
 CODE_LIMIT: Final = (1 << CODE_BITS) - 1
@@ -34,14 +34,14 @@ def integer_taps(weight: NDArray[np.float32]) -> NDArray[np.int64]:
         If there are more than four taps, or a weight is too large.
     """
     if weight.ndim != 2 or not 1 <= weight.shape[1] <= MOST_TAPS:
-        raise ValueError(f"a convolution has 1 to {MOST_TAPS} weights a channel, found shape {weight.shape}")
+        raise ValueError(f"a convolution must have 1 to {MOST_TAPS} weights per channel, found shape {weight.shape}")
     if not np.abs(weight).max() < TAP_LIMIT:
-        raise ValueError(f"weights of {TAP_LIMIT} and more do not fit fixed point")
+        raise ValueError(f"weights must be smaller than {TAP_LIMIT} to fit in fixed point")
     return np.floor(np.ldexp(weight.astype(np.float64), TAP_FRACTION) + 0.5).astype(np.int64)
 
 
 def convolution_rows(gate: NDArray[np.integer], x: NDArray[np.integer]) -> ConvolutionRows:
-    """Multiply rows (M, n) in Q16 and return the products as the codes that the cache keeps.
+    """Multiply rows (M, n) in Q16 and return the products as codes in the form of the cache.
 
     A row's exponent is the smallest for which its largest product has at most 15 bits.
     """

@@ -1,8 +1,8 @@
-"""The gated delta rule in integers, normative by blocks of 64 positions (docs/spec/numerics.md, section 8).
+"""The gated delta rule in integer arithmetic, defined by blocks of 64 positions (docs/spec/numerics.md, section 8).
 
 As in a scan (`intact.numerics.scan`), the state is rounded only at the ends of blocks. Inside a block, a row is a sum
-over the block's earlier rows and the state at the block's start. A row writes its value minus what the state already
-holds under its key; this difference is rounded once and kept.
+over the block's earlier rows and the state at the block's start. A row writes its value minus the value that the state
+already holds under its key; this difference is rounded once and cached.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEY_FRACTION: Final = 15
 KEY_LIMIT: Final = (1 << KEY_FRACTION) - 1
 STATE_FRACTION: Final = 20
 WEIGHT_FRACTION: Final = 24
-"""Fraction bits of the weights with which rows of a block enter each other's results."""
+"""Fraction bits of the weights with which a block's rows enter each other's results."""
 KEY_EPSILON: Final = 4295
 """Epsilon added to a key's sum of squares: 10^-6 in Q32."""
 
@@ -111,7 +111,7 @@ class DeltaRows(NamedTuple):
 def unit_rows(x: Int, width: int) -> Int:
     """Normalise every `width` columns of rows (M, n) in Q16 to a vector of unit length, Q15.
 
-    Computes ``x / sqrt(sum(x^2) + 10^-6)`` from 15 bits and a sign of each number, under one exponent per head.
+    Computes ``x / sqrt(sum(x^2) + 10^-6)`` from 15 bits and a sign of each number, with one exponent per head.
     """
     codes, exponent = row_codes(x.reshape(-1, width))
     squares = (codes * codes).sum(axis=1) + rshift(np.full(len(codes), KEY_EPSILON), 2 * exponent)
@@ -163,7 +163,7 @@ def delta_row(rows: DeltaRows, state: Int, rate: Int, shape: DeltaShape) -> Int:
 
 
 def end_block(rows: DeltaRows, state: Int, rate: Int, shape: DeltaShape) -> Int:
-    """Return the state after a block of 64 rows: the decayed previous state plus what each row writes."""
+    """Return the state after a block of 64 rows: the decayed previous state plus each row's update."""
     total = decays(rows.step, rate)
     decay = exp2_neg_fine(total[-1] - total)
     keys = rshift(shape.of_heads(rows.key) * decay[..., None], KEY_FRACTION + 30 - WEIGHT_FRACTION)

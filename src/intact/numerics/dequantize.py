@@ -1,6 +1,6 @@
 """The values of a stored weight as float32, computed as in ggml's reference: the weights of the ``fp32`` profile.
 
-Scale times code is one rounded multiplication, and a minimum one rounded subtraction;
+Scale times code takes one rounded multiplication, and a minimum one rounded subtraction;
 ``native/formats/dequantize.inl`` does the same.
 """
 
@@ -22,7 +22,7 @@ def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
     ----------
     kind : str
         A name in :data:`intact.numerics.weight_formats.FORMATS`, or the kind of integer weights, whose exact values are
-        then rounded.
+        rounded.
     data : uint8 (bytes,)
         The tensor as stored.
     shape : tuple of int
@@ -30,7 +30,7 @@ def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
 
     Returns
     -------
-    float32 of this shape
+    float32 of the given shape
 
     Raises
     ------
@@ -40,11 +40,11 @@ def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
     if kind == INTEGER:
         return values(from_bytes(data)).astype(np.float32).reshape(shape)
     if kind not in FORMATS:
-        raise ValueError(f"unknown storage format {kind!r}; known are {', '.join(FORMATS)}")
+        raise ValueError(f"unknown storage format {kind!r}; available: {', '.join(FORMATS)}")
     form = FORMATS[kind]
     count = int(np.prod(shape, dtype=np.int64))
     if shape and shape[-1] % form.values:
-        raise ValueError(f"{kind} needs rows of a multiple of {form.values} values, got {shape[-1]}")
+        raise ValueError(f"rows of {kind} must have a multiple of {form.values} values, got {shape[-1]}")
     if data.size * form.values != count * form.size:
         raise ValueError(f"{kind} of shape {shape} needs {count // form.values * form.size} bytes, got {data.size}")
     blocks = np.ascontiguousarray(data).reshape(-1, form.size)
@@ -52,7 +52,7 @@ def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
 
 
 def _values(form: BlockFormat, blocks: Bytes) -> Floats:
-    """Return the values of blocks: uint8 (n, size) to float32 (n, sub-blocks, values of a sub-block)."""
+    """Return the values of blocks: uint8 (n, size) to float32 (n, sub-blocks, values per sub-block)."""
     codes, scale, minimum = form.unpack(blocks)
     codes = codes.reshape(len(blocks), -1, form.block)
     if not form.halves:

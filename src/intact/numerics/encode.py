@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 class BlockScales(NamedTuple):
-    """The scales of a matrix as its blocks store them (`BlockFormat`)."""
+    """The scales of a matrix as stored in its blocks (`BlockFormat`)."""
 
     halves: tuple[Floats, ...]
     """d and, for formats with minima, e: (N, blocks) each, values representable in float16."""
@@ -36,14 +36,14 @@ def encode(kind: str, codes: Bytes, scales: BlockScales) -> Bytes:
     Raises
     ------
     ParameterError
-        If this format cannot be written, or its blocks do not divide a row.
+        If the format cannot be written, or rows are not a whole number of blocks.
     """
     form = BLOCK_FORMATS[kind]
     if form.pack is None:
-        raise ParameterError(f"{kind} is not written; the types that are: {', '.join(WRITTEN)}")
+        raise ParameterError(f"cannot write {kind}; supported types: {', '.join(WRITTEN)}")
     rows, columns = codes.shape
     if columns % form.values:
-        raise ParameterError(f"{columns} columns of {kind}: a row should be a multiple of {form.values}")
+        raise ParameterError(f"rows of {kind} must have a multiple of {form.values} values, got {columns}")
     count = columns // form.values
 
     def cut(numbers: Int | None) -> Int | None:

@@ -1,9 +1,9 @@
 """The product of block weights and activations with wide codes, exact in integers (docs/spec/numerics.md, section 4).
 
 Nothing is rounded within a block. The lowest six bits of the product of a weight scale and a block scale are rounded
-off; they are 0 where the block's scale is 64 or more. If a weight's values have more than 8 bits, that many more bits
-of the scale product are rounded off. A sum over 32,768 inputs stays below 2^62 for 18-bit codes and below 2^76 for
-32-bit codes, so it has two limbs.
+off; they are 0 if the block's scale is 64 or more. For each bit beyond 8 in a weight's values, one more bit of the
+scale product is rounded off. A sum over 32,768 inputs stays below 2^62 for 18-bit codes and below 2^76 for 32-bit
+codes, so it has two limbs.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from intact.numerics.matmul import LARGEST, add_minima
 from intact.numerics.weights import BlockWeight
 
 LIMB: Final = 16
-"""Bits of the low limb of a sum."""
+"""Number of bits in the low limb of a sum."""
 DROP: Final = 6
 """Number of low bits of a scale product that are rounded off, for values of up to 8 bits."""
 
 
 def dropped(values: NDArray[np.int64]) -> int:
-    """Return how many bits of a scale product are rounded off for a weight with these values."""
+    """Return the number of bits of a scale product that are rounded off for a weight with these values."""
     return DROP + max(0, int(np.abs(values).max()).bit_length() - 8)
 
 

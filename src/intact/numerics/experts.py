@@ -1,4 +1,4 @@
-"""Mixtures of experts in integers: the choice of experts and the sum of their results (docs/spec/numerics.md)."""
+"""Mixtures of experts in integers: the choice of experts, and the sum of their results (docs/spec/numerics.md)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ divided by their sum.
 WEIGHT_FRACTION = 18
 SIGMOID_FRACTION = 30
 LEAST_SUM = 1074
-"""10^-6 in Q30, added to a sum of sigmoids as in LFM2-MoE, so that no division by 0 occurs."""
+"""10^-6 in Q30, added to a sum of sigmoids as in LFM2-MoE, to avoid division by 0."""
 RESULT_LIMIT = 1 << 42
 SCALE_FRACTION = 24
 SCALE_LIMIT = 64
-"""Fraction bits of the scale that multiplies an expert's weight, and the bound below which its magnitude lies."""
+"""Fraction bits of the scale that multiplies an expert's weight, and the exclusive bound on its magnitude."""
 MOST_WEIGHT = (1 << 20) - 1
 """The largest scaled weight, in Q18."""
 
@@ -56,8 +56,8 @@ class Groups(NamedTuple):
 def best_in_groups(scores: NDArray[Any], used: int, groups: Groups, biased: bool) -> NDArray[np.int64]:
     """Like `best`, but choose only among the experts of the best groups.
 
-    A group's score is its largest score or, if experts have biases, the sum of its two largest (DeepSeek-V2, arXiv
-    2405.04434, section 2.2.2, and DeepSeek-V3, arXiv 2412.19437, section 2.1.2).
+    A group's score is its largest score or, if experts have biases, the sum of its two largest scores (DeepSeek-V2,
+    arXiv 2405.04434, section 2.2.2, and DeepSeek-V3, arXiv 2412.19437, section 2.1.2).
     """
     if groups.used == groups.number:
         return best(scores, used)
@@ -81,8 +81,8 @@ def choose(
 ) -> ExpertChoices:
     """Choose the experts of rows by scores (M, experts) in Q16, with `factor` in Q18.
 
-    With a `bias` (experts,) in Q30, experts are ranked by bias plus sigmoid, or by bias plus their share of a softmax
-    over all experts if the weights are a softmax; the bias does not enter the weights. `scales` (experts,), Q24,
+    With a `bias` (experts,) in Q30, experts are ranked by bias plus sigmoid or, if the weights are a softmax, by bias
+    plus their share of a softmax over all experts; the bias does not enter the weights. `scales` (experts,), Q24,
     multiply the weights.
     """
     wide = np.asarray(scores, np.int64)

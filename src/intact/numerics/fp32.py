@@ -1,7 +1,8 @@
 """The arithmetic of the ``fp32`` profile: IEEE binary32, one rounding per operation, every sum in one fixed order.
 
-Together with ``docs/spec/numerics_fp32.md``, each function defines a kernel of ``native/kernels/fp32.inl``, which gives
-the same bits. The order of sums extends LayerCast's idea: 16 lanes by index mod 16, multiply then add, a fixed tree.
+Together with ``docs/spec/numerics_fp32.md``, each function defines a kernel of ``native/kernels/fp32.inl`` that
+produces the same bits. The order of sums extends LayerCast's idea: 16 lanes by index mod 16, multiplication before
+addition, and a fixed tree.
 """
 
 from __future__ import annotations
@@ -172,8 +173,8 @@ def convolve(x: Floats, taps: Floats) -> Floats:
     Returns
     -------
     float32 (M, n)
-        C * y with u = B * x: y starts as u times the last column; then u of the previous position times the column
-        before it is added, and so on back to the beginning of the sequence.
+        C * y with u = B * x: y starts as u times the last column; then the previous position's u times the preceding
+        column is added, and so on back to the beginning of the sequence.
     """
     before, gate, value = np.split(x, 3, axis=1)
     u = before * value
@@ -203,7 +204,7 @@ def scan_inputs(mixed: Floats, taps: Floats, bias: Floats) -> Floats:
 def scan(mixed: Floats, steps: Floats, shape: ScanShape, weights: ScanWeights, skip: Floats) -> Floats:
     """Return the results of a state-space layer for one sequence, block by block (docs/spec/numerics_fp32.md).
 
-    Steps and decays are the integers of the other profiles; sums add columns and rows in ascending order.
+    Steps and decays are the same integers as in the other profiles; sums add columns and rows in ascending order.
 
     Parameters
     ----------
@@ -246,7 +247,7 @@ def scan(mixed: Floats, steps: Floats, shape: ScanShape, weights: ScanWeights, s
 def selective_scan(x: Floats, b: Floats, c: Floats, steps: Floats, weights: SelectiveWeights, skip: Floats) -> Floats:
     """Return the results of a selective scan for one sequence, position by position (docs/spec/numerics_fp32.md).
 
-    Steps and decays are the integers of the other profiles; sums add columns in ascending order.
+    Steps and decays are the same integers as in the other profiles; sums add columns in ascending order.
 
     Parameters
     ----------
@@ -333,7 +334,7 @@ def delta(mixed: Floats, steps: Floats, beta: Floats, shape: DeltaShape, weights
 
     Defined in docs/spec/numerics_fp32.md.
 
-    Steps and decays are the integers of the other profiles; sums add columns and rows in ascending order.
+    Steps and decays are the same integers as in the other profiles; sums add columns and rows in ascending order.
 
     Parameters
     ----------
@@ -379,7 +380,7 @@ def _unit(x: Floats) -> Floats:
 
 
 def _steps(steps: Floats, bias: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the softplus of steps plus their bias, Q26."""
+    """Return softplus(steps + bias), Q26."""
     return softplus(sat32(_fixed(steps, 16) + bias))
 
 
@@ -412,7 +413,7 @@ def silu(x: Floats) -> Floats:
 
 
 def gelu_tanh(x: Floats) -> Floats:
-    """Return the tanh form of GELU as x * sigmoid(x * (a + b * (x * x))), a = 2 sqrt(2 / pi), b = 0.044715 a."""
+    """Return the tanh approximation of GELU, x * sigmoid(x * (a + b * (x * x))), a = 2 sqrt(2 / pi), b = 0.044715 a."""
     with np.errstate(over="ignore"):
         inner = x * (_GELU_LINEAR + _GELU_CUBIC * (x * x))
     y: Floats = x * sigmoid(inner)
@@ -483,8 +484,8 @@ def attend(
     Returns
     -------
     float32 (heads, d)
-        o / s with o = sum of e[j] * v[j] in order of j from +0, and s = lane_sum of e by position, where e is 0
-        before ``first`` and exp(score - largest score) from there on; a sink's e is added to s last.
+        o / s with o = sum of e[j] * v[j] in order of j from +0, and s = lane_sum of e by position, where e is 0 before
+        ``first`` and exp(score - largest score) from there on; a sink's e is added to s at the end.
     """
     score = dot(q[:, None, :], k[None, first:, :]) * np.float32(scale)
     score = soft_cap(score, cap) if cap else score
@@ -500,7 +501,7 @@ def attend(
 
 
 def embed(weight: Floats, ids: npt.NDArray[np.integer], scale: float = 1.0) -> Floats:
-    """Return rows ``ids`` of the embedding matrix times ``scale`` (float32)."""
+    """Return rows ``ids`` of the embedding matrix, times ``scale`` (float32)."""
     y: Floats = weight[ids] * np.float32(scale)
     return y
 

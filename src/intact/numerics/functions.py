@@ -19,8 +19,8 @@ EXP2_COEFFICIENTS = (1073741824, -744257403, 257891465, -59375086, 9884650, -101
 def exp2_neg(t: Int) -> Int:
     """Return 2 ** -t for t >= 0 in Q16, as Q30.
 
-    Relative error below 1e-7 before the last rounding. Computed as a polynomial of degree 5 on the fraction and a
-    rounded shift by the whole part; 0 for t >= 31.
+    Relative error below 1e-7 before the last rounding. Computed as a polynomial of degree 5 in the fractional part and
+    a rounded shift by the integer part; 0 for t >= 31.
     """
     return exp2_neg_fine(np.asarray(t, np.int64) << 14)
 

@@ -1,4 +1,4 @@
-"""Gated activations in integers: SiLU, two forms of GELU, ReLU, gpt-oss's, sigmoid (docs/spec/numerics.md)."""
+"""Gated activations in integers: SiLU, two versions of GELU, ReLU, gpt-oss's, and sigmoid (docs/spec/numerics.md)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ OAI_SLOPE = 111542  # 1.702 in Q16
 OAI_LIMIT = 7 << 16
 
 Activation: TypeAlias = Literal["silu", "gelu", "relu", "swiglu_oai", "sigmoid", "gelu_erf"]
-"""Functions that a gate applies to its input; gpt-oss's clips both inputs and adds 1 to the other."""
+"""Functions that a gate applies to its input; gpt-oss's function clips both inputs and adds 1 to the second."""
 GATES: Final[tuple[Activation, ...]] = get_args(Activation)
-"""The numbers of the functions in the extension (native/kernels/kernels.h, GateKind)."""
+"""Numbers of these functions in the extension (native/kernels/kernels.h, GateKind)."""
 
 
 def silu(x: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Gather columns of rows by an index, for products whose columns are not the model's inputs in order."""
+"""Gather columns of rows by an index, for products whose columns are not in the order of the model's inputs."""
 
 from __future__ import annotations
 

@@ -42,9 +42,9 @@ class NumberGrid:
     affine: bool = False
     deviation: float = 0.0
     planes: int = 1
-    """Number of code matrices, side by side, whose sum is the weight; for the quantisers that name the grid."""
+    """Number of code matrices, side by side, whose sum is the weight; used by quantisers that name the grid."""
     joint: int | None = None
-    """Bits of one code for all planes under a joint scale, if the format has one; None if each plane has its own."""
+    """Bits per code for all planes under a joint scale, if the format has one; None if each plane has its own scale."""
 
     @property
     def bits(self) -> int:
@@ -58,7 +58,7 @@ class NumberGrid:
 
     @cached_property
     def even(self) -> bool:
-        """If true, the levels are consecutive integers."""
+        """True if the levels are consecutive integers."""
         return self.levels[-1] - self.levels[0] == len(self.levels) - 1
 
     def layout(self, block: int, padded: bool = False) -> Layout:
@@ -78,7 +78,7 @@ class NumberGrid:
         if padded:
             found = [option for option in found if option.has_zero] or found
         if not found:
-            raise ParameterError(f"{self.name}: no kernel has its codes in blocks of {block}; use a multiple of 32")
+            raise ParameterError(f"{self.name}: no kernel supports blocks of {block}; use a multiple of 32")
         return min(found, key=lambda option: (option.stored, option.bits))
 
     def _layouts(self) -> list[Layout]:
@@ -121,12 +121,12 @@ class Layout:
 
     @property
     def has_zero(self) -> bool:
-        """If true, some code represents 0, which rows need for padding."""
+        """True if some code represents 0, which is needed to pad rows."""
         return self.table is None or self.zero in self.table[: 1 << self.bits]
 
     @property
     def zero_code(self) -> int:
-        """The code of the value 0 if there is one; otherwise 0."""
+        """The code for the value 0 if there is one; otherwise 0."""
         if self.table is None:
             return self.zero
         return self.table.index(self.zero) if self.has_zero else 0
@@ -173,11 +173,11 @@ _NF4: Final = (
 )  # fmt: skip
 
 FP4_SIZES: Final = (0, 1, 80, 120, 40, 60, 20, 30)
-"""Magnitudes of bitsandbytes' FP4 by code, times 120: 0, 1/192, 2/3, 1, 1/3, 1/2, 1/6 and 1/4. Only 1/192 does not give
-an integer; it is rounded to 1.
+"""Magnitudes of bitsandbytes' FP4 by code, times 120: 0, 1/192, 2/3, 1, 1/3, 1/2, 1/6 and 1/4. All give integers except
+1/192, which is rounded to 1.
 """
 _BYTE: Final = 127
-"""The last level of a table whose levels are real numbers: both signs and 0 fit in a byte."""
+"""The last level of a table whose levels are real numbers, chosen so that both signs and 0 fit in a byte."""
 
 
 def _shift(bits: int) -> NumberGrid:
@@ -201,7 +201,7 @@ def _nupes(tenths: int) -> NumberGrid:
 
 
 def _lloyd(*levels: float) -> NumberGrid:
-    """Return a grid of positive Lloyd-Max levels of N(0, 1) and their negatives, scaled so that the last is 127."""
+    """Return a grid of the positive Lloyd-Max levels of N(0, 1) and their negatives, scaled so that the last is 127."""
     sizes = [round(_BYTE * level / levels[-1]) for level in levels]
     name = f"lloyd{len(sizes).bit_length()}"
     return NumberGrid(
@@ -213,7 +213,7 @@ def _lloyd(*levels: float) -> NumberGrid:
 
 
 def _mirrored(name: str, sizes: tuple[int, ...], source: str) -> NumberGrid:
-    """Return a grid of the sizes with both signs, without 0."""
+    """Return a grid of the given magnitudes with both signs, without 0."""
     return NumberGrid(name, (*(-size for size in reversed(sizes)), *sizes), source)
 
 
@@ -258,4 +258,4 @@ _ALL: Final = (
 GRIDS: Final = {grid.name: grid for grid in _ALL}
 """All grids by name."""
 TOO_WIDE: Final = {"e5m2": 3_758_096_384}
-"""Float formats that are too wide for a grid, with their largest value in units of the smallest."""
+"""Float formats that are too wide for a grid, with their largest value in units of their smallest."""

@@ -1,7 +1,8 @@
-"""HGRN's gated recurrence in integers, normative position by position (docs/spec/numerics.md, section 8).
+"""HGRN's gated recurrence in integer arithmetic, defined position by position (docs/spec/numerics.md, section 8).
 
-Each channel's state moves by its own share towards the position's value, so the state cannot be replaced by a sum over
-a block's rows: it is rounded at every position, in order. Its magnitude never exceeds that of the largest input so far.
+Each channel's state moves towards the position's value by a share of its own, so the state cannot be replaced by a sum
+over a block's rows: it is rounded at every position, in order. Its magnitude never exceeds the largest input's
+magnitude so far.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from intact.numerics.gate import silu
 Int = NDArray[np.int64]
 
 STATE_FRACTION: Final = 32
-"""Fraction bits of a state. Inputs have 16, with which a share of 2^-16 or less would hardly change the state."""
+"""Fraction bits of a state. Inputs have 16, too few here: a share of 2^-16 or less would hardly change the state."""
 _LOW_BITS: Final = STATE_FRACTION - 16
 _RESULT_SHIFT: Final = STATE_FRACTION - 16
 
@@ -30,7 +31,7 @@ class RecurrenceRows(NamedTuple):
     Attributes
     ----------
     value : int64 (M, channels)
-        The value that the state moves towards, Q16, 32 bits.
+        The value towards which the state moves, Q16, 32 bits.
     share : int64 (M, channels)
         The fraction of the distance that it moves, 1 - f in Q30, from 0 to 2^30.
     """

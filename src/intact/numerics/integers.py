@@ -1,14 +1,15 @@
-"""Integer weights as bytes: how a checkpoint stores a `BlockWeight` unchanged (docs/spec/numerics.md, section 1).
+"""Integer weights as bytes: the exact stored form of a `BlockWeight` (docs/spec/numerics.md, section 1).
 
 All numbers are little-endian. The header is nine int32: the letters ``INTW``, the version, N, K, bits, block, zero,
-1 if there is a table, 1 if there are minima. The following arrays come without gaps: the table (int16, one entry per
-code, at least 16), codes, scales (int16, N x blocks), scale exponents (int32, N), minima (int16, N x blocks), minimum
-exponents (int32, N); table and minima only where they exist. Codes are stored row by row as bit planes, lowest first:
-bit i of byte k of plane j is bit j of code 8 k + i. K is padded to the next multiple of 32 with codes of the value 0.
+1 if there is a table, 1 if there are minima. The following arrays are stored without gaps: the table (int16, one entry
+per code, at least 16), codes, scales (int16, N x blocks), scale exponents (int32, N), minima (int16, N x blocks),
+minimum exponents (int32, N); table and minima only if they exist. Codes are stored row by row as bit planes, lowest
+first: bit i of byte k of plane j is bit j of code 8 k + i. K is padded to the next multiple of 32 with codes for the
+value 0.
 
-The version is 1, or 2 where columns do not multiply the model's inputs in order: then the number of these inputs M
-(int32) and an index (int32, K) follow the header. Column k multiplies input index[k], from 0 to M - 1, or 0 where
-index[k] is -1; an input may have several columns or none.
+The version is 1, or 2 if columns do not multiply the model's inputs in order; in that case, the number M of these
+inputs (int32) and an index (int32, K) follow the header. Column k multiplies input index[k], from 0 to M - 1, or 0
+where index[k] is -1; an input may have any number of columns.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from intact.numerics.weights import BlockWeight, InputIndex
 INTEGER: Final = "INTEGER"
 """The kind of a tensor stored in this form."""
 LAYOUTS: Final = {8: (32,), 6: (32, 16), 5: (32,), 4: (32, 16), 3: (32, 16), 2: (32, 16)}
-"""Block sizes with a kernel, by number of bits; native/kernels/kernels.h has the only other copy of this list."""
+"""Block sizes with a kernel, by number of bits; the only other copy of this list is in native/kernels/kernels.h."""
 TABLED: Final = dict.fromkeys((8, 6, 5, 4, 3, 2), (32, 16))
-"""Block sizes with a kernel for codes with a table, by number of bits."""
+"""Block sizes supported by kernels for codes with a table, by number of bits."""
 LARGEST_ENTRY: Final = 32767
-"""Largest table entry. Entries up to 255 need one product, larger ones two, for their low and high bytes."""
+"""Largest table entry. Entries up to 255 need one product, larger ones need two, for their low and high bytes."""
 EXPONENTS: Final = (-200, 120)
-"""Bounds of the exponents; everything that block formats and floats can produce lies within them."""
+"""Bounds on the exponents; everything that block formats and floats can produce lies within them."""
 _MAGIC: Final = b"INTW"
 _HEADER: Final = struct.Struct("<4s8i")
 _UNTABLED_SHIFT: Final = {8: 4, 6: 2, 5: 1, 4: 0, 3: 0, 2: 0}
 _LARGEST_SUM: Final = 32512
 MOST_INPUTS: Final = 32768
-"""Most columns of a matrix, and inputs of a model, for which sums are known to stay within their bounds."""
+"""Maximum number of columns of a matrix, and inputs of a model, for which sums are known to stay within bounds."""
 
 
 class IntegerHeader(NamedTuple):
@@ -103,7 +104,7 @@ def shift_of(bits: int, zero: int, table: NDArray[np.int16] | None) -> int:
     while table is not None and most + (1 << shift >> 1) >> shift > _LARGEST_SUM:
         shift += 1
     if most + (1 << shift >> 1) >> shift > _LARGEST_SUM:
-        raise ModelError(f"{bits}-bit codes about a zero of {zero}: a value lies too far from it")
+        raise ModelError(f"{bits}-bit codes with a zero point of {zero} have values too far from it")
     return shift
 
 
@@ -113,32 +114,34 @@ def read_header(data: Bytes) -> IntegerHeader:
     Raises
     ------
     ModelError
-        If the bytes are not an integer weight, have another version, or describe an impossible one.
+        If the bytes are not an integer weight, have a different version, or describe an impossible weight.
     """
     if data.size < _HEADER.size or not starts_integers(data):
-        raise ModelError(f"{data.size} bytes that begin {data[:4].tobytes()!r}: an integer weight begins {_MAGIC!r}")
+        raise ModelError(
+            f"integer weights must begin with {_MAGIC!r}, got {data.size} bytes that begin with {data[:4].tobytes()!r}"
+        )
     _, version, rows, columns, bits, block, zero, table, minimum = _HEADER.unpack(data[: _HEADER.size].tobytes())
     if version not in (1, 2):
-        raise ModelError(f"version {version} of integer weights: this program reads versions 1 and 2")
+        raise ModelError(f"integer weights have version {version}, but this program reads versions 1 and 2")
     layouts = TABLED if table else LAYOUTS
     if rows < 1 or columns < 1 or block not in layouts.get(bits, ()) or {table, minimum} - {0, 1}:
         raise ModelError(
-            f"an integer weight of {rows} x {columns}, {bits} bits, blocks of {block}{' with a table' * bool(table)}: "
-            "expected one of "
+            f"an integer weight of {rows} x {columns}, {bits} bits, blocks of {block}{' with a table' * bool(table)} "
+            "is not supported; expected "
             + ", ".join(f"{b} bits in blocks of {n}" for b, blocks in layouts.items() for n in blocks)
         )
     most = LARGEST_ENTRY if table else 255
     if not 0 <= zero <= most:
-        raise ModelError(f"an integer weight of {bits} bits with a zero of {zero}: expected 0 to {most}")
+        raise ModelError(f"an integer weight of {bits} bits has a zero point of {zero}; expected 0 to {most}")
     inputs = None
     if version == 2:
         after = data[_HEADER.size : _HEADER.size + 4].tobytes()
         inputs = int.from_bytes(after, "little", signed=True)
         if len(after) < 4 or not 1 <= inputs <= MOST_INPUTS:
-            raise ModelError(f"an index of {inputs} inputs: expected 1 to {MOST_INPUTS}")
+            raise ModelError(f"an index has {inputs} inputs; expected 1 to {MOST_INPUTS}")
     header = IntegerHeader(rows, columns, bits, block, zero, bool(table), bool(minimum), inputs)
     if data.size != header.nbytes:
-        raise ModelError(f"{data.size} bytes of an integer weight of {rows} x {columns}: expected {header.nbytes}")
+        raise ModelError(f"an integer weight of {rows} x {columns} has {data.size} bytes; expected {header.nbytes}")
     return header
 
 
@@ -155,12 +158,14 @@ def read_inputs(data: Bytes) -> InputIndex | None:
         return None
     index = data[_HEADER.size + 4 : _HEADER.size + header.index_bytes].view("<i4").astype(np.int32)
     if not -1 <= int(index.min()) <= int(index.max()) < header.inputs:
-        raise ModelError(f"an index from {index.min()} to {index.max()}: expected -1 to {header.inputs - 1}")
+        raise ModelError(
+            f"an index has entries from {index.min()} to {index.max()}; expected -1 to {header.inputs - 1}"
+        )
     return InputIndex(index, header.inputs)
 
 
 def slice_rows(data: Bytes, start: int, stop: int) -> Bytes:
-    """Return outputs `start` to `stop` - 1 of a stored weight as a stored weight.
+    """Return outputs `start` to `stop` - 1 of a stored weight, again as a stored weight.
 
     Raises
     ------
@@ -216,7 +221,7 @@ def from_bytes(data: Bytes) -> BlockWeight:
 
     table = take("<i2", entries_of(header.bits)).astype(np.int16) if header.has_table else None
     if table is not None and int(table.min()) < 0:
-        raise ModelError(f"a table with entries from {table.min()} to {table.max()}: expected 0 to {LARGEST_ENTRY}")
+        raise ModelError(f"a table has entries from {table.min()} to {table.max()}; expected 0 to {LARGEST_ENTRY}")
     planes = np.unpackbits(
         take("u1", header.rows, header.bits, header.padded // 8).astype(np.uint8), axis=-1, bitorder="little"
     )
@@ -229,7 +234,7 @@ def from_bytes(data: Bytes) -> BlockWeight:
         exponent = take("<i4", header.rows).astype(np.int32)
         least, most = EXPONENTS
         if not least <= int(exponent.min()) <= int(exponent.max()) <= most:
-            raise ModelError(f"exponents from {exponent.min()} to {exponent.max()}: expected {least} to {most}")
+            raise ModelError(f"exponents range from {exponent.min()} to {exponent.max()}; expected {least} to {most}")
         return scale, exponent
 
     scale, scale_exp = scales()

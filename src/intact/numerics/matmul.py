@@ -18,7 +18,7 @@ def matmul(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
     """Multiply rows by weights: int64 (M, N) with `fraction` fraction bits, clipped to +-2^50, without bias.
 
     Every partial sum stays below 2^31 (bounds in docs/spec/numerics.md). Blocks are processed one group at a time to
-    save memory. Float32 products are exact where a block's sums stay below 2^24; otherwise float64 is used.
+    save memory. Float32 products are exact if a block's sums stay below 2^24; otherwise float64 is used.
     """
     rows, outputs = len(a.codes), len(w.codes)
     table = np.arange(1 << w.bits) if w.table is None else w.table
@@ -50,7 +50,7 @@ def add_minima(result: np.ndarray, a: Quantized, w: BlockWeight, fraction: int) 
 
 
 def _minima(sums: np.ndarray, minimum: np.ndarray, fold: int) -> np.ndarray:
-    """Multiply block sums (M, B) by minima (N, B), and fold the sum of every group of eight before adding it."""
+    """Multiply block sums (M, B) by minima (N, B), folding the sum of every group of eight before adding it."""
     total = np.zeros((len(sums), len(minimum)), np.int64)
     for b in range(0, sums.shape[1], GROUP):
         group = sums[:, b : b + GROUP].astype(np.float64) @ minimum[:, b : b + GROUP].astype(np.float64).T

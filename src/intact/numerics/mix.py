@@ -20,7 +20,7 @@ Row = NDArray[np.int64]
 LEFT_OUT = -LIMIT
 """The logit of a token that a rule excludes; its weight is 0 at every temperature."""
 _FLAT = 64 << 16
-"""A gap to the largest logit at and above which every weight is 0."""
+"""Gap to the largest logit at or above which every weight is 0."""
 
 
 class Place(NamedTuple):
@@ -31,7 +31,7 @@ class Place(NamedTuple):
     may : bool (V,)
         The tokens that edits and constraint allow at this position.
     drawn : int
-        Number of tokens drawn before it.
+        Number of tokens drawn before this position.
     """
 
     may: NDArray[np.bool_]
@@ -57,8 +57,8 @@ def proxy(base: Row, tuned: Row, untuned: Row, place: Place, *, scale: int) -> R
 def m3id(conditional: Row, unconditional: Row, place: Place, *, decay: int, cap: int, alpha: int, certain: int) -> Row:
     """Return c + k * (c - u), where k grows with the sequence (Favero et al. 2024, arXiv 2403.14003).
 
-    k = min(cap, (1 - g) / g) with g = exp(-decay * drawn), rounded down to Q16. The row is c unchanged if its most
-    likely token has at least the probability `certain`.
+    k = min(cap, (1 - g) / g) with g = exp(-decay * drawn), rounded down to Q16. The result is c unchanged if its most
+    likely token has a probability of at least `certain`.
     """
     if not is_uncertain(conditional, certain):
         return conditional
@@ -70,7 +70,7 @@ def m3id(conditional: Row, unconditional: Row, place: Place, *, decay: int, cap:
 def uscd(standard: Row, lame: Row, place: Place, *, deviation: int, floor: int, weight: int, contrast: int) -> Row:
     """Return ln(weight * p - contrast * q) where p is uncertain (Wang et al. 2024, arXiv 2409.05923).
 
-    p and q are the probabilities of the two rows, in Q32 rounded down. The row is the standard one unchanged if the
+    p and q are the probabilities of the two rows, in Q32 rounded down. The result is the standard row unchanged if the
     standard deviation of p over the vocabulary exceeds `deviation`, or if no token would remain. Tokens with p < floor
     / V or without a positive difference are excluded.
     """
@@ -97,7 +97,7 @@ def amplification(drawn: int, decay: int, cap: int) -> int:
 
 
 def plausible(logits: Row, share: int, may: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which tokens have at least `share` millionths of the probability of the most likely allowed token."""
+    """Return true for each token with at least `share` millionths of the most likely allowed token's probability."""
     gap = np.maximum(logits[may].max(initial=-LIMIT) - logits, 0)
     return exp2_neg(rshift(np.minimum(gap, _FLAT) * LOG2E, 30)) >= least_weight(share)
 

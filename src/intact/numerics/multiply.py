@@ -1,4 +1,4 @@
-"""Multiplication of wide rows by a number, as Gemma 4 applies after each layer (docs/spec/numerics.md, section 7)."""
+"""Multiplication of wide rows by a number, as Gemma 4 does after each layer (docs/spec/numerics.md, section 7)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FRACTION: Final = 24
 LIMIT: Final = 1 << 46
 """Rows are clipped to this magnitude, as in norms."""
 MOST: Final = 64
-"""Bound below which the multiplier's magnitude must lie."""
+"""Exclusive bound on the multiplier's magnitude."""
 
 
 def row_multiplier(number: Fraction) -> int:
@@ -24,10 +24,10 @@ def row_multiplier(number: Fraction) -> int:
     Raises
     ------
     ValueError
-        If it is not between -64 and 64.
+        If the number is not between -64 and 64.
     """
     if not -MOST < number < MOST:
-        raise ValueError(f"rows are multiplied by numbers between -{MOST} and {MOST}, not {float(number):g}")
+        raise ValueError(f"rows can only be multiplied by numbers between -{MOST} and {MOST}, got {float(number):g}")
     return math.floor(number * (1 << FRACTION) + Fraction(1, 2))
 
 

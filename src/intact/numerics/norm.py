@@ -1,4 +1,4 @@
-"""Root-mean-square norms and layer norms in integers (docs/spec/numerics.md, section 5)."""
+"""Root-mean-square norms and layer norms in integer arithmetic (docs/spec/numerics.md, section 5)."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Gain(NamedTuple):
 
     @property
     def fraction(self) -> int:
-        """Fraction bits of a narrow result: the most with which no value can exceed 2^30."""
+        """Fraction bits of a narrow result: the largest number for which no value can exceed 2^30."""
         return 30 - self.exponent
 
 
 def make_gain(gain: np.ndarray, eps: float, groups: int = 1) -> Gain:
-    """Convert a float32 gain (groups * n,) to integers; eps is read as the decimal number that its repr shows."""
+    """Convert a float32 gain (groups * n,) to integers; eps is read as the decimal number in its repr."""
     n = len(gain) // groups
     wide = np.asarray(gain, np.float64)
     exponent = math.frexp(float(np.abs(wide).max()))[1]

@@ -1,4 +1,4 @@
-"""Outliers with 16 bits, for the profile `llm_int8` (docs/spec/numerics.md, section 3; arXiv 2208.07339)."""
+"""16-bit outliers, for the profile `llm_int8` (docs/spec/numerics.md, section 3; arXiv 2208.07339)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T", np.uint8, np.int16)
 def outlier_blocks(index: NDArray[np.int32]) -> int:
     """Return the number of outlier blocks in an index: the blocks of A if it has the form (own, A, A), otherwise 0.
 
-    `own` is at least one block of columns whose inputs are named once; A is whole blocks whose inputs are named twice.
+    `own` is at least one block of columns whose inputs occur once; A consists of whole blocks whose inputs occur twice.
 
     Parameters
     ----------
@@ -42,8 +42,7 @@ def outlier_blocks(index: NDArray[np.int32]) -> int:
 def with_rest(weight: BlockWeight, blocks: int) -> BlockWeight:
     """Extend a weight of the form (own, A, A) to (own, A, A, A) by repeating the columns of the first A.
 
-    The new columns multiply the remainder that 8-bit codes leave of the outliers
-    (`intact.numerics.activations.quantize`).
+    The new columns multiply the remainders of the outliers beyond 8-bit codes (`intact.numerics.activations.quantize`).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Rotary position embedding in integers (docs/spec/numerics.md, section 6).
+"""Rotary position embedding in integer arithmetic (docs/spec/numerics.md, section 6).
 
 A frequency is a 64-bit fraction of a turn, so the angle of any position is exact except for the frequency's rounding.
 """
@@ -68,7 +68,7 @@ def exp(x: int) -> int:
 
 
 def inverse_frequencies(base: float, dimension: int) -> list[Fraction]:
-    """Return base^(-2i / dimension) for i < dimension / 2: radians per position, to about 2^-140."""
+    """Return base^(-2i / dimension) for i < dimension / 2: radians per position, accurate to about 2^-140."""
     logarithm = ln(Fraction(repr(float(base))))
     return [Fraction(exp(-(logarithm * 2 * i // dimension)), UNIT) for i in range(dimension // 2)]
 
@@ -80,7 +80,7 @@ def turns(radians: Sequence[Fraction]) -> np.ndarray:
 
 
 def _logarithm(x: Fraction) -> Fraction:
-    """Return the natural logarithm of x > 0, to about 2^-150."""
+    """Return the natural logarithm of x > 0, accurate to about 2^-150."""
     return Fraction(ln(x), UNIT) if x >= 1 else -Fraction(ln(1 / x), UNIT)
 
 
@@ -111,7 +111,7 @@ def _yarn(frequencies: list[Fraction], scaling: Mapping[str, Any], base: float) 
     per_turn = width / (2 * _logarithm(Fraction(repr(float(base)))))
 
     def index_of(turns_in_context: Fraction) -> Fraction:
-        """Return the fractional index of the frequency that makes this many turns in the original context."""
+        """Return the fractional index of the frequency that completes this many turns within the original context."""
         return per_turn * _logarithm(original * UNIT / (turns_in_context * 2 * pi()))
 
     low, high = index_of(_exact(scaling, "beta_fast", 32.0)), index_of(_exact(scaling, "beta_slow", 1.0))
@@ -130,7 +130,7 @@ def attention_factor(scaling: Mapping[str, Any]) -> Fraction:
 
     For YaRN it is ``m(1) / m(mscale_all_dim)`` or, given `mscale`, ``m(mscale) / m(mscale_all_dim)``, with
     ``m(s) = 1 + s ln(factor) / 10`` (without `mscale_all_dim` the divisor is 1); for longrope it is
-    ``sqrt(1 + ln(factor) / ln(original))``. The key `attention_factor` replaces either. For other kinds it is 1.
+    ``sqrt(1 + ln(factor) / ln(original))``. The key `attention_factor` replaces either. For other kinds, it is 1.
     """
     kind = scaling.get("type")
     if kind not in ("yarn", "longrope"):
@@ -148,12 +148,12 @@ def attention_factor(scaling: Mapping[str, Any]) -> Fraction:
         exact = Fraction(math.isqrt((square.numerator << 2 * PRECISION) // square.denominator), UNIT)
     exact *= _exact(scaling, "factor_of_scores", 1.0)
     if not Fraction(1, 128) <= exact < Fraction(7, 4):
-        raise ModelError(f"rope scaling: an attention factor of {float(exact):.6g} is beyond 1/128 to 7/4")
+        raise ModelError(f"rope scaling: the attention factor must lie in [1/128, 7/4], found {float(exact):.6g}")
     return Fraction(float(np.float32(float(exact))))
 
 
 def score_magnitude(scaling: Mapping[str, Any]) -> Fraction:
-    """Return ``1 + mscale_all_dim ln(factor) / 10`` as a float32 for YaRN with that key; 1 for other scalings.
+    """Return ``1 + mscale_all_dim ln(factor) / 10`` as a float32 for YaRN with that key; 1 for all other scalings.
 
     DeepSeek's scores are multiplied by its square.
     """
@@ -177,7 +177,7 @@ def rotation(
     frequencies = inverse_frequencies(base, width)
     if factors is not None:
         if len(factors) != len(frequencies) or not np.all(np.isfinite(factors)) or np.any(factors <= 0):
-            raise ModelError(f"rope_freqs.weight or longrope's factors: expected {len(frequencies)} positive numbers")
+            raise ModelError(f"rope_freqs.weight or longrope's factors must be {len(frequencies)} positive numbers")
         frequencies = [f / Fraction(float(d)) for f, d in zip(frequencies, factors, strict=True)]
     kind = scaling.get("type")
     if kind == "linear":
@@ -188,7 +188,7 @@ def rotation(
         frequencies = _yarn(frequencies, scaling, base)
     elif kind == "longrope":
         if factors is None:
-            raise ModelError("rope scaling of type longrope: its lists of factors are missing")
+            raise ModelError("rope scaling of type longrope needs lists of factors, which are missing")
     elif kind is not None:
         raise ModelError(f"rope scaling of type {kind!r} is not supported; expected {', '.join(SCALINGS)}")
     return turns(frequencies)

@@ -1,4 +1,4 @@
-"""Token sampling in integers: keys, filters, the inverse distribution function (docs/spec/numerics.md, section 10)."""
+"""Token sampling in integers: keys, filters, inverse distribution function (docs/spec/numerics.md, section 10)."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Sampling(NamedTuple):
     slope : int
         log2(e) / temperature in Q30 (0 for greedy decoding).
     top_k : int
-        Keep the k largest logits, ties by token id (0: all).
+        Keep the k largest logits, with ties broken by token id (0: all).
     top_p, min_p, typical : int
-        In millionths. top_p keeps the smallest set of largest weights that holds this share of the mass; min_p keeps
-        weights of at least this share of the largest; typical keeps the smallest set of tokens nearest to the entropy
-        that holds this share of the mass (Meister et al. 2023).
+        In millionths. top_p keeps the smallest set of the largest weights that holds this share of the mass; min_p
+        keeps weights of at least this share of the largest weight; typical keeps the smallest set of the tokens nearest
+        to the entropy that holds this share of the mass (Meister et al. 2023).
     """
 
     slope: int = 0
@@ -65,7 +65,7 @@ class Edits(NamedTuple):
     presence, frequency : int
         Penalties in millionths: subtracted once, and once for each time that a token was drawn.
     drawn, counts : int32 (c,)
-        Tokens to which these penalties apply, and how often each was drawn.
+        Tokens to which these penalties apply, and the number of times each was drawn.
     forbidden : int32 (f,)
         Tokens that may not be drawn.
     """
@@ -103,7 +103,7 @@ class Draw(NamedTuple):
 
 
 def decimal(value: float) -> Fraction:
-    """Return the decimal number that repr shows, which must have at most 6 decimals."""
+    """Return the decimal number in a float's repr, which must have at most 6 decimal places."""
     exact = Fraction(repr(value))
     if (exact * DECIMALS).denominator != 1:
         raise ValueError(f"at most 6 decimals are allowed, got {value!r}")
@@ -111,7 +111,7 @@ def decimal(value: float) -> Fraction:
 
 
 def millionths(value: float) -> int:
-    """Convert a decimal number of at most 6 decimals to millionths."""
+    """Convert a decimal number with at most 6 decimal places to millionths."""
     return int(decimal(value) * DECIMALS)
 
 
@@ -169,7 +169,7 @@ def is_uncertain(logits: np.ndarray, bound: int, logprob: int | None = None) -> 
     Parameters
     ----------
     logprob : int, optional
-        The token's log-probability, if known; it almost always decides, which saves computing the sum.
+        The token's log-probability, if known; it is almost always decisive, which saves computing the sum.
     """
     if logprob is not None and bound:
         distance = logprob - math.log(bound / DECIMALS) * LOGPROB_SCALE
@@ -253,9 +253,9 @@ def draw(
     edits: Edits | None = None,
     mask: np.ndarray | None = None,
 ) -> int:
-    """Draw the token at a position: the first maximum if greedy, else by the inverse distribution function.
+    """Draw the token at a position: the first maximum if greedy, otherwise by the inverse distribution function.
 
-    The inverse is evaluated at one uniform. Return -1 if the edits and the mask leave no token.
+    The inverse is evaluated at one uniform number. Return -1 if the edits and the mask leave no token.
     """
     logits = np.asarray(logits, np.int64) if edits is None else edit(logits, edits)
     ids = np.flatnonzero(allowed(len(logits), edits, mask))
@@ -269,5 +269,5 @@ def draw(
 
 
 def top(logits: np.ndarray, k: int) -> np.ndarray:
-    """Return the k tokens with the largest logits, ties to the lowest id, int32 (k,)."""
+    """Return the k tokens with the largest logits, ties by lowest id, int32 (k,)."""
     return np.argsort(-np.asarray(logits, np.int64), kind="stable")[:k].astype(np.int32)

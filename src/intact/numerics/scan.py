@@ -1,8 +1,8 @@
-"""The state-space layer of Mamba-2 in integers, normative by blocks of 64 positions (docs/spec/numerics.md, section 8).
+"""Mamba-2's state-space layer in integers, defined by blocks of 64 positions (docs/spec/numerics.md, section 8).
 
 Positions are divided into blocks at multiples of 64. The state is rounded only at the ends of blocks; inside a block, a
 row is a sum over the block's earlier rows and the state at the block's start, all in exact integer sums. A row's bits
-therefore do not depend on how many rows are computed together.
+therefore do not depend on the number of rows computed together.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from intact.numerics.gate import silu
 Int = NDArray[np.int64]
 
 BLOCK: Final = 64
-"""Positions per block."""
+"""Number of positions per block."""
 MOST_STATES: Final = 256
-"""Most columns of a head's state, so that sums over them stay below 2^55."""
+"""Maximum number of columns of a head's state; it keeps sums over them below 2^55."""
 STEP_FRACTION: Final = 26
 STEP_LIMIT: Final = (1 << 32) - 1
 """Largest step in Q26: steps are below 64."""
 RATE_FRACTION: Final = 20
 RATE_LIMIT: Final = 1 << 30
-"""Bound of rates, exclusive, in Q20 and base 2: a head's rate can be up to 709."""
+"""Exclusive bound on rates, in Q20 and base 2: a head's rate can be up to 709."""
 PART_LIMIT: Final = 1 << 40
 """The three parts of a result are clipped to this magnitude, in Q20, before they are added."""
 
@@ -241,6 +241,6 @@ def join_parts(parts: Sequence[tuple[Int, Int]], bits: int) -> RecurrentState:
 
 
 def _common(sizes: Int, exponent: Int, bits: int) -> Int:
-    """Return for each head the exponent under which its largest size has `bits` bits; 0 if all sizes are 0."""
+    """Return, for each head, the exponent for which its largest magnitude has `bits` bits; 0 if all are 0."""
     tops = np.where(sizes > 0, bitlen(sizes) + exponent, np.iinfo(np.int64).min).max(axis=0)
     return np.where((sizes > 0).any(axis=0), tops - bits, 0)

@@ -1,4 +1,4 @@
-"""Mamba-1's selective scan in integers, normative position by position (docs/spec/numerics.md, section 8).
+"""Mamba-1's selective scan in integer arithmetic, defined position by position (docs/spec/numerics.md, section 8).
 
 Each state of each channel has its own decay rate, so the state cannot be replaced by a sum over a block's rows as in
 Mamba-2's scan (`intact.numerics.scan`): it is rounded at every position, in order. The states of a channel share an
@@ -21,7 +21,7 @@ from intact.numerics.scan import PART_LIMIT, RATE_FRACTION, STEP_FRACTION, Recur
 Int = NDArray[np.int64]
 
 INPUT_BITS: Final = 47
-"""Bits of a step times x, before it is multiplied by B's codes."""
+"""Number of bits of a step times x, before multiplication by B's codes."""
 
 
 class SelectiveShape(NamedTuple):

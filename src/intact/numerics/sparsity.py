@@ -1,7 +1,7 @@
 """Sparse activations: keep only the highest-scoring inputs of each row that enters a product (docs/spec/numerics.md).
 
-WINA (arXiv 2505.19427) scores an input by |x_i| times the norm of the weights that it multiplies, TEAL (arXiv
-2408.14690) by |x_i| only. The choice depends only on the row itself, after quantisation.
+WINA (arXiv 2505.19427) scores an input by |x_i| times the norm of the weights that multiply it, TEAL (arXiv 2408.14690)
+only by |x_i|. The choice depends only on the row itself, after quantisation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RULES: Final = ("wina", "teal", "random")
 """The rules for scoring inputs."""
 NORM_BITS: Final = 15
 BITS: Final = 20
-"""Bits of a weight, relative to the largest weight of its product."""
+"""Number of bits of a weight, relative to the largest weight of its product."""
 
 
 class Sparsity(NamedTuple):
@@ -42,12 +42,12 @@ class Sparsity(NamedTuple):
         return f"{self.rule}{self.percent}"
 
     def kept(self, columns: int) -> int:
-        """Return the number of inputs of a row to keep: the share, rounded up."""
+        """Return the number of inputs per row to keep: the share, rounded up."""
         return -(-columns * (100 - self.percent) // 100)
 
 
 def column_norms(matrices: Iterable[Floats]) -> NDArray[np.int32]:
-    """Return the Euclidean norm of each column over all matrices of a product, the largest scaled to 15 bits.
+    """Return the Euclidean norm of each column over all matrices of a product, with the largest scaled to 15 bits.
 
     Weights are rounded half up to 20 bits and a sign, relative to the product's largest weight; sums of squares are
     exact, and roots are rounded down.
@@ -89,7 +89,7 @@ def scores(a: Quantized, norms: NDArray[np.integer] | None, rule: str) -> Int:
 def sparsify(
     a: Quantized, columns: int, keep: int, norms: NDArray[np.integer] | None = None, rule: str = "wina"
 ) -> Quantized:
-    """Keep the `keep` highest-scoring inputs of each row and set the others to 0; ties go to the first.
+    """Keep the `keep` highest-scoring inputs of each row and set the others to 0; on ties the first wins.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Mamba-3's trapezoidal scan in integers, normative position by position (docs/spec/numerics.md, section 8).
+"""Mamba-3's trapezoidal scan in integer arithmetic, defined position by position (docs/spec/numerics.md, section 8).
 
 A position adds its own input and a share of the previous position's input, and an accumulating angle rotates keys and
 queries. The angle is an integer modulo 2^32, a fraction of a turn, so it never drifts. The columns of a channel's state
@@ -23,9 +23,9 @@ from intact.numerics.selective import input_part, read_states
 Int = NDArray[np.int64]
 
 STATE_BITS: Final = 29
-"""Bits of the largest of the three parts of a state, so that their sum has 31."""
+"""Number of bits of the largest of a state's three parts, so that their sum has 31 bits."""
 SLOW_FRACTION: Final = 29
-"""Fraction bits of rates up to 1, which belong to negative numbers; larger ones have `RATE_FRACTION`."""
+"""Fraction bits of rates up to 1, which result from negative numbers; larger rates have `RATE_FRACTION`."""
 PACE_FRACTION: Final = 20
 """Fraction bits of the inputs of steps and rates; rows have 16."""
 TURN: Final = 1 << 32
@@ -41,7 +41,7 @@ class TrapezoidalShape(NamedTuple):
     groups, states : int
         Number of groups of heads that share B and C, and of columns of B, C and a head's state.
     angles : int
-        Number of pairs of columns that are rotated, at most half of the columns; the others are unchanged.
+        Number of pairs of columns that are rotated, at most half of the columns; the other columns are unchanged.
     """
 
     heads: int
@@ -132,7 +132,7 @@ def slowest_rate(floor: float) -> int:
 
 
 def step_size(dt: Int) -> Int:
-    """Return ln(1 + exp(dt)) in Q26, at most `STEP_LIMIT`, for dt in Q20 with less than 37 bits.
+    """Return ln(1 + exp(dt)) in Q26, at most `STEP_LIMIT`, for dt in Q20 with fewer than 37 bits.
 
     This is more precise than `intact.numerics.scan.softplus`, which rounds dt to Q16.
     """
@@ -145,14 +145,14 @@ def step_size(dt: Int) -> Int:
 def decay(step: Int, a: Int, slowest: int) -> Int:
     """Return the number of bits by which a position decays, Q30: step times t(a) log2(e).
 
-    t is 1 + a for a >= 0 (at most 709), otherwise 1 / (1 - a), at least the slowest rate.
+    t is 1 + a for a >= 0 (at most 709), otherwise 1 / (1 - a), but at least the slowest rate.
 
     Parameters
     ----------
     step : int64
         In Q26, below 2^32.
     a : int64
-        In Q20, less than 37 bits.
+        In Q20, fewer than 37 bits.
     """
     one = 1 << PACE_FRACTION
     fast = np.minimum(rshift(np.minimum(one + a, 710 * one) * LOG2E, 30), RATE_LIMIT - 1)
@@ -163,7 +163,7 @@ def decay(step: Int, a: Int, slowest: int) -> Int:
 
 
 def tanh(x: Int) -> Int:
-    """Return tanh(x) in Q30 for 32-bit x in Q16, within 2^-22: more precise than `intact.numerics.functions.tanh`."""
+    """Return tanh(x) in Q30 for 32-bit x in Q16, within 2^-22; more precise than `intact.numerics.functions.tanh`."""
     e = exp2_neg_fine(rshift(np.minimum(np.abs(x), 1 << 20) * LOG2E, 15))
     size = ((ONE - e) << 30) // (ONE + e)
     found: Int = np.where(x < 0, -size, size)

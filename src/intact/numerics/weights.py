@@ -14,13 +14,13 @@ from intact.numerics.weight_formats import BLOCK_FORMATS, Bytes
 
 SCALE_MAX = 32767
 FLOAT_BITS = {8: 30, 4: 18}
-# Candidate scales of 4-bit floats: they put the block's extreme at -c/8 steps, then at +c/8 steps.
+# Candidate scales for quantising floats to 4 bits: they put the block's extreme at -c/8 steps, then at +c/8 steps.
 CANDIDATES = (*(-c for c in range(57, 78, 2)), *range(56, 65, 2))
 
 
 @dataclass(frozen=True, eq=False)
 class InputIndex:
-    """The inputs that a weight's columns multiply, for weights whose column k does not simply multiply input k."""
+    """The inputs that a weight's columns multiply, for weights whose column k does not always multiply input k."""
 
     index: NDArray[np.int32]
     """Input of each column, (K,); -1 for a column that multiplies 0."""
@@ -39,7 +39,7 @@ class BlockWeight(NamedTuple):
     """Shape (N, Kpad), where Kpad is K rounded up to a multiple of 32; padding codes equal `zero`."""
     bits: int
     block: int
-    """Inputs that share a scale: 32 or 16."""
+    """Number of inputs that share a scale: 32 or 16."""
     zero: int
     shift: int
     """r: the right shift that rounds a block's sum of products."""
@@ -57,7 +57,7 @@ class BlockWeight(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Codes, scales D and re-centred minima M as exact integers: D in units of 2^-(24 + fraction), M of 2^-24.
+    """Codes, scales D and re-centred minima M as exact integers: D in units of 2^-(24 + fraction), M in units of 2^-24.
 
     If scales are powers of two, `scale` is the exponent byte x instead, for a scale of 2^(x - 128).
     """
@@ -84,20 +84,20 @@ def decode(kind: str, data: Bytes, shape: tuple[int, int]) -> Decoded:
     Raises
     ------
     ModelError
-        If a scale is NaN or infinite; the message names row and column.
+        If a scale is NaN or infinite; the message gives its row and column.
     ParameterError
-        If the kind is unknown, or `data` or K does not fit it.
+        If the kind is unknown, or `data` or K does not match it.
     """
     if kind not in BLOCK_FORMATS:
-        raise ParameterError(f"unknown block format {kind!r}: it should be one of {', '.join(BLOCK_FORMATS)}")
+        raise ParameterError(f"unknown block format {kind!r}; expected one of {', '.join(BLOCK_FORMATS)}")
     form = BLOCK_FORMATS[kind]
     rows, columns = shape
     if columns % form.values:
-        raise ParameterError(f"{columns} columns of {kind}: a row should be a multiple of {form.values}")
+        raise ParameterError(f"rows of {kind} must have a multiple of {form.values} values, got {columns}")
     count = columns // form.values
     if data.size != rows * count * form.size:
         raise ParameterError(
-            f"{data.size} bytes for a {kind} matrix of shape {shape}: it should have {rows * count * form.size}"
+            f"a {kind} matrix of shape {shape} must have {rows * count * form.size} bytes, got {data.size}"
         )
     blocks = np.ascontiguousarray(data, np.uint8).reshape(rows, count, form.size)
     codes, scale, minimum = form.unpack(blocks)
@@ -115,7 +115,7 @@ def decode(kind: str, data: Bytes, shape: tuple[int, int]) -> Decoded:
 
 
 def from_blocks(kind: str, data: Bytes, shape: tuple[int, int]) -> BlockWeight:
-    """Convert a tensor of a block format to an integer weight; parameters and errors are those of `decode`."""
+    """Convert a tensor of a block format to an integer weight; parameters and errors are the same as for `decode`."""
     exact = decode(kind, data, shape)
     form = BLOCK_FORMATS[kind]
     scale, scale_exp = (_powers_of_two if form.scale_at is None else _to_int16)(exact.scale)
@@ -129,7 +129,7 @@ def from_blocks(kind: str, data: Bytes, shape: tuple[int, int]) -> BlockWeight:
 
 
 def from_floats(x: NDArray[np.float32], bits: int = 8) -> BlockWeight:
-    """Quantise a float matrix to int8 codes, or to 4 bits with the scale of least squared error.
+    """Quantise a float matrix to int8 codes, or to 4-bit codes with the scale of least squared error.
 
     Parameters
     ----------
@@ -139,12 +139,12 @@ def from_floats(x: NDArray[np.float32], bits: int = 8) -> BlockWeight:
     Raises
     ------
     ModelError
-        If a value is NaN or infinite; the message names row and column.
+        If a value is NaN or infinite; the message gives its row and column.
     ParameterError
         If `bits` is neither 8 nor 4.
     """
     if bits not in (4, 8):
-        raise ParameterError(f"{bits} bits for a float matrix: it should be 8 or 4")
+        raise ParameterError(f"bits must be 8 or 4 for a float matrix, got {bits}")
     _check_finite("float", ~np.isfinite(x), 1)
     rows, columns = x.shape
     padded = np.zeros((rows, -(-columns // 32) * 32), np.float64)
@@ -168,7 +168,7 @@ def values(weight: BlockWeight) -> NDArray[np.float64]:
 
 
 def model_values(weight: BlockWeight) -> NDArray[np.float64]:
-    """Return the matrix that multiplies the model's inputs, (N, inputs): columns of one input are added in order."""
+    """Return the matrix that multiplies the model's inputs, (N, inputs); columns of one input are added in order."""
     stored = values(weight)
     if weight.inputs is None:
         return stored
@@ -197,7 +197,7 @@ def _check_finite(kind: str, infinite: NDArray[np.bool_], width: int) -> None:
 
 def _not_finite(kind: str, row: int, column: int) -> NoReturn:
     what = "weight" if kind == "float" else f"{kind} scale"
-    raise ModelError(f"the {what} at row {row}, column {column} is NaN or infinite: every weight should be finite")
+    raise ModelError(f"the {what} at row {row}, column {column} is NaN or infinite; all weights must be finite")
 
 
 def _half_value(bits: Int) -> Int:
@@ -208,7 +208,7 @@ def _half_value(bits: Int) -> Int:
 
 
 def _to_int16(exact: Int) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
-    """Round rows of integers in units of 2^-24 to int16 under the smallest exponent that holds them."""
+    """Round rows of integers in units of 2^-24 to int16 with the smallest exponent that fits them."""
     largest = np.abs(exact).max(axis=1, initial=0)
     t = np.zeros(largest.shape, np.int64)
     for s in range(40):
@@ -217,14 +217,14 @@ def _to_int16(exact: Int) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
 
 
 def _powers_of_two(exponent: Int) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
-    """Convert MXFP4's scales 2^(exponent - 128) to integers: 2^14 for the largest of a row, and less for others."""
+    """Convert MXFP4's scales 2^(exponent - 128) to integers: 2^14 for the largest of each row, less for the others."""
     largest = exponent.max(axis=1, initial=0)
     scale = rshift(np.full(exponent.shape, 1 << 14, np.int64), largest[:, None] - exponent)
     return scale.astype(np.int16), (largest - 128 - 14).astype(np.int32)
 
 
 def _int8(x: Int) -> tuple[Int, Int, Int]:
-    """Quantise (N, blocks, 32) integers of size up to 2^30: codes around 128, scales, and each row's exponent t."""
+    """Quantise (N, blocks, 32) integers of up to 2^30: codes around 128, scales, and each row's exponent t."""
     largest = np.abs(x).max(axis=2, initial=0)
     t = np.zeros(len(x), np.int64)
     for s in range(16):

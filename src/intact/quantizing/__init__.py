@@ -1,9 +1,9 @@
 """Quantise whole models: calibration, the matrix-by-matrix pipeline, and the files it writes.
 
 `pipeline` quantizes matrix by matrix, with `calibration`, `importance`, `slopes` and `logits` from a text, `structure`
-and `transforming` for what spans matrices, `allocate`, `mixing` and `divergence` for mixtures of specs, and `parts` and
-`output` for the files. `quantizers` has the quantizers, `lab` measures them, `receipt` and `verify` state and check
-what was made.
+and `transforming` for changes that span matrices, `allocate`, `mixing` and `divergence` for mixtures of specs, and
+`parts` and `output` for the files. `quantizers` contains the quantizers, `lab` measures them, and `receipt` and
+`verify` record and check the result.
 """
 
 from typing import TYPE_CHECKING

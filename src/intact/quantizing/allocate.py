@@ -1,7 +1,8 @@
 """Choose one of several candidates for each matrix, minimising the total cost within a budget of bits.
 
 This is the multiple-choice knapsack problem, solved exactly in integers by dynamic programming over the total sizes
-that the matrices so far can reach. Q-Palette and HAWQ-V3 hand the same problem to a solver with its own tie rule.
+that the matrices processed so far can reach. Q-Palette and HAWQ-V3 pass the same problem to a solver with its own tie
+rule.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ def allocate(costs: Sequence[Sequence[int]], sizes: Sequence[Sequence[int]], bud
     """Choose a candidate for each matrix: the lowest total cost with a total size of at most `budget`.
 
     Ties in cost go to the smaller total size. Remaining ties go to the choice in which the last matrix takes the
-    earlier candidate; if that matches too, the last matrix but one decides, and so on.
+    earlier candidate; if those are the same too, the second-to-last matrix decides, and so on.
 
     Parameters
     ----------
-    costs, sizes : for each matrix, for each of its candidates, an integer from 0; their sums lie below 2^62
-    budget : int
+    costs, sizes : for each matrix, for each of its candidates, an integer from 0; their sums are below 2^62 budget :
+    int
         In the unit of `sizes`.
 
     Raises

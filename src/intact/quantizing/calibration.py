@@ -1,7 +1,8 @@
-"""Calibration: statistics of every product's inputs on a text, gathered by the engine in integers.
+"""Calibration: statistics of every product's inputs on a calibration text, gathered by the engine in integers.
 
-The forward pass is exact, inputs have at most 20 bits once shifted to their product's exponent, and sums are int64. The
-same text and model therefore give the same statistics on every machine, however many windows run at a time.
+The forward pass is exact, inputs have at most 20 bits after shifting to their product's exponent, and sums are int64.
+The same text and model therefore give the same statistics on every machine, regardless of how many windows run
+concurrently.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ BITS: Final = 20
 ROWS: Final = 1 << 12
 """Rows per partial sum: float64 adds this many products of 2 x 20 bits exactly, in any order."""
 MEMORY: Final = 4 << 30
-"""Bytes of second moments gathered in one pass over the text."""
+"""Maximum bytes of second moments gathered in one pass over the text."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A calibration text: token ids, read in windows that do not overlap."""
+    """A calibration text: token ids, read in non-overlapping windows."""
 
     tokens: tuple[int, ...]
     context: int = 512
@@ -96,7 +97,7 @@ class Collector:
         self.executor.recording = True
         try:
             for tokens in text.chunks():
-                # after the last attention, only rows whose logits are requested are computed, so request all of them
+                # after the last attention, only rows with requested logits are computed, so request all of them
                 self.executor.step([SequenceChunk(0, tokens, table)], np.arange(len(tokens), dtype=np.int64))
                 yield [self.executor.recorded(op) for op in ops]
         finally:
@@ -139,7 +140,7 @@ def _integers(a: Quantized) -> NDArray[np.int64]:
 
 
 def _second_moments(x: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the exact sum of x xT over rows of at most 20 bits, in chunks whose sums float64 holds."""
+    """Return the exact sum of x xT over rows of at most 20 bits, in chunks whose sums are exact in float64."""
     total = np.zeros((x.shape[1], x.shape[1]), np.int64)
     for start in range(0, len(x), ROWS):
         rows = x[start : start + ROWS].astype(np.float64)
@@ -171,7 +172,7 @@ def gather(
     threads: int | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Gather all statistics of a model into a file named by model and text, or reuse an existing one.
+    """Gather all statistics of a model into a file named after the model and text, or reuse an existing one.
 
     Parameters
     ----------
@@ -224,7 +225,7 @@ def read_statistics(path: Path) -> Callable[[int], InputStatistics]:
             second[np.triu_indices(len(largest))] = upper
         except (KeyError, ValueError, TypeError) as error:
             raise FormatError(
-                f"{path}: holds no statistics for product {op}; delete the file to gather them again"
+                f"{path} contains no statistics for product {op}; delete the file to gather them again"
             ) from error
         return InputStatistics(rows, exponent, second + np.triu(second, 1).T, largest.copy(), total=total.copy())
 

@@ -30,14 +30,14 @@ def read_importance(path: Path, program: Program, spec: Spec | SpecMixture | Non
     Raises
     ------
     ParameterError
-        If the spec needs more than an importance matrix has, or the file belongs to another model.
+        If the spec needs more than an importance matrix contains, or the file belongs to a different model.
     FormatError
         If the file is damaged or not an importance matrix.
     """
     if not takes_importance(spec):
         raise ParameterError(
-            f"{spec or 'keep'} with an importance matrix: expected the quantiser imatrix, such as imatrix:q4_k; other "
-            "quantisers, mixtures and transforms need a calibration text (--calibrate)"
+            f"{spec or 'keep'} cannot use an importance matrix; expected the quantiser imatrix, such as "
+            "imatrix:q4_k; other quantisers, mixtures and transforms need a calibration text (--calibrate)"
         )
     known = read_imatrix(path)
     found = {op: _sums(path, program, names, known) for op, names in products(program).items()}
@@ -49,7 +49,7 @@ def _sums(path: Path, program: Program, names: tuple[str, ...], known: Mapping[s
     tensors = [program.tensors[name] for name in names]
     one = next((known[name] for name in (*names, *(tensor.name for tensor in tensors)) if name in known), None)
     if one is None:
-        raise ParameterError(f"{path}: has no sums for {quote_name(names[0])}; does it belong to another model?")
+        raise ParameterError(f"{path} has no sums for {quote_name(names[0])}; does it belong to another model?")
     expected = 1, tensors[0].shape[1]
     if one.sums.shape != expected:
         raise ParameterError(

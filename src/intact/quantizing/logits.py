@@ -23,7 +23,7 @@ def scored(text: Calibration) -> NDArray[np.int64]:
 def window_logits(
     program: Program, text: Calibration, profile: Profile = "fp32", threads: int | None = None
 ) -> Iterator[NDArray[np.int32]]:
-    """Yield the Q16 logits of each window's scored rows, int32 (rows, vocabulary), valid until the next is drawn."""
+    """Yield the Q16 logits of each window's scored rows, int32 (rows, vocabulary), valid until the next request."""
     executor = NativeExecutor(program, profile, threads)
     pages = -(-text.context // executor.page_size)
     executor.reserve_pages(pages)

@@ -23,13 +23,13 @@ UNIT: Final = 16
 
 
 def size_of(shape: tuple[int, ...], spec: Spec, in_file: bool) -> int:
-    """Return the size of a matrix in memory (`Spec.stored_bits`), or as blocks in a file, in 16ths of a bit."""
+    """Return the size of a matrix in memory (`Spec.stored_bits`), or of its blocks in a file, in 16ths of a bit."""
     bits = spec.bits_per_weight(shape[1]) if in_file else spec.stored_bits(shape[1])
     return round(UNIT * bits) * shape[0] * QUANTIZERS[spec.quantizer].places(shape[1])
 
 
 def check_budget(mixture: SpecMixture, shapes: Shapes) -> None:
-    """Raise ParameterError if the smallest candidates exceed the budget."""
+    """Raise ParameterError if even the smallest candidates exceed the budget."""
     least = sum(min(row) for row in _sizes(mixture, shapes))
     weights = sum(shape[0] * shape[1] for shape in shapes)
     if least > UNIT * Fraction(mixture.bits) * weights:
@@ -46,7 +46,7 @@ def _sizes(mixture: SpecMixture, shapes: Shapes) -> list[list[int]]:
 def assign(mixture: SpecMixture, shapes: Shapes, costs: Sequence[Sequence[float]]) -> tuple[int, ...]:
     """Return the index of each matrix's spec: the lowest total cost within the budget.
 
-    Costs are rounded to integers in a unit that gives the largest 40 bits; `allocate` defines the tie rules.
+    Costs are rounded to integers, scaled so that the largest has 40 bits; `allocate` defines the tie rules.
     """
     budget = int(UNIT * Fraction(mixture.bits) * sum(shape[0] * shape[1] for shape in shapes))
     return allocate(whole_costs(costs), _sizes(mixture, shapes), budget)

@@ -1,4 +1,4 @@
-"""Write a checkpoint modelled on another one, with new tensors: a safetensors folder or a GGUF file."""
+"""Write a checkpoint based on another one, with new tensors: a safetensors folder or a GGUF file."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def write_checkpoint(
 
 
 def is_gguf(out: Path) -> bool:
-    """Return true if a model of this name is to be a GGUF file."""
+    """Return true if a model with this name is to be written as a GGUF file."""
     return out.suffix == ".gguf"
 
 
@@ -81,7 +81,7 @@ def check_gguf(like: Checkpoint, kept: Iterable[Tensor]) -> None:
     for tensor in kept:
         if tensor.kind not in NUMBERS:
             raise ParameterError(
-                f"tensor {tensor.name} stays {tensor.kind}, which GGUF does not support; name a GGUF type for "
+                f"tensor {tensor.name} stays {tensor.kind}, which GGUF does not support; give a GGUF type for "
                 "embeddings, or a folder as output"
             )
 
@@ -89,7 +89,7 @@ def check_gguf(like: Checkpoint, kept: Iterable[Tensor]) -> None:
 def write_gguf_checkpoint(
     like: Checkpoint, tensors: Sequence[Tensor], path: Path, record: str, together: Sequence[StoredTogether] = ()
 ) -> None:
-    """Write a model as a GGUF file, with the metadata of another one.
+    """Write a model as a GGUF file with the metadata of another model.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def write_gguf_checkpoint(
     record : str
         A description of the quantisation, stored under the key `intact.quantization`.
     together : sequence of StoredTogether
-        Groups of tensors that the file stores as one, as the source does; all tensors of a group have one type.
+        Groups of tensors that the file stores as one, like the source; all tensors of a group have the same type.
     """
     weights: Counter[str] = Counter()
     for tensor in tensors:
@@ -133,7 +133,7 @@ def _pairs(like: Checkpoint) -> dict[str, bytes]:
 
 
 def storable(tensor: Tensor) -> Tensor:
-    """Convert a tensor to a form that safetensors can hold: block-format matrices and integer weights become bytes."""
+    """Convert a tensor to a form that safetensors can store: block-format matrices and integer weights become bytes."""
     if tensor.kind in BLOCK_FORMATS and len(tensor.shape) == 2:
         data = blocks_to_bytes(tensor.kind, tensor.shape, tensor.data)
     elif tensor.kind == INTEGER:

@@ -27,7 +27,7 @@ from intact.quantizing.quantizers.proxy import proxy
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix to quantise: its canonical name, and the product whose input it reads (None: no statistics)."""
+    """A matrix to quantise: its canonical name, and the product whose input it reads (None: it has no statistics)."""
 
     name: str
     op: int | None
@@ -44,7 +44,7 @@ def check_source(program: Program) -> None:
     for tensor in program.tensors.values():
         if has_index(tensor):
             raise ParameterError(
-                f"tensor {tensor.name}: has an index of its inputs, as planes of quantised weights have; "
+                f"tensor {tensor.name} has an index of its inputs, so it is already quantised; "
                 "use the model that it was made from"
             )
     rotated = next((op for op in program.ops if isinstance(op, Hadamard)), None)
@@ -79,7 +79,7 @@ def check_transformable(program: Program, transforms: str) -> None:
 
 
 def check_experts(program: Program, spec: Spec | SpecMixture, *, calibrated: bool) -> None:
-    """Raise ParameterError if the spec asks for something that mixtures of experts do not support."""
+    """Raise ParameterError if the spec requires something that mixture-of-experts models do not support."""
     if calibrated and expert_matrices(program):
         raise ParameterError(
             f"{spec}: the inputs of experts are not collected; use a quantiser without calibration, such as nearest"
@@ -111,7 +111,7 @@ class Losses(NamedTuple):
 def quantize_matrix(
     tensor: Tensor, matrix: Matrix, read: Callable[[int], InputStatistics] | None, work: Path, cost: str | None
 ) -> list[Losses]:
-    """Quantise a matrix into files of the work folder, skipping those that exist; return the losses of each spec.
+    """Quantise a matrix into files in the work folder, skipping existing ones; return the losses for each spec.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Quantise a checkpoint by a spec, one matrix at a time, so that an interrupted run can resume."""
+"""Quantise a checkpoint according to a spec, one matrix at a time, so that an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ RECORD: Final = "quantization.json"
 FINAL: Final = "model"
 """The name of the finished model within the work folder, before it is moved to its target."""
 FINISHED: Final = "finished"
-"""The field of the work folder's record that holds the model's digest once the model is complete."""
+"""The field in the work folder's record that contains the model's digest once the model is complete."""
 KEEP: Final = "keep"
-"""Used in place of a spec to leave matrices unchanged."""
+"""Used instead of a spec to leave matrices unchanged."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class QuantizedModel:
     digest : str
         SHA-256 over all quantised matrices, and the largest inputs if present: the same on every machine.
     matrices, weights : int
-        Number of quantised matrices, and of their elements.
+        Number of quantised matrices, and the total number of their elements.
     bits_per_weight : float
         Bits per weight of those matrices in memory, scales included.
     file_bytes : int
@@ -94,7 +94,7 @@ class QuantizedModel:
     proxy : float or None
         Sum of the products' mean squared errors on the calibration text, if the quantiser knows it.
     assignment : mapping or None
-        The full spec of each matrix by its canonical name, for a mixture or where a type's fallback was used.
+        The full spec of each matrix by its canonical name, for a mixture or if a type's fallback was used.
     """
 
     path: Path
@@ -110,7 +110,7 @@ class QuantizedModel:
     proxy: float | None
     assignment: Mapping[str, str] | None = None
     static: bool = False
-    """If true, the model includes the largest inputs of its products, which static activations need."""
+    """If true, the model includes the largest inputs of its products, which static activation scales need."""
     imatrix: str | None = None
     """SHA-256 of the importance matrix that replaced the calibration text."""
 
@@ -160,12 +160,12 @@ def quantize(
     calibrate : path, optional
         A calibration text in UTF-8, for quantisers that need one, and for `static`.
     imatrix : path, optional
-        llama.cpp's importance matrix of the model (``llama-imatrix``), used by the quantiser ``imatrix`` in place of a
+        llama.cpp's importance matrix of the model (``llama-imatrix``), used by the quantiser ``imatrix`` instead of a
         calibration text.
     context, windows : int
         Tokens per window of the calibration text, and number of windows read.
     statistics : path, optional
-        A folder that caches statistics of texts, so that several runs can share them.
+        A folder that caches calibration statistics, so that several runs can share them.
     progress : callable
         Called with a stage (``calibrate``, ``transform NAME``, ``quantize``, ``measure divergence``), the number of
         steps done and the total.
@@ -173,7 +173,7 @@ def quantize(
     Raises
     ------
     ParameterError, FormatError, ModelError
-        Before any work starts, for every problem that can be detected in advance.
+        Before any work starts, for every error that can be detected in advance.
     """
     for name, given in (("to", to), ("embeddings", embeddings)):
         if not isinstance(given, str):
@@ -181,11 +181,11 @@ def quantize(
     target, path = Path(out), Path(resolve(model))
     if target.exists():
         _remove_leftover(_work_of(target))
-        raise ParameterError(f"{target} already exists; expected a name that does not")
+        raise ParameterError(f"{target} already exists; choose a new name")
     if is_gguf(target) and static:
-        raise ParameterError(f"{target}: a GGUF file has no place for input scales; name a folder as output")
+        raise ParameterError(f"{target}: a GGUF file cannot store input scales; give a folder as output")
     if imatrix is not None and (static or calibrate is not None):
-        raise ParameterError("imatrix replaces the calibration text; it combines with neither calibrate nor static")
+        raise ParameterError("imatrix replaces the calibration text, so it cannot be combined with calibrate or static")
     text = None if calibrate is None else read_text(Path(calibrate), ParameterError)
     stored = open_checkpoint(path)
     with split_matrices(stored) as checkpoint:
@@ -336,12 +336,12 @@ def _checked(
     spec = None if to == KEEP else parse_target(to)
     other = None if embeddings == KEEP else parse_spec(embeddings)
     if spec is None and other is None and not static:
-        raise ParameterError(f"{KEEP} leaves everything unchanged; name a spec, or embeddings, or `static` (--static)")
+        raise ParameterError(f"{KEEP} leaves everything unchanged; give a spec, or embeddings, or `static` (--static)")
     for what, needs in ((spec, spec is not None and is_calibrated(spec)), ("static", static)):
         if needs and not calibrated:
             other_way = " or llama.cpp's importance matrix with `imatrix` (--imatrix)" if takes_importance(spec) else ""
             raise ParameterError(
-                f"{what} needs a calibration text; name a file with `calibrate` (--calibrate){other_way}"
+                f"{what} needs a calibration text; give a file with `calibrate` (--calibrate){other_way}"
             )
     if static:
         check_static(program)
@@ -350,7 +350,7 @@ def _checked(
     if other is not None and QUANTIZERS[other.quantizer].calibrated:
         raise ParameterError(f"embeddings: {other} needs calibration, which is not available for embeddings")
     if other is not None and other.levels.planes > 1:
-        raise ParameterError(f"embeddings: {other} makes several planes, which embeddings cannot have")
+        raise ParameterError(f"embeddings: {other} makes several planes, which embeddings do not support")
     if spec is not None:
         check_source(program)
         check_experts(program, spec, calibrated=_reads_statistics(spec))
@@ -369,7 +369,7 @@ def _checked(
 
 
 def _plan(program: Program, spec: Spec | SpecMixture | None, embeddings: Spec | None) -> list[Matrix]:
-    """Return the matrices to quantise: first those of products, grouped by input, then experts, embeddings and head."""
+    """Return the matrices to quantise: first those in products, grouped by input, then experts, embeddings and head."""
 
     def fit(name: str, specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
         return fitting(specs, program.tensors[name].shape[1])
@@ -406,7 +406,7 @@ def _check_gguf(
     for one in together:
         types = {candidates.get(name) for name in one.parts}
         if not one.parts or len(types) > 1 or any(specs is not None and len(specs) > 1 for specs in types):
-            why = "could get several types" if one.parts else "stand in it row by row"
+            why = "could get several types" if one.parts else "are interleaved row by row"
             raise ParameterError(
                 f"{target}: tensor {one.name} of a GGUF file holds several matrices, which {why}; expected "
                 f"{'one spec for all, or ' if one.parts else ''}a folder as output"
@@ -418,7 +418,7 @@ def _work_of(target: Path) -> Path:
 
 
 def _open_work(target: Path, about: dict[str, str]) -> Path:
-    """Return the work folder: a new one, or that of an unfinished run with the same arguments."""
+    """Return the work folder: a new one, or the one of an unfinished run with the same arguments."""
     work, own = _work_of(target), {**about, "numerics": str(VERSION), "package": intact.__version__}
     _remove_leftover(work)
     if work.exists():
@@ -427,7 +427,7 @@ def _open_work(target: Path, about: dict[str, str]) -> Path:
             differs = [name for name in own if known.get(name) != own[name]]
             what = f", which differs in {', '.join(differs)}" if known else ""
             raise ParameterError(
-                f"{work} holds the work of another run{what}; delete it, or choose another name than {target}"
+                f"{work} contains the work of another run{what}; delete it, or choose a name other than {target}"
             )
         return work
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -446,7 +446,7 @@ def _record_of(work: Path) -> dict[str, object]:
 
 
 def _remove_leftover(work: Path) -> None:
-    """Remove the work folder of a run that stopped before writing any part, or after moving its model into place."""
+    """Remove the work folder of a run that stopped before writing any part or after moving its model into place."""
     if not work.is_dir():
         return
     names = [path.name for path in work.iterdir()]
@@ -457,7 +457,7 @@ def _remove_leftover(work: Path) -> None:
 
 
 def _remove_work(work: Path) -> None:
-    """Remove a work folder; its record goes last, because it identifies the folder."""
+    """Remove a work folder; its record is removed last, because it identifies the folder."""
     for path in work.iterdir():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Receipts of quantisation: how a model was made and from what, so that anyone can reproduce it.
+"""Receipts of quantisation: how and from what a model was made, so that anyone can reproduce it.
 
 A receipt is a line of canonical JSON, like the receipts of answers (docs/spec/receipts.md).
 """
@@ -21,14 +21,14 @@ from intact.receipts.identity import measure
 
 FORMAT: Final = "intact-quantization-receipt"
 VERSION: Final = 2
-"""The version of receipts that state activations; other receipts have version 1."""
+"""The version of receipts that state static activations; other receipts have version 1."""
 _MEMBERS: Final = ("format", "version", "intact", "numerics", "source", "spec", "embeddings", "text", "output")
 _MOST: Final = 1 << 31
 
 
 @dataclass(frozen=True)
 class CalibrationText:
-    """A calibration text: the `Calibration.digest` of its tokens, and the window length and count."""
+    """A calibration text: the `Calibration.digest` of its tokens, the window length, and the number of windows."""
 
     digest: bytes
     context: int
@@ -83,13 +83,13 @@ class QuantizationReceipt(AnyReceipt):
     made_by : str
         The version of this package. Quantisers may change between versions, but never alter results within one.
     numerics : str
-        The version of the arithmetic that calibration runs in.
+        The version of the arithmetic used for calibration.
     source : bytes
         Merkle root of the source's weights.
     spec, embeddings : str
         The full specs; either may be ``keep``.
     text : CalibrationText or None
-        The calibration text; None if the quantiser needs none.
+        The calibration text; None if the quantiser does not need one.
     static : bool
         If true, the model includes the largest inputs of its products on that text.
     """
@@ -168,7 +168,7 @@ def make_receipt(model: QuantizedModel, context: int, windows: int) -> Quantizat
         If the model was made with an importance matrix, which receipts cannot state.
     """
     if model.imatrix is not None:
-        raise ParameterError("a receipt states a calibration text; this model was made with an imatrix instead")
+        raise ParameterError("a receipt states a calibration text, but this model was made with an imatrix")
     text = None if model.text is None else CalibrationText(bytes.fromhex(model.text), context, windows)
     source, output = bytes.fromhex(model.source), measure_output(model)
     return QuantizationReceipt(

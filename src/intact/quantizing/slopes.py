@@ -1,6 +1,6 @@
-"""Measure how a model's divergence grows with the power of noise in a matrix, Q-Palette's weight of the matrix.
+"""Measure how a model's divergence grows with the noise power in a matrix, Q-Palette's weight for the matrix.
 
-Noise of several powers, relative to the matrix's own, is added to a matrix. For each power the mean KL divergence from
+Noise of several powers, relative to the matrix's own, is added to a matrix. For each power, the mean KL divergence from
 the source is measured on a few windows, in FP32 arithmetic, and a line through the origin is fitted. The noise has a
 constant magnitude and random signs (Hutchinson's vectors, which HAWQ uses to estimate traces), so that to second order
 the slope is also half the trace of the Hessian of the divergence times the matrix's mean square.

@@ -57,7 +57,7 @@ class _Attention(NamedTuple):
 
 
 class _Structure:
-    """Collects facts that operations state (`intact.models.aspects.structure`) and derives the structure from them."""
+    """Collects facts about operations (`intact.models.aspects.structure`) and derives the structure from them."""
 
     def __init__(self, program: Program) -> None:
         self._program = program

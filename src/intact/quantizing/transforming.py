@@ -36,9 +36,9 @@ def transform_model(
     work: Path,
     progress: Progress = lambda stage, done, whole: None,
 ) -> Path:
-    """Apply transforms one after the other; return the folder of the result, within `work`.
+    """Apply transforms one after another; return the folder of the result, within `work`.
 
-    Each step's result is kept until the next step is complete, so that an interrupted run can resume from it.
+    Each step's result is kept until the next step is complete, so an interrupted run can resume from it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Verify receipts of quantisation: make the model again, and compare the digests."""
+"""Verify receipts of quantisation: quantise the model again, and compare the digests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class QuantizationVerdict:
     ----------
     outcome : {'true', 'false', 'unverifiable'}
         ``true`` if the same model was reproduced, ``false`` if a different one was, ``unverifiable`` if this source,
-        text or program cannot decide.
+        text or program does not allow a decision.
     what : str or None
         The part that differs or is missing.
     detail : str

@@ -1,7 +1,7 @@
 """Reasoning methods: small programs that spend inference-time compute, with exact accounting (docs/reasoning.md).
 
-`registry`, `limits`, `requests`, `problem` and `budget` are the language in which `methods` are written, from the
-building blocks of `parts`, `populations` and `aggregate`. `driving` runs methods on `backends`, with `scorer`, `tool`,
+`registry`, `limits`, `requests`, `problem` and `budget` define the language in which `methods` are written, using the
+building blocks in `parts`, `populations` and `aggregate`. `driving` runs methods on `backends`, with `scorer`, `tool`,
 `tools`, `mcp` and `thinking`; `testing` checks methods. `weighted`, `weights` and `closeness` describe votes, and
 `recommended` lists the methods to start with.
 """

@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 MOST_COUNTED = 10**6
-"""Total weight from which on a vote is shown as a share instead of a number of votes."""
+"""Total weight at or above which a vote is shown as a share rather than as a number of votes."""
 
 
 class Closeness(NamedTuple):
-    """The elected answer's part of the vote, formatted by `str`: ``2 of 4 votes``, ``41.3% of the weight``.
+    """The elected answer's share of the vote, formatted by `str`: ``2 of 4 votes``, ``41.3% of the weight``.
 
     Attributes
     ----------
     weight, total : float
-        The answer's weight, and the weight of all answers. Texts without an answer do not vote.
+        The answer's weight, and the weight of all answers. Completions without an answer do not vote.
     tied : int
         The number of answers with the same weight; the vote elects the one seen first.
     is_count : bool
-        If true, all weights are whole numbers, such as numbers of texts.
+        If true, all weights are whole numbers, such as numbers of completions.
     """
 
     weight: float
@@ -29,7 +29,7 @@ class Closeness(NamedTuple):
 
     @classmethod
     def of(cls, votes: Mapping[str, float], answer: str | None) -> Closeness | None:
-        """Return the closeness of a vote; None if no votes were counted, for example for an answer without a rival."""
+        """Return the closeness of a vote; None if no votes were counted, for example with a single completion."""
         weights, weight = votes.values(), votes.get(answer or "", 0.0)
         total = sum(weights)
         if weight <= 0 or min(weights) < 0 or total <= 1 == len(votes):

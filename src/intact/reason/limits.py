@@ -1,4 +1,4 @@
-"""Validation of parameter values, and annotations that make it part of a method's declaration.
+"""Validation of parameter values, and annotations that make the checks part of a method's declaration.
 
 ``n: Count = 16`` declares an integer of at least 1. If no alias fits, the check goes into the annotation:
 ``rule: Annotated[str, partial(one_of, RULES)]``.
@@ -15,7 +15,7 @@ from intact._base.errors import ParameterError
 from intact.engine.sampling.parameters import MOST_TOP_LOGPROBS
 
 TOGETHER: Final = 1 << 16
-"""Maximum number of texts that a method requests at once, for counts that are products of several parameters."""
+"""Maximum number of completions that a method requests at once, for counts that are products of several parameters."""
 
 
 def at_least(least: float, /, **values: float | None) -> None:
@@ -29,7 +29,7 @@ def within(low: float, high: float, /, **values: float) -> None:
 
 
 def above(bound: float, /, **values: float) -> None:
-    """Raise ParameterError if a named number is not above the bound."""
+    """Raise ParameterError if a named number is not greater than the bound."""
     _require(values, lambda value: value > bound, f"be above {bound:g}")
 
 
@@ -51,9 +51,9 @@ def _require(values: Mapping[str, Any], holds: Callable[[Any], bool], what: str)
 
 
 def together(count: int, what: str) -> None:
-    """Raise ParameterError, before anything is written, if a method would request over `TOGETHER` texts at once."""
+    """Raise ParameterError up front if a method would request more than `TOGETHER` completions at once."""
     if count > TOGETHER:
-        raise ParameterError(f"{what} make {count:,} texts at once; at most {TOGETHER:,} are allowed")
+        raise ParameterError(f"{what} give {count:,} texts at once; at most {TOGETHER:,} are allowed")
 
 
 def model_names(text: str) -> list[str]:
@@ -69,7 +69,7 @@ class Need(NamedTuple):
     least, most : float
         The range in which scores must lie.
     parts : bool
-        If true, parts of texts are scored, which have no tokens.
+        If true, parts of completions are scored, which have no tokens.
     """
 
     least: float = -math.inf
@@ -77,7 +77,7 @@ class Need(NamedTuple):
     parts: bool = False
 
     def check(self, what: str, name: str, scorer: Any) -> None:
-        """Raise ParameterError if a scorer, or its class, declares that it does not meet this requirement of `what`.
+        """Raise ParameterError if what a scorer (or its class) declares does not meet this requirement of `what`.
 
         A scorer declares the range of its scores in `least` and `most`, and in `reads` whether it reads "texts" or
         "tokens" (`intact.reason.scorer.Scorer`). A scorer without such declarations is accepted.
@@ -86,12 +86,12 @@ class Need(NamedTuple):
         if not (self.least <= least and most <= self.most):
             wanted = f"in [{self.least:g}, {self.most:g}]" if self.most < math.inf else f"of at least {self.least:g}"
             raise ParameterError(
-                f"{what} needs scores {wanted}; those of the scorer {name} lie in [{least:g}, {most:g}]"
+                f"{what} needs scores {wanted}, but those of the scorer {name} lie in [{least:g}, {most:g}]"
             )
         if self.parts and getattr(scorer, "reads", "texts") == "tokens":
             raise ParameterError(
                 f"{what} scores parts of texts, which have no tokens and no log-probabilities, but the scorer {name} "
-                "needs these: score whole texts (reduction=last), or choose a scorer that reads texts, such as p_true"
+                "needs them: score whole texts (reduction=last), or choose a scorer that reads texts, such as p_true"
             )
 
 
@@ -120,13 +120,13 @@ class CommaList:
 
 
 class Follows(NamedTuple):
-    """Annotation: if not given, the parameter takes the user's sampling parameter of this name."""
+    """Annotation: by default, the parameter takes the value of the user's sampling parameter of this name."""
 
     sampling: str
 
 
 class Help(NamedTuple):
-    """Annotation: help for a parameter that the docstring of its method does not describe."""
+    """Annotation: help for a parameter that its method's docstring does not describe."""
 
     text: str
 
@@ -134,13 +134,13 @@ class Help(NamedTuple):
 Count: TypeAlias = Annotated[int, partial(at_least, 1)]
 """An integer of at least 1."""
 TextLength: TypeAlias = Annotated[int, partial(at_least, 1), Follows("max_tokens")]
-"""Maximum number of tokens of a text that a method writes in parts; the user's `max_tokens` overrides the default."""
+"""Maximum number of tokens of a completion generated in parts; the user's `max_tokens` overrides the default."""
 Natural: TypeAlias = Annotated[int, partial(at_least, 0)]
 """An integer of at least 0."""
 Likeliest: TypeAlias = Annotated[int, partial(within, 1, MOST_TOP_LOGPROBS)]
 """The number of likeliest tokens that a back end reports at each position."""
 Share: TypeAlias = Annotated[float, partial(within, 0, 1)]
-"""A share from 0 to 1."""
+"""A fraction from 0 to 1."""
 Amount: TypeAlias = Annotated[float, partial(at_least, 0)]
 """A real number of at least 0."""
 Positive: TypeAlias = Annotated[float, partial(above, 0)]
@@ -162,8 +162,8 @@ ChanceScorer: TypeAlias = Annotated[str, Named("scorer", Need(0, 1)), Help("Scor
 WeightScorer: TypeAlias = Annotated[str, Named("scorer", Need(0)), Help("Scorer with scores of at least 0.")]
 """A scorer with scores of at least 0, or its name."""
 ModelName: TypeAlias = Annotated[str, Named("model")]
-"""A model's name in the driver; empty for the main model."""
+"""Name of a model in the driver; empty for the main model."""
 ModelNames: TypeAlias = Annotated[str, CommaList(), Named("model")]
 """Names of models in the driver, separated by commas; empty for the main model."""
 ToolName: TypeAlias = Annotated[str, Named("tool")]
-"""The name of a tool; empty for no tool, if that is the default."""
+"""Name of a tool; empty for no tool, if that is the default."""

@@ -1,7 +1,7 @@
 """Tools of MCP servers (Model Context Protocol) that a user starts; their results are recorded.
 
-A server is a command that runs with the user's rights for as long as it is connected. `mcp`, the official library,
-talks to it in a separate thread.
+A server is a command that runs with the user's rights for as long as it is connected. The official library, `mcp`,
+communicates with it in a separate thread.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from intact._base.packages import check_installed
 from intact.reason.tool import MethodTool, ToolInput, ToolResult, clean
 
 SECONDS: Final = 30.0
-"""Timeout, in seconds, for the start of a server, and the default timeout for a call."""
+"""Timeout for starting a server, and default timeout for a call, in seconds."""
 LOOK: Final = 0.05
-"""Interval, in seconds, between checks whether a call must end."""
+"""Interval between checks of whether a call must end, in seconds."""
 
 
 class McpTool(MethodTool):
@@ -53,7 +53,7 @@ class McpTool(MethodTool):
         Raises
         ------
         ParameterError
-            If they do not match the schema.
+            If the inputs do not match the schema.
         """
         import jsonschema  # a dependency of `mcp`
 
@@ -84,21 +84,21 @@ class McpServer:
     command : sequence of str
         The program and its arguments; it speaks the protocol on standard input and output.
     environment : mapping of str to str, optional
-        Environment variables for the server, in addition to the few that the library passes on.
+        Environment variables for the server, in addition to the few that the library passes through.
     seconds : float
-        Timeout for its start and for each call, in seconds.
+        Timeout for starting the server and for each call, in seconds.
 
     Attributes
     ----------
     tools : mapping of str to McpTool
-        Its tools by name, once it is connected.
+        The server's tools by name, available once it is connected.
     stated : str
         The name and version reported by the server.
 
     Raises
     ------
     NotInstalledError
-        If the library is missing.
+        If the library `mcp` is not installed.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class McpServer:
         Raises
         ------
         ToolError
-            If it does not start, or does not speak the protocol.
+            If the server does not start, or does not speak the protocol.
         """
         self._thread.start()
         try:
@@ -189,7 +189,7 @@ class McpServer:
             self._loop.close()
 
     async def _serve(self) -> None:
-        """Keep the connection open until it is closed."""
+        """Keep the connection open until the server is closed."""
         from mcp import Client, StdioServerParameters, stdio_client
 
         program, *arguments = self._command

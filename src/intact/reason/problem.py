@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from intact.receipts.document import AnyReceipt
 
 Prompt: TypeAlias = str | tuple[tuple[str, str], ...]
-"""A plain text, or a conversation: pairs of role and content."""
+"""Plain text, or a conversation: pairs of role and content."""
 
 Branch: TypeAlias = tuple[str | int, ...]
-"""A place in the tree of texts: the problem's identifier, then the child's index at each level. Draws are keyed by it.
+"""A place in the tree of texts: the problem's identifier, then the child's index at each level. It keys random draws.
 """
 
 Why = Literal[
     "", "end", "closed", "stop", "uncertain", "unlikely", "length", "context", "cancelled", "budget", "error"
 ]  # fmt: skip
-"""The stop reason of a text, in order: not begun, an end token, a user's stop string, the request's stop string, a
+"""The stop reason of a text. In order: not begun, an end token, a user's stop string, the request's stop string, a
 token less likely than `stop_below`, a mean below `stop_mean_below`, `max_tokens`, no room in the context, a lost race,
 a spent budget, an error.
 """
@@ -39,13 +39,13 @@ CUT = ("unlikely", "length", "context", "budget", "cancelled")
 """
 
 SPENT = ("budget", "context")
-"""Stop reasons of texts that exhausted the budget or the context."""
+"""Stop reasons of texts that used up the budget or the context."""
 
 Top: TypeAlias = tuple[tuple[str, int], ...]
 
 
 class Hidden(NamedTuple):
-    """The input of a model's head: its final hidden state before a token is drawn.
+    """The input of a model's head: its final hidden state before a token is sampled.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Hidden(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of a text: one continuous piece of model output, or a text that a method appended.
+    """Part of a sequence: a continuous piece of model output, or text that a method appended.
 
     Attributes
     ----------
@@ -69,19 +69,20 @@ class Piece:
         The text, including the request's stop string if one ended it. An end token has no text, and a user's stop
         string is left out with everything after it.
     tokens : tuple of int
-        The drawn tokens, including the end token. Empty for appended text, and if the back end does not report tokens.
+        The sampled tokens, including the end token. Empty for appended text, and if the back end does not report
+        tokens.
     logprobs : tuple of int
         Natural log-probability of each token under the model at temperature 1, times 2^24.
     top : tuple
         The likeliest tokens at each position, as (text, log-probability times 2^24), if requested.
     model : str or None
-        The model that wrote it, by the name given in `Extend.model`; None for appended text.
+        The model that wrote the text, by the name given in `Extend.model`; None for appended text.
     special : bool
-        If true, control tokens written in appended text count as such.
+        If true, control tokens written in appended text are treated as control tokens.
     hidden : Hidden or None
-        The hidden state that the last token was drawn from, if requested.
+        The hidden state from which the last token was sampled, if requested.
     spread : tuple of Spread
-        Entropy and certainty of the model's whole distribution at each position, if requested.
+        Entropy and certainty of the model's full distribution at each position, if requested.
     """
 
     text: str
@@ -102,8 +103,8 @@ class Piece:
 class State:
     """A prompt and its continuation so far. Forking is free: extend a state twice, and there are two.
 
-    Made by `Problem.start`; the driver makes new ones by extending others. Model output is kept as tokens and never
-    tokenised again.
+    `Problem.start` makes the first state; the driver makes new states by extending others. Model output is kept as
+    tokens and never tokenised again.
 
     Attributes
     ----------
@@ -112,8 +113,8 @@ class State:
     error : str
         The error message, if `why` is 'error'.
     thinking : str
-        The mark with which the model's prompt opens the text's thinking (`intact.text.thinking.prompt_mark`); empty if
-        it does not, and before a model has written.
+        The marker with which the model's prompt opens the thinking (`intact.text.thinking.prompt_mark`); empty if it
+        does not open the thinking, and before a model has generated any text.
     """
 
     prompt: Prompt
@@ -135,7 +136,7 @@ class State:
 
     @property
     def answer_part(self) -> str | None:
-        """The text after the thinking (`intact.text.thinking.answer_part`); None if it ends while still thinking."""
+        """The text after the thinking (`intact.text.thinking.answer_part`); None if the text ends during thinking."""
         return answer_part(self.text, self.thinking)
 
     @property
@@ -145,7 +146,7 @@ class State:
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """All tokens that models wrote."""
+        """All tokens generated by models."""
         return tuple([token for piece in self.pieces for token in piece.tokens])
 
     @property
@@ -165,27 +166,27 @@ class State:
 
     @property
     def length(self) -> int:
-        """The number of tokens that models wrote."""
+        """The number of tokens generated by models."""
         return sum([len(piece.tokens) for piece in self.pieces])
 
     @property
     def logprob(self) -> float:
-        """Natural log-probability of all tokens that models wrote."""
+        """Natural log-probability of all tokens generated by models."""
         return sum([sum(piece.logprobs) for piece in self.pieces]) / LOGPROB_SCALE
 
     @property
     def mean_logprob(self) -> float:
-        """`logprob` per token; 0 if nothing was written."""
+        """`logprob` per token; 0 if no tokens were generated."""
         return self.logprob / max(1, self.length)
 
     @property
     def complete(self) -> bool:
-        """If true, the model ended the text by itself: with an end token or a stop string."""
+        """If true, the model ended the text itself, with an end token or a stop string."""
         return self.why in ("end", "closed", "stop")
 
     @property
     def ended(self) -> bool:
-        """If true, the text cannot continue: an end token, the user's stop string, `unlikely`, full context, error."""
+        """If true, the text cannot continue: end token, user's stop string, `unlikely`, full context or error."""
         return self.why in ("end", "closed", "unlikely", "context", "error")
 
     @property
@@ -202,7 +203,8 @@ class State:
         Parameters
         ----------
         special : bool
-            If true, control tokens written in the text (``</think>``) count as such; not for untrusted text.
+            If true, control tokens written in the text (``</think>``) are treated as control tokens; never set it for
+            untrusted text.
         """
         if self.why == "error":
             return self
@@ -216,7 +218,7 @@ class State:
         return State(self.prompt, self.branch, (*pieces, Piece(text, special=special)), thinking=self.thinking)
 
     def prefixes(self, delimiter: str) -> list[State]:
-        """Return the text after each of its steps, for scorers, the whole text last. Only the last has tokens."""
+        """Return the text after each of its steps, for scorers; the last is the whole text, and only it has tokens."""
         steps = self.text.split(delimiter)
         texts = [delimiter.join(steps[: i + 1]) + delimiter * (i + 1 < len(steps)) for i in range(len(steps))]
         if len(texts) > 1 and not steps[-1]:
@@ -243,25 +245,26 @@ def whole_text(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class Problem:
-    """A question, and the function that reads an answer from a text.
+    """A question, and the function that reads an answer from a completion.
 
     Attributes
     ----------
     id : str
-        Identifier; draws depend on it, never on the problem's place among others.
+        Identifier; random draws depend on it, never on the problem's position among others.
     prompt : Prompt
-        A text or a conversation.
+        Plain text or a conversation.
     read : callable
-        Returns the canonical answer in a text, or None if it has none. Answers are equal if these strings are. It is
-        given texts without their thinking (`answer`).
+        Returns the canonical answer in a completion, or None if there is none. Answers are equal if these strings are
+        equal. It receives completions without their thinking (`answer`).
     read_cut : callable, optional
-        The same for a text that was cut off (`CUT`): its last number, for example, is not an answer. By default `read`.
+        The same for a completion that was cut off (`CUT`): its last number, for example, is not an answer. By default
+        `read`.
     data : mapping
-        Further information for methods, such as public tests. Never the solution.
+        Further information for methods, such as public tests, but never the solution.
     seed : int
-        Together with the place in the tree, the key of all draws.
+        Together with the place in the tree, the key for all random draws.
     branch : tuple
-        The root of the tree; by default the id. The driver gives sub-methods roots of their own.
+        The root of the tree; by default the id. The driver gives each sub-method a root of its own.
     """
 
     id: str
@@ -283,7 +286,7 @@ class Problem:
 
     @property
     def start(self) -> State:
-        """The prompt with nothing written yet."""
+        """The prompt, with no continuation yet."""
         return State(self.prompt, self.root)
 
     def ask(self, prompt: str | Sequence[Mapping[str, str]] | Prompt) -> State:
@@ -297,7 +300,7 @@ class Problem:
     def answer(self, state: State) -> str | None:
         """Return the answer in a state's text, after its thinking.
 
-        A text that ended with an error, or while still thinking, has none.
+        A text that ended with an error or during thinking has no answer.
         """
         text = None if state.why == "error" else state.answer_part
         if text is None:
@@ -322,14 +325,14 @@ class Answer:
         Every answer that was considered, with its weight, in descending order.
     confidence : float or None
         The method's own estimate, in [0, 1], that the answer is right. For a vote, the answer's share of the weight of
-        all texts, including texts without an answer but not texts that a budget, an error or a lost race cut off before
-        they gave one.
+        all completions, including completions without an answer but not those that a budget, an error or a lost race
+        cut off before they gave one.
     chosen : State or None
-        The text from which the answer is taken.
+        The completion from which the answer is taken.
     details : mapping
         Further details, as JSON values.
     population : Weighted or None
-        The weighted texts behind the decision, if the method is a composition; not recorded.
+        The weighted completions behind the decision, if the method is a composition; not recorded.
     """
 
     answer: str | None
@@ -359,10 +362,10 @@ class Result:
     ----------
     why : {'done', 'spent', 'failed'}
         done: the method finished; spent: its budget, or the context for its prompts, was exhausted, and this is the
-        best answer so far; failed: it raised `error`, and the answer is only a vote of the existing texts, which is
-        never graded as right.
+        best answer so far; failed: it raised `error`, and the answer is only a vote over the existing completions,
+        which is never graded as right.
     trace : mapping
-        The tree of texts (docs/reasoning.md), as JSON values.
+        The tree of completions (docs/reasoning.md), as JSON values.
     caveats : tuple of str
         Guarantees that the back end cannot give.
     receipt : RunReceipt or None
@@ -407,7 +410,7 @@ class Result:
 
 
 def without_infinities(value: Any) -> Any:
-    """Replace every number that JSON cannot represent by None."""
+    """Replace every number that JSON cannot represent with None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Recommended methods: methods with a measured gain in this project, as reported on their pages in docs/methods."""
+"""Recommended methods: those with a gain measured in this project, as reported on their pages in docs/methods."""
 
 from __future__ import annotations
 

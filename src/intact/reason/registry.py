@@ -25,7 +25,7 @@ from intact.reason.requests import Request
 
 T = TypeVar("T")
 Part: TypeAlias = Generator[Request | Sequence[Request], Any, T]
-"""A part of a method, for ``yield from``: yields requests, returns a T."""
+"""Part of a method, for use with ``yield from``: it yields requests and returns a T."""
 Steps: TypeAlias = Part[Answer]
 """The type of a running method."""
 _KINDS: Mapping[str, type] = {kind.__name__: kind for kind in (bool, int, float, str)}
@@ -37,20 +37,20 @@ class Parameter(NamedTuple):
     Attributes
     ----------
     type : str
-        Its annotation, without the constraints on the value.
+        The annotation, without the constraints on the value.
     help : str
         A one-sentence description.
     checks : tuple of callables
-        Called with the value as a keyword argument of the parameter's name; they raise ParameterError if it is invalid
-        (`intact.reason.limits`).
+        Functions called with the value as a keyword argument named after the parameter; they raise ParameterError if it
+        is invalid (`intact.reason.limits`).
     names : {'', 'scorer', 'model', 'tool'}
-        The kind of object that its value names.
+        The kind of object that the value names.
     needs : mapping
-        Requirements that its values place on the scorer; the key None applies to every value.
+        Requirements that the values place on the scorer; the key None applies to every value.
     listed : bool
-        If true, its value is a comma-separated list.
+        If true, the value is a comma-separated list.
     follows : str
-        The user's sampling parameter whose value it takes if it is not given; by default the one with its own name.
+        The user's sampling parameter whose value it takes if it is not given; by default the one with the same name.
     """
 
     name: str
@@ -65,13 +65,14 @@ class Parameter(NamedTuple):
 
     @property
     def kind(self) -> Any:
-        """The type of its values: the annotated type, or else the type of the default."""
+        """The type of the values: the annotated type, or else the type of the default."""
         return _KINDS.get(self.type.removesuffix(" | None"), type(self.default))
 
     @property
     def wanted(self) -> str:
         """A description of valid values, for error messages."""
-        return f"a value of type {self.kind.__name__}" if self.default is None else f"a value like {self.default!r:.60}"
+        example = "" if self.default is None else f", such as {self.default!r:.60}"
+        return f"of type {self.kind.__name__}{example}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the parameter as a JSON-serialisable dict."""
@@ -83,7 +84,7 @@ class Parameter(NamedTuple):
         Raises
         ------
         ParameterError
-            If it cannot be parsed.
+            If the string cannot be parsed.
         """
         kind = self.kind
         try:
@@ -94,7 +95,7 @@ class Parameter(NamedTuple):
                 raise ValueError
             return value
         except (KeyError, ValueError):
-            raise ParameterError(f"{self.name} takes {self.wanted}, got {text!r}") from None
+            raise ParameterError(f"{self.name} must be {self.wanted}, got {text!r}") from None
 
     def read(self, value: Any) -> Any:
         """Validate a value against the declaration; a whole number is accepted for a float.
@@ -102,7 +103,7 @@ class Parameter(NamedTuple):
         Raises
         ------
         ParameterError
-            If it has another type, is not finite, or violates the annotation.
+            If the value has the wrong type, is not finite, or violates the annotation.
         """
         declared, _, optional = self.type.partition(" | ")
         if (
@@ -114,7 +115,7 @@ class Parameter(NamedTuple):
         if self.kind in (int, float) and (number := whole(value)) is not None:
             value = number if self.kind is int else float(number) if abs(number) < 1 << 1023 else math.inf
         if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
-            raise ParameterError(f"{self.name} takes {self.wanted}, got {value!r:.60}")
+            raise ParameterError(f"{self.name} must be {self.wanted}, got {value!r:.60}")
         if self.kind is float and not math.isfinite(value):
             raise ParameterError(f"{self.name} must be a finite number, got {value}")
         for check in self.checks:
@@ -126,8 +127,8 @@ class Parameter(NamedTuple):
 class SharedParameters:
     """Parameters shared by several methods, declared once as the fields of a frozen dataclass derived from this one.
 
-    A method takes them as one keyword-only parameter whose default is an instance. To users they look like the method's
-    own parameters, with help from the Parameters section of the class's docstring.
+    A method takes them as one keyword-only parameter whose default is an instance. To users, they look like the
+    method's own parameters, with help taken from the Parameters section of the class's docstring.
     """
 
 
@@ -140,20 +141,21 @@ class Method:
     line : str
         The first line of its docstring.
     paper : str
-        Its source.
+        Source of the method.
     sampling : mapping
         Its default sampling parameters, used if neither the user nor a request sets them, such as a temperature.
     version : int
-        Raised when its requests change, or its answer for the same texts (`intact.solving.receipts.versions`).
+        Version number; increased when its requests change, or its answer for the same completions
+        (`intact.solving.receipts.versions`).
     uses : tuple of str
-        Shared parts with a version of their own that it uses, such as ``programs``.
+        Shared parts that it uses and that have a version of their own, such as ``programs``.
     group : str
         The heading under which it is listed.
     independent : bool
-        If true, the texts that answer the problem's own prompt are independent draws, and their number is fixed by the
+        If true, the completions of the problem's own prompt are independent samples, and their number is fixed by the
         parameters before the first is drawn. Only then are curves over that number unbiased.
     composition : str
-        The transformers that it applies, if it is a composition (`intact.reason.parts.composing.composed`).
+        The transformers that the method applies, if it is a composition (`intact.reason.parts.composing.composed`).
     laws : tuple of str
         The laws that follow from the composition (`intact.reason.testing.laws.METHOD_LAWS`).
     shared : mapping of str to SharedParameters
@@ -205,12 +207,12 @@ class Method:
         return self.function(problem, **given)
 
     def read(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Validate parameters, each against its declaration (`Parameter.read`), and all together against `checks`.
+        """Validate parameters: each against its declaration (`Parameter.read`), and all together against `checks`.
 
         Raises
         ------
         ParameterError
-            If a parameter is unknown, or a value is invalid, by itself or together with the others.
+            If a parameter is unknown, or a value is invalid, alone or in combination with the others.
         """
         declared = {name: self.parameter(name) for name in parameters}
         found = {name: declared[name].read(value) for name, value in parameters.items()}
@@ -224,7 +226,7 @@ class Method:
             check(**{name: values[name] for name in inspect.signature(check).parameters})
 
     def parse(self, texts: Iterable[tuple[str, str]]) -> dict[str, Any]:
-        """Parse pairs of parameter name and string (`Parameter.parse`); the last value of a name counts.
+        """Parse pairs of parameter name and string (`Parameter.parse`); the last value given for a name counts.
 
         Raises
         ------
@@ -239,7 +241,7 @@ class Method:
         Raises
         ------
         ParameterError
-            If it does not exist; the message lists the existing ones.
+            If the parameter does not exist; the message lists the existing ones.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         if name not in known:
@@ -280,11 +282,11 @@ def method(
     Parameters
     ----------
     paper : str
-        The source: authors, year, arXiv number.
+        Source of the method: authors, year, arXiv number.
     version, uses, group, independent, checks
         As in `Method`.
     **sampling
-        Defaults of `Extend` for its requests, such as ``temperature=0.8``.
+        Default `Extend` fields for its requests, such as ``temperature=0.8``.
 
     Raises
     ------
@@ -293,7 +295,7 @@ def method(
     """
     if not isinstance(paper, str):
         raise ParameterError(
-            f"method takes the paper as a string: decorate with @method('Who, when, where'), got {paper!r:.60}"
+            f"the paper must be a string: decorate with @method('Who, when, where'), got {paper!r:.60}"
         )
 
     def decorate(function: Callable[..., Steps]) -> Method:
@@ -392,9 +394,9 @@ def find(name: str) -> Method:
     Raises
     ------
     ParameterError
-        If it does not exist; the message suggests existing ones.
+        If the method does not exist; the message suggests existing ones.
     PluginError
-        If it belongs to another package that cannot be loaded.
+        If the method belongs to another package that cannot be loaded.
     """
     file, colon, inner = name.rpartition(":")
     if colon and file.endswith(".py"):
@@ -403,16 +405,16 @@ def find(name: str) -> Method:
         return _from_file(Path(name), "")  # raises an error that lists its methods
     if (plain := name.replace("-", "_")) in METHODS:
         return METHODS[plain]
-    problem = f"there is no method {name!r:.200}"
+    problem = f"no method named {name!r:.200}"
     raise ParameterError(
-        unknown_among_many(problem, name, METHODS, "intact methods lists all; FILE.py:NAME is one of your own")
+        unknown_among_many(problem, name, METHODS, "intact methods lists all; FILE.py:NAME names one of your own")
     )
 
 
 def _from_file(path: Path, name: str) -> Method:
     try:
         if not path.is_file():
-            raise ParameterError(f"{str(path)!r:.200}: there is no such file")
+            raise ParameterError(f"{str(path)!r:.200}: no such file")
     except OSError as error:
         raise ParameterError(f"{str(path)!r:.200}: {error.strerror}") from error
     label = "intact_method_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Requests that a method yields: one, or a list served in parallel; it receives the result, or a list of results."""
+"""Requests that a method yields: one, or a list served in parallel; it receives one result, or a list of results."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from intact.tools.sandbox import ProgramLimits
 class Extend:
     """Have a model continue a state; the result is a new `State`.
 
-    Several extensions of one state draw independently. Fields that are None take the user's value, else the method's
-    default.
+    Several extensions of one state are sampled independently. Fields that are None take the user's value, else the
+    method's default.
 
     Attributes
     ----------
     stop : tuple of str
-        Strings that end the extension; the one found stays in the text. By default the user's value, as for the other
-        fields.
+        Strings that end the extension; the matched string stays in the text. By default the user's value, as for the
+        other fields.
     max_tokens : int
         Maximum number of tokens of this extension; the budget caps the whole text (`Budget.text`).
     temperature, top_p, top_k, min_p
         As in docs/sampling.md; temperature 0 is greedy.
     stop_below : float, optional
-        The extension ends before a position whose likeliest token has a smaller probability (`why` is 'uncertain').
+        Probability threshold: the extension ends before a position whose likeliest token is less probable (`why` is
+        'uncertain').
     top_logprobs : int
         Number of likeliest tokens to report at each position, at most 20.
     regex, grammar : str
@@ -37,9 +38,9 @@ class Extend:
     model : str
         Name of the model in the driver; by default the first.
     hidden : bool
-        If true, report the hidden state from which the last token was drawn (`Piece.hidden`), if the back end can.
+        If true, report the hidden state from which the last token was sampled (`Piece.hidden`), if the back end can.
     spread : bool
-        If true, report the spread of the whole distribution at each position (`Piece.spread`), if the back end can.
+        If true, report the spread of the full distribution at each position (`Piece.spread`), if the back end can.
     """
 
     state: State
@@ -74,10 +75,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """Extend states in parallel until `winners` of them have ended by themselves (`State.complete`); returns a `Raced`.
+    """Extend states in parallel until `winners` of them are complete (`State.complete`); the result is a `Raced`.
 
-    The runner with the fewest tokens comes first, ties by order in the list. The others are cut at the last winner's
-    token count, and nothing beyond it is ever charged.
+    The runner with the fewest tokens comes first, with ties broken by order in the list. The others are cut at the last
+    winner's token count, and nothing beyond it is ever charged.
     """
 
     runners: Sequence[Extend]
@@ -90,9 +91,9 @@ class Raced(NamedTuple):
     Attributes
     ----------
     states : list of State
-        One per runner, in order; losers end with 'cancelled', unless they ended by themselves at that very token.
+        One per runner, in order; losers end with 'cancelled', unless they stopped on their own at that very token.
     winners : list of int
-        Indices of the winners in finishing order; fewer than requested if too few ended by themselves.
+        Indices of the winners in finishing order; fewer than requested if too few runners stopped on their own.
     """
 
     states: list[State]
@@ -101,15 +102,15 @@ class Raced(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WriteTogether:
-    """Have several workers of one model write a text into a shared cache; the result is a `SharedText`.
+    """Have several workers of one model write a completion into a shared cache; the result is a `SharedText`.
 
-    The fields are those of `intact.engine.shared_cache.SharedRequest`, where they are explained. Sampling uses the
-    user's or the method's parameters: temperature, top_p, top_k, min_p and typical_p.
+    The fields are those of `intact.engine.shared_cache.SharedRequest` and are explained there. Sampling uses the user's
+    or the method's parameters: temperature, top_p, top_k, min_p and typical_p.
 
     Attributes
     ----------
     state : State
-        The context that all workers see first.
+        The context that all workers start from.
     model : str
         Name of the model in the driver; by default the first.
     """
@@ -136,7 +137,7 @@ class RunProgram:
     stdin : str, optional
         Standard input of the program.
     seconds : float
-        Wall time limit; the program may compute throughout, and take a million steps per second
+        Wall-time limit; the program may use the CPU for all of it, and execute a million steps per second
         (`intact.tools.sandbox.ProgramLimits`).
     """
 
@@ -151,7 +152,7 @@ class RunProgram:
         Raises
         ------
         ParameterError
-            If the seconds are invalid.
+            If `seconds` is invalid.
         """
         return ProgramLimits.of(self.seconds)
 
@@ -165,7 +166,7 @@ class Use:
     tool : MethodTool or str
         The tool, or its name (`intact.reason.tools`).
     values : mapping
-        Its inputs by name.
+        The tool's inputs by name.
     """
 
     tool: MethodTool | str
@@ -174,7 +175,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read a user's UTF-8 file of at most 1 MiB; the result is its text."""
+    """Read a user's UTF-8 file of at most 1 MiB; the result is the text."""
 
     file: str
 
@@ -194,9 +195,9 @@ class CallMethod:
     Attributes
     ----------
     method : Method or str
-        A method as returned by `find`, or its name.
+        A method as returned by `find`, or a method's name.
     problem : Problem
-        The caller's problem, or another one.
+        The caller's problem, or a different one.
     parameters : mapping
         The method's parameters.
     """

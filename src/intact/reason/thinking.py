@@ -17,7 +17,7 @@ MOST: Final = 1 << 24
 
 
 class ThoughtCap(NamedTuple):
-    """Maximum number of thinking tokens per text, and the mark that ends the thinking."""
+    """Maximum number of thinking tokens per completion, and the marker that ends the thinking."""
 
     tokens: int
     closes: str
@@ -25,14 +25,14 @@ class ThoughtCap(NamedTuple):
 
 @dataclass(frozen=True)
 class ThinkingMode:
-    """The value of ``--thinking``: ``on``, ``off``, or the maximum number of thinking tokens per text.
+    """The value of ``--thinking``: ``on``, ``off``, or the maximum number of thinking tokens per completion.
 
     Attributes
     ----------
     enabled : bool
         If true, models think first; if false, they do not.
     budget : int or None
-        Number of tokens, from the beginning of each text, after which its thinking is closed; None for no cap.
+        Number of tokens from the beginning of each completion after which its thinking is closed; None for no cap.
     """
 
     enabled: bool
@@ -45,7 +45,7 @@ class ThinkingMode:
         Raises
         ------
         ParameterError
-            If it is anything else.
+            If the value is anything else.
         """
         if text in ("on", "off"):
             return cls(text == "on")
@@ -62,11 +62,11 @@ class ThinkingMode:
         Raises
         ------
         ParameterError
-            If the model does not support the setting, or the mark that ends its thinking is unknown.
+            If the model does not support the setting, or the marker that ends its thinking is unknown.
         """
         template, source = tokenizer.chat_template, tokenizer.template_source
         if template is None:
-            raise ParameterError(f"thinking={self} is for models with a chat template, and this model has none")
+            raise ParameterError(f"thinking={self} needs a model with a chat template, but this model has none")
         form, switch = find_thinking(source), template.thinking_switch
         if switch is None and not self.enabled:
             found = "has no switch for it, such as enable_thinking" if form else "has no thinking"
@@ -77,8 +77,8 @@ class ThinkingMode:
             )
         if self.budget is not None and not isinstance(form, ThinkingTags):
             raise ParameterError(
-                f"thinking={self} needs a model whose chat template shows the mark that ends thoughts, as </think>; "
-                "give thinking=on, or cap whole texts (budget text=N)"
+                f"thinking={self} needs a model whose chat template shows the tag that ends thoughts, such as "
+                "</think>; give thinking=on, or cap whole texts (budget text=N)"
             )
         found_variables: dict[str, Any] = {} if switch is None else {switch: self.enabled}
         return found_variables | ({BUDGET: self.budget} if self.budget is not None and BUDGET in source else {})
@@ -97,12 +97,13 @@ def common_thinking(backends: Iterable[Any]) -> ThinkingMode | None:
     Raises
     ------
     ParameterError
-        If they have different modes.
+        If the back ends have different modes.
     """
     found = {one.thinking for one in backends if getattr(one, "thinking", None) is not None}
     if len(found) > 1:
         raise ParameterError(
-            f"all models of a run must have one thinking mode, got thinking={' and '.join(sorted(map(str, found)))}"
+            "all models of a run must have the same thinking mode, got "
+            f"thinking={' and '.join(sorted(map(str, found)))}"
         )
     return found.pop() if found else None
 
@@ -112,20 +113,22 @@ CapOf = Callable[[str], ThoughtCap | None]
 
 
 def with_capped_thoughts(steps: Generator[Any, Any, Any], cap_of: CapOf, default: int) -> Generator[Any, Any, Any]:
-    """Serve the requests of a method so that no text has more thinking tokens than its model's cap allows.
+    """Serve a method's requests so that no completion has more thinking tokens than its model's cap allows.
 
-    A text is written up to the end of its thinking, or up to the cap, where the closing mark is appended; then the rest
-    of its `max_tokens` is written. This is budget forcing without waits (arXiv 2501.19393), for any method.
+    A completion is generated up to the end of its thinking, or up to the cap, where the closing marker is appended;
+    then generation continues with the rest of its `max_tokens`. This is budget forcing without waits (arXiv
+    2501.19393), for any method.
 
     Parameters
     ----------
     default : int
-        The `max_tokens` of extensions that state none.
+        The `max_tokens` of extensions that do not set it.
 
     Raises
     ------
     ParameterError
-        In the method, if it requests a race or a text of several workers: these cannot be split in two rounds.
+        Raised in the method if it requests a race or a completion by several workers, which cannot be split into two
+        rounds.
     """
     value, error = None, None
     try:
@@ -144,7 +147,7 @@ def with_capped_thoughts(steps: Generator[Any, Any, Any], cap_of: CapOf, default
 
 
 def _serve(request: Any, cap_of: CapOf, default: int) -> Generator[Any, Any, Any]:
-    """Serve one request or a list in two rounds: up to the end of the thinking, and beyond it."""
+    """Serve one request or a list in two rounds: up to the end of the thinking, and after it."""
     several = isinstance(request, list | tuple)
     requests = list(request) if several else [request]
     begun = [_Begun.of(one, cap_of, default) for one in requests]
@@ -164,7 +167,7 @@ class _Begun(NamedTuple):
     Attributes
     ----------
     whole : Extend or None
-        The original request, if its text may still be thinking.
+        The original request, if its completion may still be in the thinking part.
     cap : ThoughtCap or None
         The cap on its thinking.
     tokens : int
@@ -196,7 +199,7 @@ class _Begun(NamedTuple):
         return cls(first, request, cap, tokens)
 
     def further(self, state: State) -> Extend | None:
-        """Return the extension beyond the end of the thinking, or None if nothing follows."""
+        """Return the extension after the end of the thinking, or None if nothing follows."""
         if self.whole is None or self.cap is None:
             return None
         left = self.tokens - (state.length - self.whole.state.length)

@@ -1,4 +1,4 @@
-"""Tools for methods: declared inputs, a bounded text as output, and a content address of the tool."""
+"""Tools for methods: declared inputs, text output of bounded length, and a content address of the tool."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from intact.tools.sandbox import Ending
 LONGEST_OUTPUT: Final = 4096
 """Maximum number of characters of a tool's output; longer output is cut in the middle."""
 LONGEST_INPUT: Final = 1 << 16
-"""Maximum number of characters of a text given to a tool."""
+"""Maximum number of characters in a tool's text input."""
 ENDINGS: Final[Mapping[str, str]] = {
     "steps": "out of steps",
     "time": "out of time",
@@ -25,14 +25,15 @@ ENDINGS: Final[Mapping[str, str]] = {
     "output": "too much output",
     "signal": "ended by a signal",
 }
-"""Limits that end a tool, in words."""
-KINDS: Final[Mapping[str, str]] = {"text": "a text", "texts": "a list of texts", "number": "a positive number"}
-"""Types of inputs, in words."""
+"""Descriptions of the limits that end a tool."""
+KINDS: Final[Mapping[str, str]] = {"text": "a string", "texts": "a list of strings", "number": "a positive number"}
+"""Descriptions of the input types."""
 _UNSAFE: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e007f]"
 )
-"""Control characters, direction marks and invisible characters: a fixed list, the same in every Python version."""
+"""Control characters, direction marks and invisible characters: a fixed list that is the same in every Python version.
+"""
 
 
 class ToolInput(NamedTuple):
@@ -59,9 +60,9 @@ class ToolResult(NamedTuple):
     Attributes
     ----------
     text : str
-        The output or the error message; without control characters, at most `LONGEST_OUTPUT` characters.
+        The output or the error message: at most `LONGEST_OUTPUT` characters, without control characters.
     ended : Ending
-        The way it ended: "ok", "error", or the limit that it hit.
+        The way the call ended: "ok", "error", or the limit that it hit.
     settled : bool
         If true, any machine would give the same result; false after a time limit.
     """
@@ -77,7 +78,7 @@ class ToolResult(NamedTuple):
 
 
 class MethodTool(ABC):
-    """A tool that maps inputs to a text.
+    """A tool that maps inputs to text.
 
     A replayable tool is a pure function of its inputs and of everything listed by `environment`: verifiers run it
     again. The results of any other tool are recorded, and marked as such.
@@ -85,7 +86,7 @@ class MethodTool(ABC):
     Attributes
     ----------
     name : str
-        Its name in requests.
+        Name of the tool in requests.
     line : str
         A one-sentence description of what it does.
     inputs : mapping of str to ToolInput
@@ -93,9 +94,9 @@ class MethodTool(ABC):
     output : str
         A one-sentence description of its output.
     version : int
-        Raised when its result for the same inputs changes (`intact.solving.receipts.versions`).
+        Version number; increased when its result for the same inputs changes (`intact.solving.receipts.versions`).
     uses : tuple of str
-        Shared parts with versions of their own.
+        Shared parts that it uses and that have versions of their own.
     replayable : bool
         If true, the same call always gives the same result.
     """
@@ -109,7 +110,7 @@ class MethodTool(ABC):
     replayable: ClassVar[bool] = True
 
     def environment(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """Return what a result depends on besides the inputs: versions and digests of programs and libraries."""
+        """Return everything a result depends on besides the inputs: versions and digests of programs and libraries."""
         return {}
 
     def address(self, values: Mapping[str, Any]) -> str:
@@ -134,7 +135,7 @@ class MethodTool(ABC):
         for name, declared in self.inputs.items():
             value = values.get(name, declared.default)
             if value is None:
-                raise ParameterError(f"the tool {self.name} needs its input {name}: {declared.help}")
+                raise ParameterError(f"the tool {self.name} needs the input {name}: {declared.help}")
             found[name] = _checked(f"the tool {self.name}: {name}", declared.kind, value)
         return found
 
@@ -145,7 +146,7 @@ class MethodTool(ABC):
         Parameters
         ----------
         untrusted : bool
-            If true, nothing runs unprotected, whatever INTACT_SANDBOX says.
+            If true, nothing runs unprotected, whatever the value of INTACT_SANDBOX.
 
         Raises
         ------
@@ -166,12 +167,12 @@ class RecordedTool(MethodTool):
         self.name = name  # type: ignore[misc]
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs unchanged: they were validated by the tool that was recorded."""
+        """Return the inputs unchanged: the recorded tool already validated them."""
         return dict(values)
 
     def use(self, values: Mapping[str, Any], stop: Event, *, untrusted: bool = False) -> ToolResult:
-        """Raise ParameterError, since only recorded results exist."""
-        raise ParameterError(f"the tool {self.name} is not available here; there are only recorded results of it")
+        """Raise ParameterError, since only recorded results are available."""
+        raise ParameterError(f"the tool {self.name} is not available here; only its recorded results are")
 
 
 class ToolUse(NamedTuple):
@@ -194,7 +195,7 @@ def _checked(what: str, kind: str, value: Any) -> Any:
     if not all(isinstance(one, str) for one in texts):
         raise ParameterError(wrong)
     if any(len(one) > LONGEST_INPUT for one in texts):
-        raise ParameterError(f"{what} may have at most {LONGEST_INPUT:,} characters per text; this has more")
+        raise ParameterError(f"{what} may have at most {LONGEST_INPUT:,} characters per text, but this has more")
     return value if kind == "text" else texts
 
 
@@ -208,7 +209,7 @@ def clean(text: str, most: int = LONGEST_OUTPUT) -> str:
 
 
 def shorten(text: str, most: int) -> str:
-    """Shorten a text to a maximum length: its beginning, a line with the total number of characters, and its end."""
+    """Shorten text to a maximum length: its beginning, a line with the total number of characters, and its end."""
     if len(text) <= most:
         return text
     line = f"\n... {len(text):,} characters in all ...\n"

@@ -1,4 +1,4 @@
-"""A weighted population, which particle methods, votes and searches transform (docs/reasoning.md, Compositions)."""
+"""Weighted populations, which particle methods, votes and searches transform (docs/reasoning.md, Compositions)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ its own draws, for every draw up to a factor shared by all particles, or not at 
 class Log:
     """The weight e^value, stored as its logarithm, so that products of many factors do not underflow.
 
-    The weight 0 has the logarithm -inf, and stays 0 when multiplied or divided by anything.
+    The weight 0 has logarithm -inf, and stays 0 when multiplied or divided by anything.
     """
 
     value: float
 
     @classmethod
     def of(cls, number: Number) -> Log:
-        """Convert a number of at least 0 to a logarithm, rounded once."""
+        """Convert a nonnegative number to a logarithm, rounded once."""
         return cls(ln(float(number)))
 
     def __bool__(self) -> bool:
@@ -47,11 +47,11 @@ class Log:
 
 
 Weight: TypeAlias = Number | Log
-"""A number of at least 0: exact, or as a logarithm."""
+"""A nonnegative number, either exact or as a logarithm."""
 
 
 class Law(NamedTuple):
-    """The effect of a transformer on the measure, under the name used in compositions."""
+    """The effect of a transformer on the measure, with the name used in compositions."""
 
     name: str
     meaning: str
@@ -60,7 +60,7 @@ class Law(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Weighted(Generic[X]):
-    """Weighted values that represent a measure: value i has the mass ``weights[i] / whole``.
+    """Weighted values that represent a measure: value i has mass ``weights[i] / whole``.
 
     The meaning of a program that makes such a population is the expected measure, ``E[sum_i w_i f(x_i)] / whole`` for
     each f. Weights are not normalised: the total mass is the evidence.
@@ -68,13 +68,14 @@ class Weighted(Generic[X]):
     Attributes
     ----------
     values : tuple
-        Any values; in methods they are texts (`State`, `Trajectory`).
+        Values of any type; in methods, they are texts (`State`, `Trajectory`).
     weights : tuple of Weight
-        One for each value.
+        One weight per value.
     whole : number
         The number of particles that share the mass; a transformer changes it only if its meaning says so.
     history : tuple of Law
-        The transformers that made it, in order; when two populations are joined, those of the second follow.
+        The transformers that produced the population, in order; when two populations are joined, the second one's
+        transformers follow.
     """
 
     values: tuple[X, ...]
@@ -90,7 +91,7 @@ class Weighted(Generic[X]):
 
     @property
     def composition(self) -> str:
-        """The names of the transformers that made it."""
+        """The names of the transformers that produced the population."""
         return " ".join(law.name for law in self.history)
 
     @property

@@ -13,12 +13,12 @@ CLIP = 1e-7
 
 
 def logit(reward: float) -> float:
-    """Return `ln(r / (1 - r))`, r clipped to [1e-7, 1 - 1e-7] as in the particle filtering paper (arXiv 2502.01618).
+    """Return `ln(r / (1 - r))`, with r clipped to [1e-7, 1 - 1e-7] as in particle filtering (arXiv 2502.01618).
 
     Raises
     ------
     ParameterError
-        If the reward lies outside [0, 1] or is not a number.
+        If the reward is outside [0, 1] or not a number.
     """
     if not 0 <= reward <= 1:
         raise ParameterError(f"a reward must lie in [0, 1] to have odds, got {reward!r}")
@@ -27,33 +27,33 @@ def logit(reward: float) -> float:
 
 
 def relative(logs: Sequence[float], temperature: float = 1.0) -> list[float]:
-    """Return `exp((s_i - max s) / temperature)`: weights up to a factor, the largest 1.
+    """Return `exp((s_i - max s) / temperature)`: weights up to a factor, with a maximum of 1.
 
-    An infinite temperature makes all weights equal. A log-weight of minus infinity, for an impossible particle, has the
+    An infinite temperature makes all weights equal. A log-weight of minus infinity, for an impossible particle, gives
     weight 0 at every temperature.
 
     Raises
     ------
     ParameterError
-        If no log-weight is finite, one is infinite or not a number, or the temperature is not above 0.
+        If no log-weight is finite, a log-weight is plus infinity or not a number, or the temperature is not above 0.
     """
     if not all(value < math.inf for value in logs) or max(logs, default=-math.inf) == -math.inf:
-        raise ParameterError(f"log-weights must be below infinity and one of them finite, got {list(logs)}")
+        raise ParameterError(f"log-weights must be below infinity and at least one must be finite, got {list(logs)}")
     if not temperature > 0:
-        raise ParameterError(f"a temperature must be above 0, got {temperature!r}")
+        raise ParameterError(f"a temperature must be positive, got {temperature!r}")
     highest = max(logs)
     return [exp((value - highest) / temperature) if value > -math.inf else 0.0 for value in logs]
 
 
 def effective_size(weights: Sequence[Number]) -> float:
-    """Return `(sum w)^2 / sum w^2`, from 1 to the number of weights; rounded once. 0 if all weights are 0."""
+    """Return `(sum w)^2 / sum w^2`, from 1 to the number of weights, rounded once; 0 if all weights are 0."""
     exact = [weight(w) for w in weights]
     squares = sum((w * w for w in exact), Fraction(0))
     return float(sum(exact, Fraction(0)) ** 2 / squares) if squares else 0.0
 
 
 def normalised_entropy(weights: Sequence[Number]) -> float:
-    """Return `-sum p_i ln p_i / ln N` with `p = w / sum w`: 1 if all are equal, 0 if one has all or is the only one."""
+    """Return `-sum p_i ln p_i / ln N` with `p = w / sum w`: 1 if all are equal, 0 if at most one is positive."""
     exact = [weight(w) for w in weights]
     mass = sum(exact, Fraction(0))
     if len(exact) < 2 or not mass:

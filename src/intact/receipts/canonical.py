@@ -18,13 +18,13 @@ from intact._base.packages import install
 
 MOST_BYTES: Final = 8 << 20
 MOST_BYTES_UNICODE: Final = 4 << 20
-"""The size limit for text that is not all ASCII, since each character may then take four bytes in memory."""
+"""Size limit for text that is not pure ASCII, since each character may then take four bytes in memory."""
 MOST_VALUES: Final = (1 << 18) + (1 << 12)
-"""Limit on commas and opening brackets outside strings, and thus on values."""
+"""Limit on the number of commas and opening brackets outside strings, and thus on the number of values."""
 HashName = Literal["sha256", "blake3"]
 HASHES: Final[tuple[HashName, ...]] = ("sha256", "blake3")
 SIZE: Final = 32
-"""Bytes of a digest."""
+"""Number of bytes in a digest."""
 _MARKS: Final = (b",", b"[", b"{")
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
@@ -44,7 +44,7 @@ def encode(value: Any) -> bytes:
         return text.encode()
     except RecursionError:
         raise ReceiptError(
-            f"nested too deep; at most {strict_json.MOST_DEPTH} levels of lists and objects are allowed"
+            f"nested too deeply; at most {strict_json.MOST_DEPTH} levels of lists and objects are allowed"
         ) from None
     except UnicodeEncodeError as error:
         character = ord(error.object[error.start])
@@ -59,14 +59,14 @@ def read(data: bytes, what: str, floats: bool = False) -> Any:
     Parameters
     ----------
     what : str
-        A name for the value in messages.
+        Name of the value in error messages.
     floats : bool
         If true, numbers may have a fraction.
 
     Raises
     ------
     ReceiptError
-        If it is too large, or not JSON.
+        If the data is too large, or not JSON.
     """
     check_size(data, what)
     return strict_json.parse(data, what, floats=floats)
@@ -77,7 +77,7 @@ def require_canonical(value: Any, data: bytes, what: str) -> None:
     canonical = encode(value)
     if canonical != data:
         at = bisect_left(range(len(data)), True, key=lambda i: canonical[: i + 1] != data[: i + 1])
-        raise ReceiptError(f"{what} is not canonical JSON (RFC 8785): byte {at} is the first that should be different")
+        raise ReceiptError(f"{what} is not canonical JSON (RFC 8785): the first wrong byte is at {at}")
 
 
 def check_size(data: bytes, what: str) -> None:
@@ -87,7 +87,7 @@ def check_size(data: bytes, what: str) -> None:
         raise ReceiptError(f"{what} has {len(data):,} bytes; expected at most {most:,}")
     if sum(map(data.count, _MARKS)) <= MOST_VALUES:  # includes those inside strings
         return
-    # Each string adds two to this difference, or one if it ends in an escaped backslash.
+    # Each string adds two to this difference, or one if it ends with an escaped backslash.
     if data.count(b'"') - data.count(b'\\"') <= 2 * MOST_VALUES:
         bare = _STRING.sub(b"", data)
         if sum(map(bare.count, _MARKS)) <= MOST_VALUES:
@@ -111,7 +111,7 @@ def new_hash(name: HashName) -> Hash:
     Raises
     ------
     ParameterError
-        If there is no such hash function, or the package that provides it is missing.
+        If the hash function does not exist, or the package that provides it is missing.
     """
     if name == "sha256":
         return hashlib.sha256()

@@ -19,14 +19,14 @@ class LayerCommitment:
     count : int
         The number of layers.
     root : bytes
-        The Merkle root over the roots of all boundaries, of which there is one more than layers.
+        The Merkle root over the roots of all boundaries; there is one more boundary than there are layers.
     """
 
     count: int
     root: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the commitment as a JSON object for the receipt."""
         return {"count": self.count, "root": self.root.hex()}
 
     @classmethod

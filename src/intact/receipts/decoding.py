@@ -1,4 +1,4 @@
-"""The mix that a receipt's tokens are sampled from: its name, version and integer parameters, and its extra streams."""
+"""The mix from which a receipt's tokens are sampled: its name, version, integer parameters and extra streams."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intact.receipts.model_digests import ModelDigests
 from intact.receipts.source import PromptSource
 
 MOST_STREAMS: Final = 8
-"""Limit on the streams besides the main one."""
+"""Limit on the number of streams in addition to the main one."""
 _LARGEST: Final = 1 << 40
 
 
@@ -40,7 +40,7 @@ class StreamSource:
         return "shadow" if self.model is None else "partner"
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the source as a JSON object for the receipt."""
         return {
             "prompt": None if self.prompt is None else list(self.prompt),
             "source": self.source and self.source.to_document(),
@@ -58,7 +58,7 @@ class StreamSource:
             fields.maybe("model", lambda name: ModelDigests.from_document(fields.values[name], fields.place(name))),
         )
         if (found.prompt is None) != (found.model is not None) or (found.prompt is None and found.source is not None):
-            raise ReceiptError(f"{where} must have either a prompt, with its source, or a model")
+            raise ReceiptError(f"{where} must have either a prompt with its source, or a model")
         return found
 
 
@@ -83,9 +83,9 @@ class NamedMix:
         Raises
         ------
         LookupError
-            If this program has no mix of this name and version.
+            If there is no mix with this name and version here.
         ParameterError
-            If the mix does not take these parameters, or does not fit the rest of its description.
+            If the mix does not take these parameters, or does not match the rest of its description.
         """
         mix = MIXES.get(self.name)
         if mix is None or mix.version != self.version:
@@ -96,10 +96,10 @@ class NamedMix:
         return mix_of(mix, dict(self.parameters))
 
     def _check(self, mix: Mix) -> None:
-        """Raise ParameterError unless the mix fits the rest of its description."""
+        """Raise ParameterError unless the mix matches the rest of its description."""
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the mix as a JSON object for the receipt."""
         return {"name": self.name, "version": self.version, "parameters": dict(self.parameters)}
 
 
@@ -109,7 +109,7 @@ def parameters_of(chosen: ChosenMix) -> tuple[tuple[str, int], ...]:
 
 
 def read_named(fields: Fields) -> NamedMix:
-    """Parse the result of `NamedMix.to_document`, from an object that may have more members."""
+    """Parse the result of `NamedMix.to_document`, from an object that may have further members."""
     given = fields.values["parameters"]
     parameters = Fields(given, fields.place("parameters"), list(given) if isinstance(given, dict) else [])
     if not all(name.isascii() and name.isidentifier() for name in parameters.values):
@@ -134,15 +134,15 @@ class Decoding(NamedMix):
 
     def _check(self, mix: Mix) -> None:
         if tuple(stream.kind for stream in self.streams) != mix.streams:
-            raise ParameterError(f"the mix {self.name} takes the streams {', '.join(mix.streams)}")
+            raise ParameterError(f"the mix {self.name} must have the streams {', '.join(mix.streams)}")
 
     @property
     def has_partners(self) -> bool:
-        """If true, a stream uses another model."""
+        """True if a stream uses another model."""
         return any(stream.model is not None for stream in self.streams)
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the mix and its streams as a JSON object for the receipt."""
         return super().to_document() | {"streams": [stream.to_document() for stream in self.streams]}
 
     @classmethod

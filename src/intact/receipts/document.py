@@ -5,7 +5,7 @@ The chain has a link of 32 bytes for each token of the output:
   link 0 = H("intact-receipt-chain-1" LF, the header's digest)
   link i = H(link i - 1, token i as four bytes, the head input that produced the logits token i was sampled from)
 
-A link binds everything before it, so the first false link shows where an answer departs from the computation.
+A link binds everything before it, so the first false link shows where an answer diverges from the computation.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ VERSION: Final = 1
 Finish = Literal["stop", "uncertain", "unlikely", "length", "context"]
 FINISHES: Final[tuple[Finish, ...]] = ("stop", "uncertain", "unlikely", "length", "context")
 Cut = Literal["cancelled"]
-"""An additional finish reason, for texts of runs: another text won the race."""
+"""An additional stop reason for the outputs of runs: another output won the race."""
 Other = TypeVar("Other")
 """A receipt of another kind."""
 _CHAIN: Final = b"intact-receipt-chain-1\n"
@@ -51,19 +51,19 @@ class Output:
     Attributes
     ----------
     tokens : tuple of int
-        All sampled tokens, including the one that ended the text.
+        All sampled tokens, including the one that ended the output.
     finish : {'stop', 'uncertain', 'unlikely', 'length', 'context', 'cancelled'}
         An end token or stop string, `stop_below`, `stop_mean_below`, `max_tokens`, or the end of the context;
-        'cancelled' only for a text of a run that lost to another one.
+        'cancelled' only for an output of a run that lost the race to another one.
     text : str
         The text of the tokens, without the stop string or end token.
     logprobs : tuple of int or None
         Natural log-probabilities of the tokens under the model, times 2^24.
     top : bytes or None
-        The likeliest tokens at each position (`intact.receipts.likeliest`). Only texts of runs have them, and they are
-        stored in the run's receipt.
+        The likeliest tokens at each position (`intact.receipts.likeliest`). Only outputs of runs have them, and they
+        are stored in the run's receipt.
     spread : bytes or None
-        The spread of the distribution at each position (`intact.receipts.spreads`); also only for texts of runs.
+        The spread of the distribution at each position (`intact.receipts.spreads`); also only for outputs of runs.
     """
 
     tokens: tuple[int, ...]
@@ -74,7 +74,7 @@ class Output:
     spread: bytes | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the output as a JSON object for the receipt."""
         logprobs = None if self.logprobs is None else list(self.logprobs)
         return {"tokens": list(self.tokens), "finish": self.finish, "text": self.text, "logprobs": logprobs}
 
@@ -99,7 +99,7 @@ class Header:
     hash: HashName = "sha256"
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the header as a JSON object for the receipt."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -111,13 +111,13 @@ class Header:
 
     @cached_property
     def digest(self) -> bytes:
-        """The digest of its canonical form."""
+        """The digest of the header's canonical form."""
         return digest(self.hash, canonical.encode(self.to_document()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnyReceipt(ABC):
-    """The part that receipts of all kinds share: parsing, writing, signing and saving.
+    """Base class of all kinds of receipts: parsing, writing, signing and saving.
 
     Attributes
     ----------
@@ -134,9 +134,9 @@ class AnyReceipt(ABC):
         Raises
         ------
         NewerReceiptError
-            If it has a later version.
+            If the receipt has a later version.
         ReceiptError
-            If it is not a receipt: too large, not canonical JSON, or with a missing, unknown or invalid member.
+            If it is not a valid receipt: too large, not canonical JSON, or with a missing, unknown or invalid member.
         """
         value = canonical.read(data, "the receipt")
         receipt = cls.from_document(value)
@@ -160,17 +160,17 @@ class AnyReceipt(ABC):
         """Return the receipt as a JSON object, without the signature."""
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the receipt as a JSON object."""
         signature = {} if self.signature is None else {"signature": self.signature.to_document()}
         return self.unsigned() | signature
 
     def encode(self) -> bytes:
-        """Write it in canonical form.
+        """Serialise the receipt in canonical form.
 
         Raises
         ------
         ReceiptError
-            If it would be larger than a receipt may be.
+            If the result would be larger than a receipt may be.
         """
         data = canonical.encode(self.to_document())
         canonical.check_size(data, "the receipt")
@@ -181,7 +181,7 @@ class AnyReceipt(ABC):
         return replace(self, signature=signature)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write it to a file, as `write_receipts` does."""
+        """Write the receipt to a file, as `write_receipts` does."""
         write_receipts(Path(path), [self])
 
 
@@ -205,7 +205,7 @@ class Receipt(AnyReceipt):
     def __post_init__(self) -> None:
         if len(self.chain) != SIZE * len(self.output.tokens):
             raise ReceiptError(
-                f"chain has {len(self.chain)} bytes; expected {SIZE} for each of {len(self.output.tokens)} tokens"
+                f"chain has {len(self.chain)} bytes; expected {SIZE} for each of the {len(self.output.tokens)} tokens"
             )
 
     @property
@@ -218,7 +218,7 @@ class Receipt(AnyReceipt):
         return f"Receipt({self.header.hash}:{self.digest.hex()[:16]}, {self.count} tokens{signed})"
 
     def link(self, index: int) -> bytes:
-        """Return the link of an output token."""
+        """Return an output token's link."""
         return self.chain[SIZE * index : SIZE * (index + 1)]
 
     def unsigned(self) -> dict[str, Any]:
@@ -260,7 +260,7 @@ def first_link(name: HashName, header: bytes) -> bytes:
 
 
 def next_link(name: HashName, last: bytes, token: int, head: bytes) -> bytes:
-    """Return the link of a token.
+    """Return a token's link.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ def read_any(data: bytes, others: Mapping[str, Callable[[bytes], Other]] = _NO_O
     Raises
     ------
     NewerReceiptError
-        If it has a later version.
+        If the receipt has a later version.
     ReceiptError
         If it is not a receipt.
     """
@@ -328,14 +328,14 @@ def read_lines(path: Path) -> Iterator[bytes]:
     Raises
     ------
     ReceiptError
-        If the file cannot be read, is empty, or is a model.
+        If the file cannot be read, is empty, or is a model file.
     """
     empty, most = True, canonical.MOST_BYTES + 1
     try:
         with path.open("rb") as file:
             while line := file.readline(most):
                 if empty and line.startswith(b"GGUF"):
-                    raise ReceiptError(f"{path} is a model, not a file of receipts: give it by --model")
+                    raise ReceiptError(f"{path} is a model, not a file of receipts: pass it with --model")
                 rest, empty = line, False
                 while len(rest) == most and not rest.endswith(
                     b"\n"
@@ -343,7 +343,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
                     rest = file.readline(most)
                 yield line.removesuffix(b"\n")
     except OSError as error:
-        raise ReceiptError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise ReceiptError(f"{path} cannot be read ({error.strerror or error})") from error
     if empty:
         raise ReceiptError(f"{path} is empty; expected one receipt per line")
 
@@ -354,10 +354,10 @@ def write_receipts(path: Path, receipts: Iterable[AnyReceipt]) -> None:
     Raises
     ------
     ReceiptError
-        If it cannot be written.
+        If the file cannot be written.
     """
     data = [receipt.encode() + b"\n" for receipt in receipts]
     try:
         write_whole(path, data)
     except OSError as error:
-        raise ReceiptError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise ReceiptError(f"{path} cannot be written ({error.strerror or error})") from error

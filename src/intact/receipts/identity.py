@@ -80,12 +80,12 @@ class Weights:
         return len(self.names) - 1
 
     def prove(self, name: str) -> Proof:
-        """Return the proof that a tensor, or the program if the name is empty, belongs to the root.
+        """Return the proof that a tensor (or the program, for an empty name) belongs to the root.
 
         Raises
         ------
         ParameterError
-            If there is no such tensor.
+            If the model has no such tensor.
         """
         if name not in self.names:
             raise ParameterError(f"this model has no tensor {name!r:.80}; it has {self.names[1]}, ...")
@@ -107,7 +107,7 @@ def digests_of(model: LoadedModel | Partner, hash: HashName = "sha256") -> Model
     Raises
     ------
     ReceiptError
-        If its tokenizer file no longer exists.
+        If the model's tokenizer file no longer exists.
     """
     return _measure(model, hash)[1]
 
@@ -141,7 +141,7 @@ def identify(
     Raises
     ------
     ReceiptError
-        If its tokenizer file no longer exists.
+        If the checkpoint's tokenizer file no longer exists.
     """
     weights = measure(program, hash, choose_threads(None))
     return weights, ModelDigests(
@@ -161,7 +161,7 @@ def _declared_name(checkpoint: Checkpoint) -> str | None:
 
 
 def template_digest(name: HashName, tokenizer: Tokenizer) -> bytes | None:
-    """Return the digest of a chat template's UTF-8 source; a template for tools is appended after a byte 0xFF."""
+    """Return the digest of a chat template's UTF-8 source; a template for tools is appended after a 0xFF byte."""
     template = tokenizer.chat_template
     if template is None:
         return None
@@ -174,7 +174,7 @@ def tokenizer_digest(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenize
     Raises
     ------
     ReceiptError
-        If its file was removed, or contains a value without a canonical form.
+        If the tokenizer's file was removed, or contains a value without a canonical form.
     """
     describe = _of_gguf if checkpoint.format == "gguf" else _of_folder
     return digest(name, canonical.encode(describe(name, checkpoint, tokenizer)))
@@ -187,7 +187,7 @@ def _of_gguf(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenizer) -> di
 
 
 def _metadata_value(value: Any, key: str) -> Any:
-    """Return a metadata value with floats as the hexadecimal digits of their binary64 bits."""
+    """Return a metadata value in which floats are written as the hexadecimal digits of their binary64 bits."""
     if isinstance(value, np.ndarray):
         if value.dtype.kind == "f":
             digits = value.astype(">f8").tobytes().hex()
@@ -209,7 +209,7 @@ def _of_folder(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenizer) -> 
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise ReceiptError(f"{file}: cannot be read again ({error}); a receipt needs its digest") from error
+        raise ReceiptError(f"{file} cannot be read again ({error}); a receipt needs its digest") from error
     prefix, suffix = tokenizer.around
     own = {"format": "json"} if file.suffix == ".json" else _of_vocabulary(checkpoint.folder)
     return own | {
@@ -221,7 +221,7 @@ def _of_folder(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenizer) -> 
 
 
 def _of_vocabulary(folder: Path) -> dict[str, Any]:
-    """Describe the options that go with a vocab.txt, which affect tokenisation."""
+    """Describe the options that accompany a vocab.txt and affect tokenization."""
     file = folder / "tokenizer_config.json"
     config = read_json(file, "the file") if file.exists() else {}
     return {"format": "vocabulary", "options": vocabulary_options(config)}
@@ -238,7 +238,7 @@ def measure(program: Program, hash: HashName = "sha256", threads: int = 1) -> We
 
 
 def added_digest(program: Program, base: Program) -> bytes:
-    """Return a digest of the parts of a program that `base` lacks: its description and its additional tensors."""
+    """Return a digest of the parts of a program that are not in `base`: its description and its additional tensors."""
     leaves = [program_leaf("sha256", program)]
     leaves += [
         tensor_leaf("sha256", name, program.tensors[name]) for name in sorted(program.tensors.keys() - base.tensors)
@@ -247,7 +247,7 @@ def added_digest(program: Program, base: Program) -> bytes:
 
 
 def tensor_leaf(hash: HashName, name: str, tensor: Tensor) -> bytes:  # noqa: A002
-    """Return the digest of a zero byte, a line of JSON that names the tensor, and its bytes in the checkpoint."""
+    """Return the digest of a zero byte, a line of JSON that names the tensor, and the tensor's stored bytes."""
     head = canonical.encode({"kind": tensor.kind, "name": name, "shape": list(tensor.shape)})
     made, data = canonical.new_hash(hash), tensor.data
     made.update(_LEAF + head + b"\n")
@@ -258,12 +258,12 @@ def tensor_leaf(hash: HashName, name: str, tensor: Tensor) -> bytes:  # noqa: A0
 
 
 def program_leaf(hash: HashName, program: Program) -> bytes:  # noqa: A002
-    """Return the digest of a zero byte and the program's description."""
+    """Return the digest of a zero byte followed by the program's description."""
     return digest(hash, _LEAF, canonical.encode(describe(program)))
 
 
 def describe(program: Program) -> dict[str, Any]:
-    """Describe everything in a program besides its tensors that affects the answer, without floats."""
+    """Describe everything in a program that affects the answer, except its tensors; floats are avoided."""
     return {
         "architecture": program.architecture,
         "buffers": {name: _members(buffer) for name, buffer in program.buffers.items()},
@@ -279,7 +279,7 @@ def describe(program: Program) -> dict[str, Any]:
 
 
 def _members(value: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass that differ from their defaults, so a new field changes no old description."""
+    """Return a dataclass's fields that differ from their defaults; new fields leave old descriptions unchanged."""
     found = {f.name: (getattr(value, f.name), f.default) for f in fields(value)}
     return {name: _plain(item) for name, (item, default) in found.items() if default is MISSING or item != default}
 
@@ -293,7 +293,7 @@ def _plain(value: Any) -> Any:
 
 
 def check_proof(hash: HashName, root: bytes, leaf: bytes, proof: Proof) -> bool:  # noqa: A002
-    """Return true if a leaf is at its index in the tree with this root (RFC 9162, section 2.1.3.2)."""
+    """Return true if a leaf has its index in the tree with this root (RFC 9162, section 2.1.3.2)."""
     index, last, digest = proof.index, proof.size - 1, leaf
     if not 0 <= index <= last:
         return False

@@ -1,4 +1,4 @@
-"""The residual stream between layers: the rows that a receipt commits to, and partial runs that compute them.
+"""The residual stream between layers: the rows to which a receipt commits, and partial runs that compute them.
 
 Boundary 0 is the output of the embedding, and boundary l + 1 the output of layer l. The rows of a boundary are the
 leaves of a Merkle tree (RFC 6962), and the roots of all boundaries are the leaves of another, whose root a receipt may
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from intact.receipts.document import Receipt
 
 CHUNK: Final = 64
-"""Rows of a step. The logits of all of them are computed, so no row ends early."""
+"""Number of rows in a step. The logits of all rows are computed, so no row ends early."""
 _LEAF: Final = b"\0"
 _NO_ROWS: Final[Mapping[int, NDArray[Any]]] = {}
 
@@ -68,20 +68,20 @@ def layer_count(model: LoadedModel) -> int:
 def _program(model: LoadedModel) -> Program:
     program: Program | None = getattr(model.executor, "program", None)
     if program is None:
-        raise ParameterError("running single layers needs a model in one process: load it that way")
+        raise ParameterError("running single layers needs a model in a single process: load it without parallelism")
     return program
 
 
 class LayerRun:
-    """A run of chosen layers of a model, each on rows from the layer before or on given rows, that records outputs.
+    """A run of selected layers of a model that records outputs; each takes the previous layer's rows or given rows.
 
     Parameters
     ----------
     chosen : sequence of int
         Layer numbers, ascending.
     given : mapping of int to array
-        Rows, (positions, width), for those boundaries before a chosen layer, and for the last boundary, that are not
-        computed by the chosen layer before.
+        Rows, (positions, width), for each boundary before a chosen layer, and for the last boundary, that is not
+        computed by the preceding chosen layer.
     kept : collection of int
         Computed boundaries whose rows are kept.
 
@@ -145,7 +145,7 @@ class LayerRun:
         try:
             self.executor.reserve_pages(len(pages))
         except MemoryError:
-            raise CapacityError(f"there is no memory for the KV cache of {len(tokens)} tokens") from None
+            raise CapacityError(f"not enough memory for the KV cache of {len(tokens)} tokens") from None
         for start in range(0, len(tokens), CHUNK):
             part = tokens[start : start + CHUNK]
             self.executor.step([SequenceChunk(start, part, pages, adapter=adapter)], np.zeros(0, np.int64))
@@ -163,7 +163,7 @@ class LayerRun:
 
 
 class _WholeSteps:
-    """An executor whose steps run all rows to the end, and announce beforehand which rows they have."""
+    """An executor whose steps run all rows to the end, and report their rows beforehand."""
 
     trees = False
 
@@ -186,7 +186,7 @@ class _WholeSteps:
 
 
 def positions_of(receipt: Receipt) -> int:
-    """Return the number of positions that a receipt's tokens were computed from: all but the last token's."""
+    """Return the number of positions from which a receipt's tokens were computed: all except the last token's."""
     return len(receipt.header.request.prompt) + receipt.count - 1
 
 
@@ -203,12 +203,12 @@ def trace(model: LoadedModel, receipt: Receipt, adapter: str | None, kept: Colle
     Raises
     ------
     ParameterError
-        If the model's layers cannot be run separately, or the answer is sampled from a mix, which has several streams.
+        If the model's layers cannot be run separately, or the answer is sampled from a mix, which uses several streams.
     CapacityError
         If there is not enough memory for the KV cache.
     """
     if receipt.header.request.decoding is not None:
-        raise ParameterError("the answer is drawn from a mix, of which no receipt commits to layers")
+        raise ParameterError("the answer is drawn from a mix, whose receipts cannot commit to layers")
     count, positions = layer_count(model), positions_of(receipt)
     tokens = np.array([*receipt.header.request.prompt, *receipt.output.tokens[:-1]], np.int32)
     with closing(LayerRun(model, range(count), receipt.header.hash, kept=kept)) as run:
@@ -219,7 +219,7 @@ def trace(model: LoadedModel, receipt: Receipt, adapter: str | None, kept: Colle
 
 
 class LayerTrace(NamedTuple):
-    """The roots of all boundaries, and the rows of some, (positions, width)."""
+    """The roots of all boundaries, and the rows of some of them, (positions, width)."""
 
     roots: tuple[bytes, ...]
     rows: Mapping[int, NDArray[Any]]

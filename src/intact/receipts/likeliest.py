@@ -1,4 +1,4 @@
-"""The likeliest tokens at each position of a text, as bytes: ten for each token, with its id and log-probability."""
+"""The likeliest tokens at each position of an output, as bytes: ten bytes per token, for id and log-probability."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAIR: Final = _TOKEN + _LOGPROB
 
 
 def pack(places: Sequence[Likeliest]) -> bytes:
-    """Encode them: both numbers little-endian, the log-probability without its sign."""
+    """Encode the tokens: both numbers little-endian, the log-probability without its sign."""
     return b"".join(
         [(token + (-logprob << 8 * _TOKEN)).to_bytes(PAIR, "little") for place in places for token, logprob in place]
     )

@@ -28,14 +28,14 @@ FORMAT: Final = "intact-lock"
 VERSION: Final = 2
 """The version that is written; version 1, which has no `now`, can also be read."""
 LIBRARIES: Final = ("jinja2", "llguidance", "math-verify", "numpy", "scipy", "sympy", "tokenizers")
-"""Libraries besides this package that may affect a result: prompts, masks, scores."""
+"""Other libraries that may affect a result: prompts, masks, scores."""
 CLOCK: Final = frozenset({"seconds"})
 """Members of results that depend on a clock."""
 
 
 @dataclass(frozen=True)
 class LockedModel:
-    """A model under the name used by a command or a method, with its digests and its arithmetic."""
+    """A model under the name used by a command or a method, with its digests and arithmetic."""
 
     name: str
     digests: ModelDigests
@@ -47,7 +47,7 @@ class LockedModel:
         return cls(name, digests_of(model), numerics_of(model))
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for a lock or the receipt of a run."""
+        """Return the model as a JSON object for a lock or a run's receipt."""
         return {"name": self.name, "digests": self.digests.to_document(), "numerics": self.numerics.to_document()}
 
     @classmethod
@@ -60,13 +60,13 @@ class LockedModel:
 
 @dataclass(frozen=True)
 class LockedFile:
-    """A file that a run read: its name and its SHA-256."""
+    """A file that a run read: its name and SHA-256."""
 
     name: str
     sha256: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for a lock."""
+        """Return the file as a JSON object for a lock."""
         return {"name": self.name, "sha256": self.sha256.hex()}
 
     @classmethod
@@ -82,7 +82,7 @@ class LockedFile:
             with path.open("rb") as file:
                 return cls(path.name, hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
-            raise LockError(f"{path}: cannot be read ({error.strerror or error})") from error
+            raise LockError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class LockedRun:
     arguments : tuple of str
         The arguments of `intact`.
     files : tuple of LockedFile
-        The files that it read, besides models.
+        The files that it read, excluding models.
     result : bytes
         The digest of its output (`result_digest`), or the SHA-256 of the file that it wrote.
     written : str or None
@@ -111,7 +111,7 @@ class LockedRun:
     now: str | None = None
 
     def to_document(self, version: int = VERSION) -> dict[str, Any]:
-        """Return it as a JSON object for a lock of this version."""
+        """Return the run as a JSON object for a lock of this version."""
         value = {
             "arguments": list(self.arguments),
             "files": [file.to_document() for file in self.files],
@@ -122,11 +122,11 @@ class LockedRun:
 
     @classmethod
     def from_document(cls, value: Any, version: int = VERSION) -> LockedRun:
-        """Parse the JSON object from a lock of this version."""
+        """Parse the run's JSON object in a lock of this version."""
         fields = Fields(value, "run", ("arguments", "files", "result", "written", *(["now"] if version > 1 else [])))
         arguments = fields.items("arguments")
         if not arguments or not all(isinstance(item, str) for item in arguments):
-            fields.fail("arguments", "a list of strings that is not empty")
+            fields.fail("arguments", "a non-empty list of strings")
         now = fields.maybe("now", fields.text) if version > 1 else None
         if now is not None and exact_time(now) is None:
             fields.fail("now", "a time such as 2026-11-20T17:45:00")
@@ -147,9 +147,9 @@ class Lock:
     models : tuple of LockedModel
         All models that were loaded.
     run : LockedRun or None
-        The command that produces the result; None if a separate program does.
+        The command that produces the result; None if a separate program produced it.
     version : int
-        The version of the file that it was read from; it keeps the lock's digest equal to the file's.
+        The version of the file from which the lock was read; it keeps the lock's digest equal to the file's.
     """
 
     package: str
@@ -164,7 +164,7 @@ class Lock:
         return cls(intact.__version__, libraries(), tuple(models), run)
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for a lock."""
+        """Return the lock as a JSON object."""
         return {
             "format": FORMAT,
             "version": self.version,
@@ -190,24 +190,24 @@ class Lock:
         Raises
         ------
         LockError
-            If it is not a lock, or has a later version.
+            If the document is not a lock, or has a later version.
         """
         try:
             return cls._read(canonical.read(data, "the lock"))
         except ReceiptError as error:
-            raise LockError(f"no lock: {error}") from error
+            raise LockError(f"not a lock: {error}") from error
 
     @classmethod
     def _read(cls, value: Any) -> Lock:
         if not isinstance(value, dict) or value.get("format") != FORMAT:
-            raise LockError(f"no lock: its member format must be {FORMAT!r}")
+            raise LockError(f"not a lock: its member 'format' must be {FORMAT!r}")
         version: Any = value.get("version")
         if not is_integer(version, 1, VERSION):
-            raise LockError(f"the lock is of version {quote(version)}; this program reads 1 and {VERSION}")
+            raise LockError(f"the lock has version {quote(version)}, but this program reads versions 1 and {VERSION}")
         fields = Fields(value, "the lock", ("format", "version", "intact", "libraries", "models", "run"))
         found, run = fields.values["libraries"], fields.values["run"]
         if not isinstance(found, dict) or not all(isinstance(item, str) for item in found.values()):
-            fields.fail("libraries", "an object with versions")
+            fields.fail("libraries", "an object of versions")
         return cls(
             fields.text("intact"),
             found,
@@ -228,7 +228,7 @@ def lock_model(name: str, path: Path, numerics: Numerics) -> LockedModel:
     Raises
     ------
     FormatError, ModelError
-        If it is not a model.
+        If the file is not a model.
     """
     with open_checkpoint(path) as checkpoint:
         _, digests = identify(checkpoint, build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint))
@@ -236,7 +236,7 @@ def lock_model(name: str, path: Path, numerics: Numerics) -> LockedModel:
 
 
 def result_digest(result: Any) -> bytes:
-    """Return the SHA-256 of a result as JSON, sorted and without spaces; members in `CLOCK` are left out."""
+    """Return the SHA-256 of a result as JSON, sorted and without spaces; members in `CLOCK` are omitted."""
     text = json.dumps(_timeless(result), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
@@ -272,7 +272,7 @@ class LockFinding(NamedTuple):
 
 
 def compare(locked: Lock, here: Lock) -> list[LockFinding]:
-    """Compare a lock with one made here, item by item; models and files are matched by name."""
+    """Compare a lock with one created here, item by item; models and files are matched by name."""
     findings = [LockFinding("version of intact", locked.package, here.package, decides=False)]
     findings += [
         LockFinding(f"version of {name}", own, here.libraries.get(name, _ABSENT), decides=False)

@@ -116,12 +116,12 @@ def header_of(
 
 
 def wanted_hash(receipt: object) -> HashName | None:
-    """Return the hash selected by the argument `receipt` of `generate`: False, True (SHA-256) or the name of a hash.
+    """Return the hash selected by the `receipt` argument of `generate`: False, True (SHA-256) or the name of a hash.
 
     Raises
     ------
     ParameterError
-        If it is anything else.
+        If the argument is anything else.
     """
     if isinstance(receipt, bool):
         return HASHES[0] if receipt else None

@@ -36,7 +36,7 @@ class ModelDigests:
     name: str | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the digests as a JSON object for the receipt."""
         return {
             "weights": self.weights.hex(),
             "tensors": self.tensors,
@@ -62,14 +62,14 @@ class ModelDigests:
 
 @dataclass(frozen=True)
 class Numerics:
-    """The arithmetic: its version, its profile, and the bits of matrices that the checkpoint stores as floats."""
+    """The arithmetic: version, profile, and bits per code for matrices that the checkpoint stores as floats."""
 
     version: str
     profile: Profile
     bits: int = 8
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the arithmetic as a JSON object for the receipt."""
         return {"version": self.version, "profile": self.profile, "bits": self.bits}
 
     @classmethod
@@ -80,5 +80,5 @@ class Numerics:
         try:
             parse_profile(profile)
         except ParameterError:
-            fields.fail("profile", f"one of {', '.join(PROFILES)}, or such as int8+wina50")
+            fields.fail("profile", f"one of {', '.join(PROFILES)}, or a form such as int8+wina50")
         return cls(fields.text("version"), profile, fields.choice("bits", (8, 4)))

@@ -1,11 +1,11 @@
-"""Openings of receipts: the rows that enter a few layers, so that only these layers are checked.
+"""Openings of receipts: the rows that enter a few layers, so that only these layers need to be checked.
 
 Defined in docs/spec/receipts.md.
 
-The verifier picks a nonce after receiving the receipt; it selects the layers. The maker, or anyone else with the model,
-computes the rows that enter these layers and the head. The verifier computes these layers and every draw.
+The verifier picks a nonce after receiving the receipt; the nonce selects the layers. The maker, or anyone else with the
+model, computes the rows that enter these layers and the head. The verifier computes these layers and every draw.
 
-If m of L layers are false, s selected ones miss all of them with probability C(L - m, s) / C(L, s).
+If m of L layers are false, s selected layers miss all of them with probability C(L - m, s) / C(L, s).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TAG: Final = b"intact-layer-check-1\n"
 FORMAT: Final = "intact-layer-opening"
 VERSION: Final = "1"
 MEMBERS: Final = {"format", "version", "receipt", "layers", "roots", "leaves"}
-"""The members of its file's metadata."""
+"""The members of the metadata in an opening's file."""
 _KINDS: Final = {"I64": "<i8", "F32": "<f4"}
 
 
@@ -58,7 +58,7 @@ class Opening:
     roots : tuple of bytes
         The roots of all boundaries.
     leaves : tuple of bytes
-        The leaves of the model's weights (`Weights.leaves`), so that a verifier need only read the tensors that it
+        The leaves of the model's weights (`Weights.leaves`), so that a verifier needs to read only the tensors that it
         computes with.
     rows : mapping of int to array
         For each opened layer and for the head, by boundary: its input rows, (positions, width).
@@ -71,12 +71,12 @@ class Opening:
     rows: Mapping[int, NDArray[Any]] = field(repr=False)
 
     def save(self, path: Path) -> None:
-        """Write it to a file, atomically: safetensors with a tensor `boundary.N` for each boundary.
+        """Write the opening to a file, atomically: safetensors with a tensor `boundary.N` for each boundary.
 
         Raises
         ------
         ReceiptError
-            If it cannot be written.
+            If the file cannot be written.
         """
         rows = {f"boundary.{boundary}": as_stored(self.rows[boundary]) for boundary in sorted(self.rows)}
         kinds = {kind: name for name, kind in _KINDS.items()}
@@ -92,7 +92,7 @@ class Opening:
         try:
             write_safetensors(path, tensors, lambda name: rows[name].tobytes(), metadata)
         except OSError as error:
-            raise ReceiptError(f"{path}: cannot be written ({error.strerror or error})") from error
+            raise ReceiptError(f"{path} cannot be written ({error.strerror or error})") from error
 
     @classmethod
     def load(cls, path: Path) -> Opening:
@@ -101,14 +101,14 @@ class Opening:
         Raises
         ------
         ReceiptError
-            If it is not an opening.
+            If the file is not an opening.
         """
         try:
             metadata, tensors = read_metadata(path), read_safetensors(path)
         except FormatError as error:
             raise ReceiptError(f"not an opening of a receipt: {error}") from error
         if metadata.get("format") != FORMAT or metadata.get("version") != VERSION or metadata.keys() != MEMBERS:
-            raise ReceiptError(f"{path}: expected an opening ({FORMAT} {VERSION}), as `intact receipt open` writes it")
+            raise ReceiptError(f"{path}: expected an opening ({FORMAT} {VERSION}), as written by `intact receipt open`")
         layers = _numbers(metadata["layers"])
         roots, leaves = _digests(metadata["roots"]), _digests(metadata["leaves"])
         receipts = _digests(metadata["receipt"])
@@ -144,7 +144,7 @@ def _digests(text: Any) -> tuple[bytes, ...]:
 
 
 def choose_layers(nonce: str, receipt: bytes, count: int, chosen: int) -> tuple[int, ...]:
-    """Return the layers that a nonce selects: those with the least SHA-256 of nonce, receipt and number.
+    """Return the layers that a nonce selects: those with the smallest SHA-256 of nonce, receipt and number.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def choose_layers(nonce: str, receipt: bytes, count: int, chosen: int) -> tuple[
 def commit(model: LoadedModel, receipt: Receipt) -> Receipt:
     """Return an unsigned receipt that commits to the rows between layers.
 
-    The answer is run once; nothing is verified.
+    The answer is recomputed once; nothing is verified.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def commit(model: LoadedModel, receipt: Receipt) -> Receipt:
 
 
 def open_layers(model: LoadedModel, receipt: Receipt, nonce: str, layers: int = 1) -> Opening:
-    """Return the opening of a receipt for a nonce. The answer is run once.
+    """Return the opening of a receipt for a nonce. The answer is recomputed once.
 
     Parameters
     ----------
@@ -192,17 +192,21 @@ def open_layers(model: LoadedModel, receipt: Receipt, nonce: str, layers: int = 
     Raises
     ------
     ReceiptError
-        If the receipt does not commit to layers, or this model computes different ones.
+        If the receipt does not commit to layers, or this model computes different rows.
     """
     claimed = receipt.layers
     if claimed is None:
-        raise ReceiptError("the receipt commits to no layers: `intact receipt commit` makes one that does")
+        raise ReceiptError("the receipt does not commit to layers: `intact receipt commit` makes one that does")
     if claimed.count != layer_count(model):
-        raise ReceiptError(f"the receipt is for a model with {claimed.count} layers; this one has {layer_count(model)}")
+        raise ReceiptError(
+            f"the receipt is for a model with {claimed.count} layers, but this one has {layer_count(model)}"
+        )
     chosen = choose_layers(nonce, receipt.digest, claimed.count, layers)
     found = trace(model, receipt, adapter_of(model, receipt.header), {*chosen, claimed.count})
     if found.commitment != claimed:
-        raise ReceiptError("this model computes other rows than the receipt commits to: nothing can be opened")
+        raise ReceiptError(
+            "this model computes different rows from those that the receipt commits to, so nothing can be opened"
+        )
     leaves = weights_of(model.variant(adapter_of(model, receipt.header)), receipt.header.hash).leaves
     return Opening(receipt.digest, chosen, found.roots, leaves, rows=found.rows)
 
@@ -215,7 +219,7 @@ def check(
     layers: int = 1,
     signed_by: bytes | None = None,
 ) -> Verdict:
-    """Verify a receipt by the layers that a nonce selects: these are computed, and so is every draw.
+    """Verify a receipt by computing the layers that a nonce selects, and every draw.
 
     Parameters
     ----------
@@ -227,7 +231,7 @@ def check(
     Returns
     -------
     Verdict
-        'partial' if everything checked is true but some layers were left out.
+        'partial' if everything checked is true but some layers were not checked.
     """
     if rejected := rejected_by_header(model, receipt, signed_by):
         return rejected

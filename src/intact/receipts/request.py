@@ -23,10 +23,10 @@ from intact.receipts.source import PromptSource
 
 Branch = tuple[str | int, ...]
 MOST_PARTS: Final = 16
-"""Limit on the parts of a branch."""
+"""Limit on the number of parts in a branch."""
 MOST_STOPS: Final = 256
 LONGEST_STOP: Final = 1024
-"""Limit in characters: every token is matched against all stop strings, which a verifier does not choose."""
+"""Limit in characters: every token is matched against all stop strings, which the verifier cannot choose."""
 NUMBERS: Final = {n: one for n, one in DEFINITIONS.items() if one.draws and one.kind in ("integer", "decimal", "flag")}
 """The sampling parameters that are numbers or booleans."""
 _OPTIONAL: Final = {name for name, one in NUMBERS.items() if name in RULES or one.later}
@@ -49,13 +49,13 @@ class AnswerRequest:
     parameters : SamplingParameters
         The sampling and stopping parameters, including the seed.
     branch : tuple of str and int
-        The name of the random draws besides the seed: by default the prompt's name and the sample's number.
+        Identifies the random draws together with the seed: by default the prompt's name and the sample's number.
     compiler : str or None
         The compiler of the constraint, such as `llguidance 1.3.0`; None without a constraint.
     source : PromptSource or None
         The source of the tokens, if known.
     decoding : Decoding or None
-        The mix that tokens are sampled from, if any.
+        The mix from which tokens are sampled, if any.
     """
 
     prompt: tuple[int, ...]
@@ -66,7 +66,7 @@ class AnswerRequest:
     decoding: Decoding | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the request as a JSON object for the receipt."""
         decoding = {} if self.decoding is None else {"decoding": self.decoding.to_document()}
         return decoding | {
             "prompt": list(self.prompt),
@@ -90,7 +90,7 @@ class AnswerRequest:
             fields.fail("branch", f"a list of at most {MOST_PARTS} strings and integers")
         compiler = fields.maybe("compiler", fields.text)
         if (compiler is None) != (parameters.constraint is None):
-            fields.fail("compiler", "the name of what compiled the constraint, and null without one")
+            fields.fail("compiler", "the name of the compiler of the constraint, or null without a constraint")
         source = fields.maybe("source", lambda name: PromptSource.from_document(fields.values[name], "request.source"))
         decoding = Decoding.from_document(value["decoding"]) if "decoding" in value else None
         return cls(
@@ -100,7 +100,7 @@ class AnswerRequest:
 
 @lru_cache(256)
 def decimal_text(value: float) -> str:
-    """Format a number of at most 6 decimals in its shortest form: -2, 0.7, 1000."""
+    """Format a number with at most 6 decimal places in its shortest form: -2, 0.7, 1000."""
     whole, rest = divmod(abs(millionths(value)), DECIMALS)
     digits = f"{rest:06}".rstrip("0")
     return ("-" if value < 0 else "") + str(whole) + ("." + digits if digits else "")
@@ -183,7 +183,7 @@ def _long(fields: Fields, name: str) -> int:
 def _check_stops(stops: Sequence[Any], where: str) -> None:
     if len(stops) > MOST_STOPS or any(isinstance(stop, str) and len(stop) > LONGEST_STOP for stop in stops):
         raise ReceiptError(
-            f"{where}: a receipt has at most {MOST_STOPS} stop strings, of at most {LONGEST_STOP:,} characters"
+            f"{where}: a receipt may have at most {MOST_STOPS} stop strings, of at most {LONGEST_STOP:,} characters"
         )
 
 

@@ -1,4 +1,4 @@
-"""The JSON schema of receipts, against which other programs can validate documents."""
+"""The JSON schema of receipts, against which other programs can validate them."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Signature:
     value: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the signature as a JSON object for the receipt."""
         return {"key": self.key.hex(), "value": self.value.hex()}
 
     @classmethod
@@ -66,10 +66,10 @@ class Signature:
 
 
 def is_weak(key: bytes) -> bool:
-    """Return true for a public key without a private key, or one that is not in its only valid form.
+    """Return true for a public key that has no private key, or that is not in its only valid form.
 
     For a point of small order, a signature that is valid for any message can be made without a private key: for the
-    neutral element, R = 0 and S = 0. A y of 2^255 - 19 (the prime) or more is another form of a smaller one (RFC 8032,
+    neutral element, R = 0 and S = 0. A y of 2^255 - 19 (the prime) or more is another form of a smaller y (RFC 8032,
     section 5.1.3, step 1); the invalid forms with x = 0 and the sign bit set also belong to points of small order.
 
     Chalkias, Garillot, Nikolaenko: Taming the many EdDSAs (2020), sections 3 and 5.
@@ -100,7 +100,7 @@ def new_key(path: Path) -> SigningKey:
     Raises
     ------
     ParameterError
-        If one of the files exists already or cannot be written, or the package `cryptography` is missing.
+        If one of the files already exists or cannot be written, or the package `cryptography` is missing.
     """
     _need_cryptography()
     from cryptography.hazmat.primitives import serialization
@@ -113,7 +113,7 @@ def new_key(path: Path) -> SigningKey:
     )
     public_file = path.with_name(path.name + PUBLIC_SUFFIX)
     if public_file.exists():
-        raise ParameterError(f"{public_file} exists already; keys are never overwritten: choose another name")
+        raise ParameterError(f"{public_file} already exists; keys are never overwritten: choose another name")
     _write_new(path, pem, 0o600)
     try:
         _write_new(public_file, made.public.hex().encode() + b"\n", 0o644)
@@ -127,15 +127,15 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
-        raise ParameterError(f"{path} exists already; keys are never overwritten: choose another name") from None
+        raise ParameterError(f"{path} already exists; keys are never overwritten: choose another name") from None
     except OSError as error:
-        raise ParameterError(f"{path}: cannot be written ({error.strerror})") from error
+        raise ParameterError(f"{path} cannot be written ({error.strerror})") from error
     try:
         with os.fdopen(file, "wb") as stream:
             stream.write(data)
     except OSError as error:
         path.unlink()
-        raise ParameterError(f"{path}: cannot be written ({error.strerror})") from error
+        raise ParameterError(f"{path} cannot be written ({error.strerror})") from error
 
 
 def read_key(path: Path) -> SigningKey:
@@ -144,7 +144,8 @@ def read_key(path: Path) -> SigningKey:
     Raises
     ------
     ParameterError
-        If it is not an Ed25519 key in PEM without a password, other users can read it, or `cryptography` is missing.
+        If it is not an Ed25519 key in PEM format without a password, other users can read it, or `cryptography` is
+        missing.
     """
     _need_cryptography()
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -153,27 +154,25 @@ def read_key(path: Path) -> SigningKey:
 
     data = _content(path)
     if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ParameterError(
-            f"{path}: users other than its owner can access this private key; expected mode 600: chmod 600"
-        )
+        raise ParameterError(f"{path}: other users can access this private key; expected mode 600: chmod 600")
     try:
         key = load_pem_private_key(data, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise ParameterError(
-            f"{path}: not an Ed25519 private key in PEM without a password (intact keys new makes one)"
+            f"{path} is not an unencrypted Ed25519 private key in PEM format (intact keys new makes one)"
         )
     return SigningKey(key)
 
 
 def public_key(name: str) -> bytes:
-    """Return the public key given by a user: 64 hexadecimal digits, or a file with them or with a private key.
+    """Return the public key given by a user: 64 hexadecimal digits, or a file that contains them or a private key.
 
     Raises
     ------
     ParameterError
-        If it is neither, or the key `is_weak`.
+        If the value is neither, or the key `is_weak`.
     """
     found = _digits(name)
     if found is None:
@@ -184,11 +183,11 @@ def public_key(name: str) -> bytes:
         found = _digits(data.decode("ascii", "replace"))
     if found is None:
         raise ParameterError(
-            f"{name:.80}: not a public key; expected {2 * _PUBLIC} hexadecimal digits, or a file with them"
+            f"{name:.80} is not a public key; expected {2 * _PUBLIC} hexadecimal digits, or a file with them"
         )
     if is_weak(found):
         raise ParameterError(
-            f"{found.hex()}: anybody can sign for this public key; expected one made by intact keys new"
+            f"{found.hex()}: anyone can sign for this public key; expected one made by intact keys new"
         )
     return found
 
@@ -206,9 +205,9 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
-        raise ParameterError(f"{path}: cannot be read ({error}); expected a key file") from error
+        raise ParameterError(f"{path} cannot be read ({error}); expected a key file") from error
     if len(data) > _LARGEST:
-        raise ParameterError(f"{path}: too large for a key file")
+        raise ParameterError(f"{path} is too large for a key file")
     return data
 
 

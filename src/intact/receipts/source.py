@@ -1,4 +1,4 @@
-"""The source of a prompt: the text or conversation that its tokens were made from."""
+"""The source of a prompt: the text or conversation that was tokenized."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _CONTENTS: Final[tuple[Literal["text"]]] = ("text",)
 
 @dataclass(frozen=True)
 class PromptSource:
-    """The text or conversation that the prompt's tokens were made from.
+    """The text or conversation from which the prompt's tokens were made.
 
     Attributes
     ----------
     kind : {'text', 'chat'}
-        A text, or the variables of the chat template.
+        Plain text, or the variables of the chat template.
     text : str
         The text itself; or a JSON object, whose members keep their order, with `messages` and any other variables given
         to the template.
     now : str or None
         The time given to the template, such as 2026-11-20T17:45:00, if it uses the time.
     contents : {'text'} or None
-        'text' if the conversation contains the spelling of control tokens, and these are encoded as text. None if they
-        are encoded as control tokens, as in earlier versions, or there are none.
+        'text' if the conversation spells out control tokens and these are encoded as text. None if they are encoded as
+        control tokens, as in earlier versions, or if there are none.
     """
 
     kind: Kind
@@ -54,19 +54,19 @@ class PromptSource:
         Raises
         ------
         ParameterError
-            If it contains a value that JSON cannot represent.
+            If the conversation contains a value that JSON cannot represent.
         """
         try:
             given = {"messages": list(conversation.messages), **conversation.variables}
             text = json.dumps(given, ensure_ascii=False, allow_nan=False, default=_as_dict)
         except (TypeError, ValueError, RecursionError) as error:
-            raise ParameterError(f"a receipt needs messages that JSON can represent: {error}") from error
+            raise ParameterError(f"a receipt needs messages that can be written as JSON: {error}") from error
         now = conversation.now.isoformat() if _uses_time(tokenizer) else None
         spells = tokenizer.spells_control_tokens(conversation.messages, conversation.variables)
         return cls("chat", text, now, "text" if spells and not conversation.control_tokens else None)
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the source as a JSON object for the receipt."""
         contents = {} if self.contents is None else {"contents": self.contents}
         return {"kind": self.kind, "text": self.text, "now": self.now, **contents}
 
@@ -108,9 +108,11 @@ class PromptSource:
         given = self.conversation()
         messages = given.pop("messages")
         if self.contents is not None and not tokenizer.spells_control_tokens(messages, given):
-            raise ReceiptError("request.source.contents must be absent, because nothing spells a control token")
+            raise ReceiptError("request.source.contents must be absent, because no content spells a control token")
         if "now" in given:
-            raise ReceiptError("request.source.text has a variable named now; the time belongs in request.source.now")
+            raise ReceiptError(
+                "request.source.text has a variable named now, but the time belongs in request.source.now"
+            )
         time = datetime.min if self.now is None else exact_time(self.now)
         if time is None:
             expected = "a time such as 2026-11-20T17:45:00"

@@ -12,21 +12,21 @@ from intact._base.errors import ParameterError
 
 TAG: Final = b"intact-spot-check-1\n"
 SHARES: Final = (Fraction(1, 100), Fraction(1, 20), Fraction(1, 10), Fraction(1, 4), Fraction(1, 2))
-"""Shares of false receipts for which `misses` gives the probability that none of them is selected."""
+"""Shares of false receipts for which `misses` returns the probability that none of them is selected."""
 
 
 def choose(nonce: str, digests: Sequence[bytes], count: int) -> list[int]:
-    """Return the indices of the receipts to verify, ascending: those with the least SHA-256 of nonce and digest.
+    """Return the indices of the receipts to verify, ascending: those with the smallest SHA-256 of nonce and digest.
 
     Receipts with the same digest count as one and are selected together, so copies of a true receipt cannot crowd out
-    others.
+    other receipts.
 
     Parameters
     ----------
     nonce : str
         Any string that the makers of the receipts could not know, such as a later block of a ledger.
     digests : sequence of bytes
-        `Receipt.digest` or `RunReceipt.digest` of each.
+        `Receipt.digest` or `RunReceipt.digest` of each receipt.
     count : int
         Number of digests to select.
 
@@ -49,6 +49,6 @@ def missing(total: int, chosen: int, false: int) -> Fraction:
 
 
 def misses(total: int, chosen: int) -> dict[int, float]:
-    """Return `missing` for one false receipt, and for some shares of all receipts."""
+    """Return `missing` for one false receipt, and for several shares of false receipts."""
     counts = sorted({1, *(max(1, round(total * share)) for share in SHARES)})
     return {false: float(missing(total, chosen, false)) for false in counts if false <= total}

@@ -1,4 +1,4 @@
-"""The spread of the distribution at each position of a text, as twelve bytes each: entropy and certainty."""
+"""The spread of the distribution at each position of an output, in twelve bytes each: entropy and certainty."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SPREAD: Final = 2 * _NUMBER
 
 
 def pack(spreads: Sequence[Spread]) -> bytes:
-    """Encode them: both numbers little-endian."""
+    """Encode the spreads: both numbers little-endian."""
     return b"".join([number.to_bytes(_NUMBER, "little") for spread in spreads for number in spread])
 
 

@@ -50,7 +50,7 @@ T = TypeVar("T")
 WINDOW = 64
 """Maximum number of receipts whose requests run together."""
 ENOUGH = 1 << 13
-"""Number of tokens that close a window: the engine's steps are full by then, and verdicts should not wait."""
+"""Number of tokens that close a window: the engine's steps are full by then, and verdicts should not be delayed."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ class Verdict:
     Attributes
     ----------
     outcome : {'true', 'partial', 'false', 'unverifiable'}
-        The receipt matches the model; it matches as far as it was checked, which is not all of it; it does not match;
-        or this model, or this program, cannot tell.
+        The receipt matches the model; the checked part matches, but not everything was checked; it does not match; or
+        this model or this program cannot decide.
     what : str or None
-        The part that differs or is missing; None if there is none.
+        The part that differs or is missing, if any.
     position : int or None
         The first output token that differs, from 0; the first prompt token if `what` is 'prompt'.
     detail : str
-        An explanation.
+        Explanation of the verdict.
     checked : int
-        Number of output tokens that were found true.
+        Number of output tokens found to be true.
     """
 
     outcome: Outcome
@@ -96,10 +96,11 @@ def verify(
     Parameters
     ----------
     most : int, optional
-        Maximum number of tokens to check at the beginning of each output; by default all. A receipt with more is
+        Maximum number of tokens to check at the beginning of each output; by default all. A receipt with more tokens is
         'partial' unless it is false.
     signed_by : bytes, optional
-        The public key that must have signed them. Without it, a signature may be missing, but must be valid if present.
+        The public key that must have signed the receipts. Without it, a signature may be missing, but must be valid if
+        present.
     between : callable, optional
         Called before each step of the engine; an exception that it raises ends the verification.
     """
@@ -203,9 +204,9 @@ def signature_of(receipt: AnyReceipt, signed_by: bytes | None) -> Verdict | None
 
 
 def adapter_of(model: LoadedModel, header: Header) -> str | None:
-    """Return the adapter with which a model has the weights of a receipt.
+    """Return the adapter with which a model matches the weights in a receipt.
 
-    Return "" for the model without an adapter, and None if the default has these weights or no adapter does.
+    Return "" for the model without an adapter, and None if the default matches or no adapter does.
     """
     weights = header.model.weights
     names = ("", *model.adapters) if model.adapters and weights != digests_of(model, header.hash).weights else ()
@@ -213,7 +214,7 @@ def adapter_of(model: LoadedModel, header: Header) -> str | None:
 
 
 def identity(model: LoadedModel | Partner, claimed: ModelDigests, given: Numerics, hash: HashName) -> Verdict | None:  # noqa: A002
-    """Return the verdict if a receipt is for another model or another arithmetic."""
+    """Return the verdict if a receipt is for a different model or arithmetic."""
     own = digests_of(model, hash)
     if claimed.weights != own.weights:
         named = f", which calls itself {claimed.name!r:.80}" if claimed.name else ""
@@ -237,7 +238,7 @@ def identity(model: LoadedModel | Partner, claimed: ModelDigests, given: Numeric
 
 
 def _request(model: LoadedModel, receipt: Receipt) -> Verdict | None:
-    """Return the verdict if no model accepts the request, or its source does not produce its prompt."""
+    """Return the verdict if the request does not fit the model, or its source does not produce its prompt."""
     request, tokens = receipt.header.request, receipt.output.tokens
     return rejected_tokens(model, request.prompt, tokens, len(tokens)) or rejected_source(
         model, request.source, request.prompt
@@ -276,7 +277,7 @@ def rejected_source(model: LoadedModel, source: PromptSource | None, prompt: Seq
 
 
 def _decoding(model: LoadedModel, receipt: Receipt) -> Verdict | None:
-    """Return the verdict if the mix that tokens are sampled from cannot be run."""
+    """Return the verdict if the mix from which tokens are sampled cannot be run."""
     header = receipt.header
     decoding = header.request.decoding
     if decoding is None:
@@ -305,7 +306,7 @@ def _decoding(model: LoadedModel, receipt: Receipt) -> Verdict | None:
 
 
 def mixing_of(model: LoadedModel, header: Header) -> Mixing | None:
-    """Return the mix in a receipt's header with its streams, in the engine's form.
+    """Return the mix in a receipt's header, with its streams, in the form used by the engine.
 
     Raises
     ------
@@ -410,7 +411,7 @@ class _Check:
         self._checked = 0
 
     def watch(self, event: Event) -> Finish | None:
-        """Compare a token and its link; end the sample at the first difference, or when enough are checked."""
+        """Compare a token and its link; end the sample at the first difference, or when enough tokens are checked."""
         index = self._checked
         if index == len(self.claimed):
             self.found = self._verdict("finish", "the model continues where the receipt ends")
@@ -426,7 +427,7 @@ class _Check:
         return "cancelled" if self._cut and self._checked == len(self.claimed) else None
 
     def _compare(self, event: Event, index: int) -> Verdict | None:
-        """Return the verdict if a token of the receipt is wrong, given that all earlier ones are right."""
+        """Return the verdict if a token of the receipt is wrong, given that all earlier tokens are right."""
         name, claimed = self.receipt.header.hash, self.claimed[index]
         link = self.receipt.link(index)
         same = link == next_link(name, self._last, claimed, event.head)

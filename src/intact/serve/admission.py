@@ -14,12 +14,12 @@ from intact.serve import telemetry
 from intact.serve.errors import ApiError
 
 REMEMBERED = 4096
-"""Maximum number of clients whose account is kept while they have no request."""
+"""Maximum number of clients whose account is kept while they have no requests."""
 
 
 def full(waiting: int, after: float) -> ApiError:
     """Return the error for a request that arrives when the queue is full."""
-    message = f"{waiting} requests are waiting already; try again later"
+    message = f"{waiting} requests are already waiting; try again later"
     return ApiError(429, message, code="queue_full", after=after)
 
 
@@ -32,7 +32,7 @@ class Admission:
     order : tuple of int
         Position among the requests of the same client: by priority, then by arrival.
     tokens, texts : int
-        Expected resources: tokens of the KV cache, and texts generated concurrently.
+        Expected resources: KV cache tokens, and sequences generated concurrently.
     admitted : Event
         Set once the request may begin.
     used : int
@@ -50,17 +50,17 @@ class Admission:
 class AdmissionControl:
     """Admit requests while there is room, and queue the rest in a fair order.
 
-    Every client has an account of the tokens it was served. Among the waiting clients, the one with the lowest account
-    goes first; a returning client starts from the lowest account among those present, so that staying away earns no
-    credit (virtual token counters: Sheng et al. 2024, arXiv 2401.00588). While the next request does not fit, no later
-    request overtakes it.
+    Every client has an account of the tokens served to it. Among the waiting clients, the one with the lowest account
+    goes first; a returning client starts from the lowest account among those present, so being idle earns no credit
+    (virtual token counters: Sheng et al. 2024, arXiv 2401.00588). While the next request does not fit, no later request
+    overtakes it.
 
     Parameters
     ----------
     tokens : int
-        Maximum tokens of all admitted requests together; a single request may exceed it.
+        Maximum total tokens of all admitted requests; a single request may exceed it.
     texts, waiting : int
-        Maximum number of texts generated concurrently; maximum number of queued requests.
+        Maximum number of sequences generated concurrently; maximum number of queued requests.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class AdmissionControl:
 
     @property
     def busy(self) -> float:
-        """The fraction of the capacity in use by admitted requests, in texts or in tokens, whichever is higher."""
+        """The fraction of the capacity in use by admitted requests, in sequences or in tokens, whichever is higher."""
         return max(self.tokens / max(self.capacity, 1), self.texts / max(self.most_texts, 1))
 
     @asynccontextmanager
@@ -95,7 +95,7 @@ class AdmissionControl:
         Raises
         ------
         ApiError
-            429, if the queue is full; it says after how many seconds to retry.
+            429, if the queue is full; it states after how many seconds to retry.
         """
         admission = Admission((-priority, next(self._number)), client, tokens, texts)
         self._arrive(client)

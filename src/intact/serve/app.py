@@ -105,7 +105,7 @@ def create_app(service: Service, is_replica: bool = False) -> FastAPI:
 
 
 def _refuse_paths(app: FastAPI, paths: APIRouter, option: str) -> None:
-    """Answer a router's paths with an error that names the missing server option."""
+    """Respond on a router's paths with an error that names the missing server option."""
 
     async def refuse(request: Request) -> Response:
         message = f"the server was started without --{option} DIR, which {request.url.path:.60} needs"
@@ -162,7 +162,7 @@ async def health() -> Response:
 
 @router.get("/ready")
 async def ready(service: TheService) -> Response:
-    """Report whether requests can be answered: the first model has loaded or failed, and no shutdown has begun."""
+    """Report readiness for requests: the first model has loaded or failed, and no shutdown has begun."""
     is_ready = not service.ending and service.models.ready
     return reply({"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503)
 
@@ -226,7 +226,7 @@ async def verification_page() -> Response:
     except NotInstalledError as error:
         _LOG.error("/verify: %s", error)
         raise ApiError(404, without_folder(error, verify_page.folder()), code="not_installed") from None
-    # The page's own policy is in its first lines, but browsers ignore frame rules there.
+    # The page states its own policy in its first lines, but browsers ignore frame rules there.
     headers = {"content-security-policy": "frame-ancestors 'none'", "cache-control": "no-cache"}
     return Response(text, media_type="text/html; charset=utf-8", headers=headers | verify_page.ISOLATION)
 

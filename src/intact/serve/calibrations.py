@@ -1,4 +1,4 @@
-"""Graded runs with which a server calibrates the answers of methods (`intact serve --calibration`)."""
+"""Graded runs that a server uses to calibrate the answers of methods (`intact serve --calibration`)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def open_calibrations(paths: Sequence[Path], models: Models, loading: Loading) -
         _check(path, run, served, loading)
         settings = json.dumps([run.manifest[name] for name in ("models", "method", "budget", "now")], sort_keys=True)
         if settings in runs:
-            raise ParameterError(f"{path} and {runs[settings]} have the same settings: give one as --calibration")
+            raise ParameterError(
+                f"{path} and {runs[settings]} have the same settings: give only one of them as --calibration"
+            )
         runs[settings] = path
         found.append(run)
     return tuple(found)
@@ -48,15 +50,17 @@ def open_calibrations(paths: Sequence[Path], models: Models, loading: Loading) -
 def _check(path: Path, run: CalibrationRun, served: dict[str, dict[str, Any]], loading: Loading) -> None:
     method, entries = run.manifest["method"]["name"], run.manifest["models"]
     if method not in served_methods():
-        raise ParameterError(f"{path}: clients of a server cannot choose its method {method}")
+        raise ParameterError(f"{path}: clients of a server cannot choose the method {method} of this run")
     if len(entries) != 1 or "weights" not in entries[0]:
-        raise ParameterError(f"{path}: its method had several models, or an endpoint, but requests here have one model")
+        raise ParameterError(
+            f"{path}: its method used several models, or an endpoint, but requests here have one model"
+        )
     (own,) = entries
     if not any(all(own[name] == digests[name] for name in _DIGESTS) for digests in served.values()):
         there = ", ".join(f"{name} {digests['weights'][:16]}" for name, digests in served.items())
         raise ParameterError(
             f"{path}: the model {own['name']} of this run, with weights {own['weights'][:16]}, is not served with this "
-            f"tokenizer and chat template; served are {there}"
+            f"tokenizer and chat template; served: {there}"
         )
     if (own["profile"], own["numerics"]) != (loading.profile, version_of(loading.profile)):
         raise ParameterError(

@@ -1,7 +1,7 @@
-"""Conversations for every API: requests are validated and admitted, and answers returned whole or as typed events.
+"""Conversations for every API: requests are validated and admitted, and answers are returned whole or as typed events.
 
 An API translates its requests to `ChatRequest`, opens them (`open_chat`), and formats what `Chat.answers` returns or
-`Chat.events` yields. The texts depend only on the `ChatRequest`, so they are the same in all APIs.
+`Chat.events` yields. Completions depend only on the `ChatRequest`, so they are the same in all APIs.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ _RESERVED = {"messages", "tools", *RenderedForm.model_fields, "now", "self", "ra
 
 
 class ChatAnswer(NamedTuple):
-    """A complete, parsed text.
+    """A complete, parsed answer.
 
     Attributes
     ----------
     content : str
-        The text without its tool calls, and without its thoughts if these are separated.
+        The text without its tool calls, and without its thinking if that is separated.
     thoughts : str
-        The thoughts before it.
+        The thinking before it.
     calls : list of dict
         Tool calls in OpenAI's format, each with an `index`.
     finish : {'stop', 'length', 'tool_calls'}
@@ -76,12 +76,12 @@ class ChatBegin(NamedTuple):
 
 
 class TextDelta(NamedTuple):
-    """More content of a text, or more of its thoughts.
+    """More content or thinking of an answer.
 
     Attributes
     ----------
     chunks : tuple of Chunk
-        If log-probabilities are requested, the tokens that are certain to be in the text, without end tokens.
+        If log-probabilities are requested, the tokens that are certain to be in the answer, without end tokens.
     """
 
     sample: int
@@ -98,7 +98,7 @@ class CallsDelta(NamedTuple):
 
 
 class TextEnd(NamedTuple):
-    """The end of a text; `finish` as in `ChatAnswer`."""
+    """The end of an answer; `finish` as in `ChatAnswer`."""
 
     sample: int
     finish: str
@@ -106,10 +106,10 @@ class TextEnd(NamedTuple):
 
 
 class ChatEnd(NamedTuple):
-    """The last event of a stream: all texts in order of their index, and the numbers of tokens read and generated.
+    """The last event of a stream: all answers in order of their index, and the numbers of prompt and generated tokens.
 
     `usage` has `prompt_tokens`, `completion_tokens` and `total_tokens`, and `completion_tokens_details` for thinking
-    tokens, if thoughts are separated.
+    tokens, if thinking is separated.
     """
 
     completions: list[Completion]
@@ -121,14 +121,14 @@ ChatEvent: TypeAlias = ChatBegin | TextDelta | CallsDelta | TextEnd | ChatEnd
 
 @dataclass(frozen=True)
 class Chat:
-    """An admitted conversation or text, to be continued once.
+    """An admitted conversation or prompt, to be continued once.
 
     Attributes
     ----------
     calls : callable or None
-        Returns a parser for the tool calls in one text; None if calls are not parsed.
+        Returns a parser for the tool calls in one answer; None if calls are not parsed.
     thoughts : callable or None
-        Returns a parser for the thoughts in one text; None if thoughts are part of the text.
+        Returns a parser for the thinking in one answer; None if thinking is part of the text.
     logprobs : bool
         If true, log-probabilities are requested.
     """
@@ -142,21 +142,21 @@ class Chat:
 
     @property
     def ends(self) -> frozenset[int]:
-        """The tokens that end a text without being part of it."""
+        """The tokens that end an answer without being part of it."""
         return frozenset() if self.job.parameters.ignore_eos else self.served.loaded.tokenizer.eos_ids
 
     async def answers(self) -> tuple[list[ChatAnswer], dict[str, Any]]:
-        """Return all texts, and the numbers of tokens read and generated (as in `ChatEnd`)."""
+        """Return all answers, and the token counts (as in `ChatEnd`)."""
         completions = await write(self.served, self.job, self.logprobs)
         return [self.parse(completion) for completion in completions], self._usage(completions)
 
     def listed(self, completion: Completion) -> list[Chunk]:
-        """Return the tokens of a text with their log-probabilities, without those that ended it."""
+        """Return the tokens of an answer with their log-probabilities, without those that ended it."""
         tokens = tokens_of(self.served.loaded.tokenizer, completion)
         return [chunk for chunk in tokens if chunk.token not in self.ends]
 
     async def events(self) -> AsyncGenerator[ChatEvent, None]:
-        """Yield `ChatBegin`; the deltas and the end of each text; `ChatEnd`."""
+        """Yield `ChatBegin`; the deltas and the end of each answer; `ChatEnd`."""
         ends, tokenizer = self.ends, self.served.loaded.tokenizer
         is_plain = self.calls is None and self.thoughts is None and not self.logprobs
         readers = [self._reader() for _ in range(self.job.n)]
@@ -219,20 +219,20 @@ class Chat:
 
 
 class _ReadPart(NamedTuple):
-    """The certain part of a text: pieces, each flagged true if it is thoughts, followed by tool calls."""
+    """The certain part of an answer: pieces, each with a flag that is true for thinking, followed by tool calls."""
 
     parts: list[tuple[bool, str]]
     calls: list[dict[str, Any]]
 
 
 class _ReplyReader:
-    """Parser of the thoughts and tool calls in a text that arrives in pieces."""
+    """Incremental parser of the thinking and tool calls in an answer."""
 
     def __init__(self, calls: ToolCallStream | None, thoughts: ThoughtReader | None) -> None:
         self._calls, self._thoughts = calls, thoughts
 
     def push(self, text: str) -> _ReadPart:
-        """Consume more text; return what is certain."""
+        """Consume more text; return the part that is certain."""
         text, calls = (text, []) if self._calls is None else self._calls.push(text)
         return _ReadPart(self._split(text), calls)
 
@@ -265,11 +265,11 @@ async def open_chat(
     Parameters
     ----------
     prepare : callable, optional
-        Called once the model is loaded; returns the request for it to answer, for example with variables that its
-        template supports. (A lease around this one could deadlock.)
+        Called once the model is loaded; returns the request to answer, for example with variables that the model's
+        template supports. (A lease around this call could deadlock.)
     thoughts : bool, optional
-        If true, separate thoughts from the text; by default this is done if the chat template supports thoughts, and no
-        constraint excludes them.
+        If true, separate thinking from the text; this is the default if the chat template supports thinking and no
+        constraint excludes it.
 
     Raises
     ------
@@ -340,7 +340,7 @@ async def encode_prompt(served: Served, chat: CheckedChat) -> list[int]:
 async def _encode(
     served: Served, chat: CheckedChat, tools: RequestTools, turns: list[dict[str, Any]], field: str
 ) -> list[int]:
-    """Return the tokens of turns, rendered as the chat is."""
+    """Return the tokens of turns, rendered in the same way as the chat."""
     request, tokenizer, context = chat.request, served.loaded.tokenizer, served.loaded.context
     variables = request.chat_template_kwargs or {}
     for name in _RESERVED & set(variables):

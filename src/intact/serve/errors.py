@@ -57,7 +57,7 @@ class ApiError(HTTPException):
 
 
 class ErrorFormat(NamedTuple):
-    """The format of an API's errors.
+    """The error format of an API.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ OPENAI_ERRORS = ErrorFormat(lambda error: error.status, ApiError.as_dict)
 
 def ending() -> ApiError:
     """Return the error for work interrupted by the server's shutdown."""
-    return ApiError(503, "the server is about to end", code="ending")
+    return ApiError(503, "the server is shutting down", code="ending")
 
 
 def without_folder(message: object, folder: Path) -> str:
@@ -106,11 +106,11 @@ def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | 
     if isinstance(error, ApiError):
         return error
     if isinstance(error, TimeoutError):
-        return ApiError(504, "the request took longer than it may", code="timeout")
+        return ApiError(504, "the request exceeded the time limit", code="timeout")
     if isinstance(error, NotInstalledError):
-        return ApiError(501, f"this server cannot do that: {error}", param, "unavailable")
+        return ApiError(501, f"this server does not support that: {error}", param, "unavailable")
     if not isinstance(error, IntactError):
-        return ApiError(500, "the server failed; its log says how", code="internal_error")
+        return ApiError(500, "the server failed; its log has the details", code="internal_error")
     message = str(error)
     found = re.match(r"(?:the )?(\w+)", message)
     name = found[1] if found else ""
@@ -138,10 +138,10 @@ def _steps(body: Any, error: Mapping[str, Any]) -> list[int | str]:
 
 
 def _of_one_field(errors: Sequence[Mapping[str, Any]], body: Any) -> list[Mapping[str, Any]]:
-    """Select, from pydantic's errors about the first field, those about the alternative that was meant.
+    """From pydantic's errors about the first field, select those about the alternative that was meant.
 
-    The most deeply nested errors are about that alternative. A list that is too long or too short counts by itself,
-    since the other alternatives are not lists.
+    The most deeply nested errors are about that alternative. A list of the wrong length is enough by itself, since the
+    other alternatives are not lists.
     """
     same = [error for error in errors if error["loc"][:2] == errors[0]["loc"][:2]]
     steps = [_steps(body, error) for error in same]
@@ -151,7 +151,7 @@ def _of_one_field(errors: Sequence[Mapping[str, Any]], body: Any) -> list[Mappin
 
 
 def _wanted(errors: Sequence[Mapping[str, Any]]) -> str:
-    """Return what a field should be, from the errors about each of its alternatives."""
+    """Return a description of the expected value of a field, from the errors about each alternative."""
     messages = [str(error.get("msg", "is invalid")) for error in errors]
     messages = [re.sub(r" after validation, not [\d,]+$", "", one) for one in messages]
     messages = ["Input should be a JSON object" if "dictionary" in one else one for one in messages]

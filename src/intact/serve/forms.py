@@ -1,7 +1,7 @@
 """Request bodies: parse JSON to validated forms in bounded time and memory, in a separate thread if they are long.
 
-The cost of JSON depends on its values, not its bytes: an object takes only three bytes. Values are counted before any
-is created, and validation stops at the first error.
+The cost of JSON depends on the number of values, not of bytes: an object takes only three bytes. Values are counted
+before any is created, and validation stops at the first error.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ F = TypeVar("F", bound=BaseModel)
 VALUES = 1 << 18
 """Maximum number of values in a body, including objects and lists."""
 WARNING = "intact-warning"
-"""Response header that lists what was ignored or reinterpreted in the request."""
+"""Response header that lists the parts of the request that were ignored or reinterpreted."""
 LONG = 1 << 16
-"""Minimum bytes of a body that is parsed in a thread."""
+"""Minimum size in bytes of a body that is parsed in a thread."""
 _PARSER = ThreadPoolExecutor(1, "intact-bodies")
-"""A single thread, so that many long bodies take no more memory than one."""
+"""A single thread, so that several long bodies take no more memory than one."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Rounded = Annotated[Number, AfterValidator(lambda number: round(number, 6))]
-"""A number rounded to the 6 decimals that sampling uses, since clients send approximations such as 0.1 * 3."""
+"""A number rounded to the 6 decimals used in sampling, since clients send approximations such as 0.1 * 3."""
 Positive = Annotated[Number, AfterValidator(lambda number: round(number, 6) or (1e-6 if number > 0 else number))]
-"""A rounded number that stays positive: smaller positive ones, such as 1e-9, become the smallest possible value."""
+"""A rounded number that stays positive: very small values, such as 1e-9, become the smallest possible value."""
 Count = Annotated[int, Field(ge=1)]
 Many = Annotated[list[T], Field(fail_fast=True)]
 """A list of any length, for which only the first error is reported."""
@@ -73,7 +73,7 @@ class Form(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_unknown_null(cls, value: Any) -> Any:
-        """Drop unknown fields that are null, which typed clients send, and all unknown fields except the first."""
+        """Drop null unknown fields, which typed clients send, and all other unknown fields except the first."""
         if not isinstance(value, dict):
             return value
         known = {field.alias or name for name, field in cls.model_fields.items()}
@@ -87,12 +87,12 @@ def parse_json(text: bytes, what: str = "the body", param: str | None = None) ->
     Parameters
     ----------
     what, param : str
-        Name of the text in messages, and the field at fault.
+        Name of the JSON text in messages, and the field at fault.
 
     Raises
     ------
     ApiError
-        400, with the place of the error; 413, if there are too many values.
+        400, with the position of the error; 413, if there are too many values.
     """
     if _values(text) > VALUES and _values(_STRING.sub(b"", text)) > VALUES:
         raise ApiError(413, f"{what} has more than {VALUES:,} values", param, "body_too_long")
@@ -104,11 +104,11 @@ def parse_json(text: bytes, what: str = "the body", param: str | None = None) ->
     except json.JSONDecodeError as error:
         raise ApiError(400, f"{what} is not JSON: {error.msg} at character {error.pos}", param) from error
     except UnicodeDecodeError as error:
-        raise ApiError(400, f"{what} is not in UTF-8, at byte {error.start}", param) from error
+        raise ApiError(400, f"{what} is not valid UTF-8 at byte {error.start}", param) from error
     except RecursionError as error:
-        raise ApiError(400, f"{what} has lists or objects that are nested too deeply", param) from error
+        raise ApiError(400, f"{what} is nested too deeply", param) from error
     except ValueError as error:  # Python reads no number that long
-        raise ApiError(400, f"{what} has a number with too many digits", param) from error
+        raise ApiError(400, f"{what} contains a number with too many digits", param) from error
 
 
 def _values(text: bytes) -> int:
@@ -178,7 +178,7 @@ class FormRoute(APIRoute):
 
 
 class _WithWarning(Response):
-    """A response with a header that lists what was ignored or reinterpreted in the request."""
+    """A response with a header that lists the parts of the request that were ignored or reinterpreted."""
 
     def __init__(self, response: Response, warning: str) -> None:
         super().__init__()

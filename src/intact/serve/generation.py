@@ -1,4 +1,4 @@
-"""Generation for a request: check the prompt, wait for admission, generate texts as a whole or in chunks."""
+"""Generation for a request: check the prompt, wait for admission, generate completions as a whole or in chunks."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from intact.serve.requests import Extension
 from intact.serve.service import in_thread, receipt_document, text_length
 
 EXPECTED = 512
-"""Tokens reserved at admission for each text; the engine preempts if more texts than expected exceed it."""
+"""Tokens reserved at admission per sequence; the engine preempts if more sequences than expected exceed it."""
 FINISH = {"stop": "stop", "uncertain": "stop", "unlikely": "stop", "length": "length", "context": "length"}
 """Maps finish reasons to OpenAI's terms."""
 
 
 @dataclass(frozen=True)
 class TextJob:
-    """A prompt, and how to generate texts after it.
+    """A prompt with its generation settings.
 
     Attributes
     ----------
     client : str
         The client's name, for fairness.
     constraint : str or None
-        The field that holds the text's constraint.
+        The request field that contains the constraint.
     text : str or None
-        The prompt as given, if it was text: without the special tokens around it.
+        The prompt as given, if it was text, without the special tokens around it.
     shadow : list of int or None
-        Second prompt that the same model reads, for mixes that use one.
+        Second prompt for the same model, for mixes that use one.
     """
 
     prompt: list[int]
@@ -52,7 +52,7 @@ class TextJob:
 
     @property
     def read(self) -> int:
-        """The tokens of the prompt and of its shadow."""
+        """The number of tokens in the prompt and its shadow."""
         return len(self.prompt) + len(self.shadow or ())
 
     def receipt(self, completion: Completion) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class TextJob:
 
 
 def usage(jobs: Sequence[TextJob], completions: Sequence[Completion]) -> dict[str, int]:
-    """Return the numbers of tokens read and generated, without cache hits, which depend on other requests."""
+    """Return the numbers of prompt and generated tokens, without cache hits, which depend on other requests."""
     read = sum(job.read for job in jobs)
     written = sum(len(completion.tokens) for completion in completions)
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
@@ -80,7 +80,7 @@ def each_prompt(
     if isinstance(prompt, str):
         return [prompt]
     if not prompt:
-        raise ApiError(400, f"there is no {field}", field)
+        raise ApiError(400, f"{field} is empty", field)
     return [prompt] if isinstance(prompt[0], int) else prompt
 
 
@@ -90,7 +90,7 @@ async def encode_text(served: Served, prompt: str | list[int], suffix: str | Non
     Parameters
     ----------
     where : str
-        The prompt's place in the request.
+        The prompt's path in the request.
 
     Raises
     ------
@@ -105,7 +105,7 @@ async def encode_text(served: Served, prompt: str | list[int], suffix: str | Non
     tokenizer, most, length = served.loaded.tokenizer, served.loaded.context, text_length([prompt, suffix])
     if suffix is not None:
         if tokenizer.infill is None:
-            message = f"{served.name} cannot fill in text before a suffix: its vocabulary has no tokens for that"
+            message = f"{served.name} cannot fill in text before a suffix: its vocabulary has no tokens for it"
             raise ApiError(400, message, "suffix", "unsupported")
         return await in_thread(partial(tokenizer.encode_infill, prompt, suffix, most=most), where, length)
     if isinstance(prompt, list):
@@ -122,7 +122,7 @@ async def admitted(served: Served, jobs: Sequence[TextJob], kind: str, field: st
     kind : str
         Name of the operation in traces.
     field : str
-        The request's field that holds the prompts.
+        The request field that contains the prompts.
     """
     reserved, first, n = 0, jobs[0], sum(job.n for job in jobs)
     attributes = telemetry.request_attributes(first.parameters, n, sum(job.read for job in jobs))
@@ -164,7 +164,7 @@ async def _compile(served: Served, job: TextJob) -> None:
 
 
 async def write(served: Served, job: TextJob, logprobs: bool) -> list[Completion]:
-    """Return all texts of a job."""
+    """Return all completions of a job."""
     if telemetry.current().recording:  # same texts, but the first token can be recorded
         done: dict[int, Completion] = {}
         async with aclosing(stream(served, job, logprobs)) as chunks:
@@ -183,7 +183,7 @@ async def write(served: Served, job: TextJob, logprobs: bool) -> list[Completion
 
 
 async def stream(served: Served, job: TextJob, logprobs: bool) -> AsyncGenerator[tuple[int, Chunk | Completion], None]:
-    """Yield the chunks of all texts of a job, each with the text's index; every text ends with its completion."""
+    """Yield the chunks of all sequences of a job, each with its index; the last item of each is its completion."""
     whole, arguments = telemetry.current(), job.arguments(logprobs)
     with telemetry.prefill_and_decode() as first_token:
         samples = served.loaded.asamples(job.prompt, job.n, id=job.own.id, **arguments)

@@ -1,4 +1,4 @@
-"""Identifiers, times and seeds of a request: fresh ones, or the same ones if its work is repeated."""
+"""Identifiers, times and seeds of a request: new ones, or the same ones if its work is repeated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TAG = 16
 
 
 class RequestIdentity:
-    """A random number for a request, and its arrival time: answers with the same identity are byte-identical.
+    """A random number for a request, and its arrival time: repeating it with the same identity gives the same bytes.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class RequestIdentity:
         return self.tag + self._digest(f"identifier {next(self._numbers)}").hex()[: 32 - TAG]
 
     def seed(self, bits: int) -> int:
-        """Return a seed."""
+        """Return the request's seed."""
         return int.from_bytes(self._digest("seed")) >> (256 - bits)
 
     def _digest(self, use: str) -> bytes:
@@ -51,7 +51,7 @@ class RequestIdentity:
 
 
 REQUEST: ContextVar[RequestIdentity | None] = ContextVar("request", default=None)
-"""Identity of the request that the current task works on, if its work may be repeated elsewhere."""
+"""Identity of the request that the current task is processing, if its work may be repeated elsewhere."""
 
 
 def new_identifier() -> str:

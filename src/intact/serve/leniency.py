@@ -1,7 +1,7 @@
-"""Fields of other servers in requests: harmless ones, and other spellings of features that this server has.
+"""Other servers' fields in requests: harmless ones, and other spellings of features that this server supports.
 
 They are rewritten before a request is validated; `intact serve --strict` rejects them instead. The response header
-`intact-warning` lists what was ignored or reinterpreted.
+`intact-warning` lists the fields that were ignored or reinterpreted.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ IGNORED: Final[Mapping[str, tuple[Any, ...] | None]] = {
     "spaces_between_special_tokens": (True,),
     "include_stop_str_in_output": (False,),
 }
-"""Fields without effect here, with the values that are ignored (None: any)."""
+"""Fields that have no effect on this server, with the values that are ignored (None: any)."""
 RENAMED: Final = {"repeat_penalty": "repetition_penalty"}
-"""Maps fields of other servers to their names here."""
+"""Maps other servers' fields to this server's names."""
 OFF: Final = {"max_tokens": None, "max_completion_tokens": None, "max_output_tokens": None, "top_k": 0}
-"""Fields for which -1 means no limit, with the value that means so here (None: leave the field out)."""
+"""Fields for which -1 means no limit, with this server's value for that (None: leave the field out)."""
 LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
-"""Fields that limit the tokens of an answer. Coding agents send limits of large models, such as 32,000."""
+"""Fields that limit the tokens of an answer. Coding agents send the limits of large models, such as 32,000."""
 _STREAM_OPTIONS = ("include_usage", "include_obfuscation")
 CONSTRAINTS: Final = ("json", "regex", "choice", "grammar")
 """Constraints of vLLM: members of `structured_outputs`, or fields with the prefix `guided_`."""
 
 
 class LenientForm(Form):
-    """A request that may have fields of other servers.
+    """A request that may contain fields of other servers.
 
     Attributes
     ----------
@@ -63,12 +63,12 @@ class LenientForm(Form):
 
     @classmethod
     def adapted(cls, value: Any, most_tokens: int) -> tuple[Any, list[str]]:
-        """Return a body without fields of other servers, and warnings about the changes.
+        """Return the body without fields of other servers, and warnings about the changes.
 
         Parameters
         ----------
         most_tokens : int
-            Limit for a completion that requests no limit.
+            Limit for a request that does not set one.
 
         Raises
         ------
@@ -155,7 +155,7 @@ def _drop_empty_stops(body: dict[str, Any], warnings: list[str]) -> None:
 
 
 def _read_constraint(body: dict[str, Any], is_chat: bool) -> None:
-    """Rewrite a constraint of vLLM as this server's, in place.
+    """Rewrite a vLLM constraint as one of this server's, in place.
 
     Raises
     ------
@@ -197,10 +197,10 @@ def _own_constraint(kind: str, item: Any, where: str) -> dict[str, str]:
         return {"grammar": f"start: %json {json.dumps(schema)}\n"}
     if kind == "choice":
         if not (isinstance(item, list) and item and all(isinstance(one, str) and one for one in item)):
-            raise ApiError(400, f"{where} must be a list of texts", where)
+            raise ApiError(400, f"{where} must be a list of strings", where)
         return {"grammar": "start: " + " | ".join(json.dumps(one, ensure_ascii=False) for one in item) + "\n"}
     if not isinstance(item, str):
-        raise ApiError(400, f"{where} must be a text", where)
+        raise ApiError(400, f"{where} must be a string", where)
     return {kind: item}
 
 

@@ -1,4 +1,4 @@
-"""The tokens listed with a text's log-probabilities, without those that ended it and were cut off."""
+"""The tokens listed in a completion's log-probabilities, without those that ended it and were cut off."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from intact.text import Tokenizer
 
 
 class TokenListing:
-    """Selects the tokens of a stream that are in its text.
+    """Selects the tokens of a stream that belong to its text.
 
     A token is held back until some of its own text is certain, since it may be part of a stop string. A token that
-    begins before the stop string is in the text; one whose characters are all cut off is not, nor is an uncertain one.
+    begins before the stop string belongs to the text; one whose characters are all cut off does not, nor does an
+    uncertain one.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:

@@ -1,4 +1,4 @@
-"""Formats of the server's log: lines of text, or of JSON."""
+"""Formats of the server's log: plain-text lines or JSON lines."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TextFormatter(logging.Formatter):
 
 
 def _printable(text: str) -> str:
-    """Return a text on one line, with escapes for unprintable characters."""
+    """Return the text on one line, with escapes for unprintable characters."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 

@@ -19,11 +19,13 @@ from intact.tasks.score.scorers import SCORERS, find_scorer
 
 LISTED = "GET /v1/methods lists all"
 WITHHELD = ("compute_optimal",)
-"""Methods that read files of the server, and so cannot be chosen."""
+"""Methods that clients cannot choose because they read files on the server."""
+UNSERVED = ("reward", "prefix_value")
+"""Scorers that need files on the server; a table of prefix values also contains the correct answers."""
 MOST = 1024
-"""Maximum of a method's integer parameters, except for those that count tokens."""
+"""Maximum value of a method's integer parameters, except for those that count tokens."""
 MOST_TOKENS = 1 << 16
-"""Maximum tokens that a method may generate, whatever its budget."""
+"""Maximum number of tokens that a method may generate, regardless of its budget."""
 
 
 @cache
@@ -50,8 +52,8 @@ def _limits(parameter: Parameter) -> dict[str, Any]:
 
 @cache
 def served_scorers() -> list[str]:
-    """Return the scorers that clients may choose; none takes arguments, since those could name files on the server."""
-    return [name for name in SCORERS.own if name != "reward"]
+    """Return the scorers that clients may choose; these take no arguments, which could name files on the server."""
+    return [name for name in SCORERS.own if name not in UNSERVED]
 
 
 def find_served_scorer(name: str) -> Scorer:
@@ -63,7 +65,7 @@ def find_served_scorer(name: str) -> Scorer:
         If there is no such scorer.
     """
     if name not in served_scorers():
-        raise ParameterError(unknown_name(f"there is no scorer {name!r:.60}", name, served_scorers()))
+        raise ParameterError(unknown_name(f"no scorer named {name!r:.60}", name, served_scorers()))
     return find_scorer(name)
 
 
@@ -76,7 +78,7 @@ class MethodChoice(NamedTuple):
 
 
 def choice_of(request: TextRequest, models: Container[str]) -> MethodChoice | None:
-    """Return the method that a request chooses, by its field `intact` or by the model's name; None for plain text.
+    """Return the method that a request chooses, by its field `intact` or the model's name; None for plain generation.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def choice_of(request: TextRequest, models: Container[str]) -> MethodChoice | No
         _check_suffix(model, models)
         return None
     if method is not None and suffix is not None and method.replace("-", "_") != suffix:
-        message = f"the model's name says {suffix}, but intact.method says {method!r:.60}"
+        message = f"the model's name selects {suffix}, but intact.method selects {method!r:.60}"
         raise ApiError(400, message, "intact.method")
     return MethodChoice(model, method or suffix or "", n)
 
@@ -105,12 +107,12 @@ def split(model: str) -> tuple[str, str | None, int | None]:
 
 
 def _check_suffix(model: str, names: Container[str]) -> None:
-    """Raise ApiError if a model's name is known except for what follows its colon, which is not a method."""
+    """Raise ApiError if a model's name is known except for the part after its colon, which is not a method."""
     name, colon, suffix = model.rpartition(":")
     if not colon or not suffix or name not in names or model in names:
         return
     method = re.sub(r"-\d{1,6}$", "", suffix)
-    problem, known = f"there is no method {method!r:.60} for the model {name}", served_methods()
+    problem, known = f"no method named {method!r:.60} for the model {name}", served_methods()
     message = unknown_among_many(problem, method, [one.replace("_", "-") for one in known], LISTED)
     raise ApiError(404, message, "model", "model_not_found")
 
@@ -125,7 +127,7 @@ def validate_choice(own: Extension, method: str, n: int | None) -> tuple[Method,
     """
     name = method.replace("-", "_")
     if name not in served_methods():
-        message = unknown_among_many(f"there is no method {method!r:.60}", name, served_methods(), LISTED)
+        message = unknown_among_many(f"no method named {method!r:.60}", name, served_methods(), LISTED)
         raise ApiError(400, message, "intact.method")
     found = served_methods()[name]
     parameters: dict[str, Any] = dict(own.parameters)
@@ -139,7 +141,7 @@ def validate_choice(own: Extension, method: str, n: int | None) -> tuple[Method,
             raise ApiError(400, message, where)
         parameters[key] = _validate_parameter(where, value, known_parameters[key])
         if known_parameters[key].names == "scorer" and value not in served_scorers():
-            message = unknown_name(f"there is no scorer {value!r:.60}", str(value), served_scorers())
+            message = unknown_name(f"no scorer named {value!r:.60}", str(value), served_scorers())
             raise ApiError(400, message, where)
     try:
         budget = Budget.parse(own.budget or "")

@@ -1,4 +1,4 @@
-"""Prometheus metrics, and an access log with one line per request; never the text of a request."""
+"""Prometheus metrics, and an access log with one line per request; neither contains the text of requests."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _COUNTERS = {
     "accepted": "Guesses that came true.",
     "saturated": "Numbers of recurrent states that came to the limit of their integers.",
 }
-"""Fields of the engine's counters, with their help texts."""
+"""Fields of the engine's counters, with their descriptions."""
 
 
 class Metrics:
-    """Prometheus metrics; those of the models are read when requested."""
+    """Prometheus metrics; model metrics are read on request."""
 
     def __init__(self, models: Models | None) -> None:
         self._models, self._registry = models, CollectorRegistry()
@@ -99,7 +99,7 @@ def _tasks() -> int:
 
 
 class AccessMiddleware:
-    """Counts and logs requests as they end."""
+    """Counts requests and logs them as they end."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics

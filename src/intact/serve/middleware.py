@@ -17,12 +17,12 @@ from intact.serve.replies import error_reply
 from intact.serve.settings import LINGER, ServerSettings, address_of
 
 PUBLIC = ("/", "/health", "/ready", "/page/", "/verify")
-"""Paths that need no key: the page asks for one, the page at /verify requests nothing from the server, and monitors
-learn only that the server is running.
+"""Paths that need no key: the page asks for one, the page at /verify requests nothing from the server, and monitoring
+only learns that the server is running.
 """
 UPLOADS = "/v1/files"
 RATE = 32 << 10
-"""Minimum upload rate in bytes a second, once the time that every body may take is over."""
+"""Minimum upload rate, in bytes per second, after the time that any request body is allowed has elapsed."""
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -34,19 +34,19 @@ _CLOSE = (b"connection", b"close")
 class SecurityMiddleware:
     """Rejects requests that must not reach the server.
 
-    - Host headers with unlisted names: otherwise a site could point its own name here, and its pages would pass as
-      this server's (DNS rebinding). Addresses and `localhost` cannot be abused in this way. Starlette's
-      TrustedHostMiddleware cannot allow all addresses, and answers in plain text, so this is done here.
-    - Pages of unlisted origins: they could send requests in the name of the browser's user. Starlette's CORSMiddleware
-      serves the listed ones; for others it would only hide the answers.
+    - Requests whose Host header is not listed: otherwise a site could point its own name at this server, and its pages
+      would pass as the server's own (DNS rebinding). Addresses and `localhost` cannot be abused in this way.
+      Starlette's TrustedHostMiddleware cannot allow all addresses, and answers in plain text, so this is done here.
+    - Requests from pages of unlisted origins: they could act on behalf of the browser's user. Starlette's
+      CORSMiddleware handles the listed ones; for others, it would only hide the responses.
     - Requests without a valid key, if there are keys; all keys are compared, each in constant time. The server's own
       user needs no key on the Unix socket (`intact.serve.same_user`).
-    - Bodies that are too long or too slow. A body is read here as a whole: no work begins on half a body.
+    - Bodies that are too long or too slow. A body is read here in full, so no work begins on a partial body.
 
     Parameters
     ----------
     formats : mapping of str to ErrorFormat
-        Error format for a path and everything below it; OpenAI's elsewhere.
+        Error format for a path and everything below it; OpenAI's format is used elsewhere.
     """
 
     def __init__(self, app: ASGIApp, settings: ServerSettings, formats: Mapping[str, ErrorFormat]) -> None:
@@ -134,7 +134,7 @@ class SecurityMiddleware:
         raise ApiError(401, message, code="invalid_api_key")
 
     async def _body(self, headers: Headers, receive: Receive) -> Receive:
-        """Read the whole body; return a function that yields it first, and then the connection's further messages."""
+        """Read the whole body; return a function that yields it first and then the connection's remaining messages."""
         limit = self._settings.body_bytes
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > limit:
@@ -161,7 +161,7 @@ class SecurityMiddleware:
         return replay
 
     def _counted(self, receive: Receive) -> Receive:
-        """Limit a long body's length and pace."""
+        """Limit the length of a long body, and its upload rate from below."""
         loop, grace, limit = asyncio.get_running_loop(), self._settings.body_seconds, self._settings.upload_bytes
         began, received = loop.time(), 0
 
@@ -181,7 +181,7 @@ class SecurityMiddleware:
 
 
 class HeadMiddleware:
-    """Supports `HEAD` on every path with `GET`: same status and headers; the connection omits the body."""
+    """Supports `HEAD` on every path that supports `GET`: same status and headers; the connection omits the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The server's models: loaded when first requested, unloaded when others need their memory, or when idle."""
+"""The server's models: loaded when first requested, unloaded when other models need their memory, or when idle."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from intact.serve.settings import ServerSettings
 
 _LOG = logging.getLogger("intact.serve")
 OVERHEAD = 1.1
-"""Memory of a loaded model apart from its cache, as a multiple of its file size (docs/engine.md, "Memory")."""
+"""Memory of a loaded model excluding its cache, as a multiple of its file size (docs/engine.md, "Memory")."""
 ADAPTER = 4.0
 """Memory of an adapter, as a multiple of its file size: float32 values plus codes in blocks of 32. For files of 16-bit
-floats, rank 8 takes 3.8 and rank 32 takes 2.6; for float32 files, half of that.
+floats, the factor is 3.8 at rank 8 and 2.6 at rank 32; for float32 files, half of that.
 """
 COMPILING = 2
 """Number of constraints compiled concurrently."""
@@ -62,13 +62,13 @@ class Loading:
     partners: Mapping[str, Path] = field(default_factory=dict)
     """Partner models for mixes in requests to the first model, in order (docs/mixing.md)."""
     tensor_parallel: int | str = 1
-    """Processes of each model for tensor parallelism; each loads its rows of every matrix."""
+    """Number of processes per model for tensor parallelism; each loads its rows of every matrix."""
     pipeline_parallel: int | str = 1
-    """Processes of each model for pipeline parallelism; each loads some of its layers."""
+    """Number of processes per model for pipeline parallelism; each loads some of the layers."""
     prefill: str | None = None
-    """Process that computes the prompts of the only model."""
+    """Process that computes prompts for the only model."""
     weights_memory: int | None = None
-    """Memory limit of each model's weights."""
+    """Memory limit for each model's weights."""
 
 
 @dataclass(eq=False)
@@ -78,14 +78,14 @@ class Served:
     Attributes
     ----------
     fingerprint : str
-        Everything a text depends on besides its request: version of the arithmetic, profile, root over the weights.
-        Empty until the model is first loaded.
+        Everything that a completion depends on apart from its request: version of the arithmetic, profile, root of the
+        weights. Empty until the model is first loaded.
     users, used : int, float
-        Number of requests using it; time of the last use.
+        Number of requests using it, and time of the last use.
     coming : int
-        Number of requests that wait for its memory, or behind another request that does.
+        Number of requests that wait for its memory, or are queued after another request that does.
     digests : dict
-        Its digests in receipts, once it has been loaded.
+        Its digests as stated in receipts, once it has been loaded.
     need : int
         Approximate memory in bytes.
     failure : str
@@ -131,7 +131,7 @@ class Served:
         return replace(self, name=name, model=model, **_identity(model))
 
     def mixing(self, chosen: ChosenMix | None) -> Served:
-        """Return the model as it is served to a request with a mix: its fingerprint names the partners too.
+        """Return the model as served to a request with a mix: its fingerprint covers the partners too.
 
         Raises
         ------
@@ -162,13 +162,13 @@ class Models:
     loading : Loading
         Loading arguments; with a memory limit, the KV cache takes a quarter of it by default.
 
-    A request for a model that does not fit waits until others are idle; later requests, for any model, queue behind
-    it. So a model in constant use cannot block others forever.
+    A request for a model that does not fit waits until others are idle; later requests, for any model, queue behind it,
+    so a model in constant use cannot block others forever.
     """
 
     def __init__(self, paths: Mapping[str, str | PathLike[str]], loading: Loading, settings: ServerSettings) -> None:
         if not paths:
-            raise ParameterError("there is no model to serve")
+            raise ParameterError("there are no models to serve")
         if settings.memory_bytes is not None and loading.cache_bytes is None:
             loading = replace(loading, cache_bytes=max(1, settings.memory_bytes // 4))
         self._loading, self._memory, self._most = loading, settings.memory_bytes, settings.waiting
@@ -179,7 +179,7 @@ class Models:
         for name, place in paths.items():
             self.add(name, resolve(place))
         if taken := [name for name in loading.adapters if name in self.served]:
-            raise ParameterError(f"{taken[0]!r} is a model's name; give the adapter a different one")
+            raise ParameterError(f"{taken[0]!r} is the name of a model; give the adapter a different one")
         settings.check_names(self.names)
         self.any_name = settings.any_name
         self._lock, self._released = asyncio.Lock(), asyncio.Event()
@@ -206,7 +206,7 @@ class Models:
 
     @property
     def ready(self) -> bool:
-        """If true, requests can be answered: a model has loaded, or the first one failed but others may load."""
+        """If true, requests can be answered: a model has loaded, or the first one failed but others may still load."""
         served = list(self.served.values())
         others_may = bool(served[0].failure) and not all(one.failure for one in served)
         return others_may or any(one.fingerprint for one in served)
@@ -221,7 +221,7 @@ class Models:
         self.served[name] = Served(name, path, admission, int(path.stat().st_mtime))
 
     def find(self, name: str) -> Served:
-        """Return the model of a name; an adapter's name gives the model that it belongs to.
+        """Return the model with this name; an adapter's name gives the model that it belongs to.
 
         Raises
         ------
@@ -229,7 +229,7 @@ class Models:
             404, if there is no such model.
         """
         if name not in self:
-            message = unknown_name(f"there is no model {name!r:.200}", name, self.names)
+            message = unknown_name(f"no model named {name!r:.200}", name, self.names)
             raise ApiError(404, message, "model", "model_not_found")
         return self.served.get(name) or self.served[self.first]
 
@@ -266,7 +266,7 @@ class Models:
     def _unload_unused(self, served: Served) -> None:
         served.unloading = None
         if not served.users and served.loading is None:  # otherwise its users or loader restart the timer
-            self.drop(served, f"nobody used it for {self._idle:g} s")
+            self.drop(served, f"unused for {self._idle:g} s")
             asyncio.get_running_loop().run_in_executor(None, give_back)
 
     async def _enter(self, served: Served) -> None:
@@ -348,7 +348,7 @@ class Models:
         if self._memory is None:
             return True
         if served.need > self._memory:
-            message = f"the model {served.name} needs {served.need:,} bytes; models may take {self._memory:,}"
+            message = f"the model {served.name} needs {served.need:,} bytes, but models may use only {self._memory:,}"
             served.failure = message
             raise ApiError(503, message, "model", "model_too_large")
         there = [other for other in self.served.values() if other is not served and (other.model or other.loading)]
@@ -380,7 +380,7 @@ class Models:
         loading = [served.loading for served in self.served.values() if served.loading is not None]
         await asyncio.gather(*loading, return_exceptions=True)
         for served in self.served.values():
-            self.drop(served, "the server ends")
+            self.drop(served, "the server is shutting down")
 
 
 def _adapter_bytes(path: Path) -> int:

@@ -89,12 +89,12 @@ class EncodedValue(dict[str, Any]):
 
 
 class ChunkTemplate:
-    """Values that differ only in one text: the JSON around it is encoded once.
+    """Values that differ only in one string: the JSON around it is encoded once.
 
     Parameters
     ----------
     fill : callable
-        Returns the value for a given text.
+        Returns the value for a given string.
     """
 
     _MARK = "\x00text\x00"
@@ -104,11 +104,11 @@ class ChunkTemplate:
         self._before, _, self._after = encode(fill(self._MARK)).rpartition(encode(self._MARK))
 
     def json(self, text: str) -> bytes:
-        """Return the JSON of the value for a text."""
+        """Return the JSON of the value for a string."""
         return self._before + encode(text) + self._after
 
     def with_text(self, text: str) -> EncodedValue:
-        """Return the value for a text."""
+        """Return the value for a string."""
         value = EncodedValue(self._fill(text))
         value.json = self.json(text)
         return value
@@ -126,7 +126,7 @@ def line(value: Any, name: str | None = None) -> bytes:
 
 
 async def as_events(values: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
-    """Yield values as events, followed by OpenAI's end mark."""
+    """Yield values as events, followed by OpenAI's end marker."""
     async with aclosing(values):
         async for value in values:
             yield event(value)
@@ -139,7 +139,7 @@ class CancellableResponse(Response):
     Parameters
     ----------
     seconds : float
-        Timeout of the work.
+        Timeout for the work.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -147,7 +147,7 @@ class CancellableResponse(Response):
         self._seconds, self._is_cut = seconds, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Work until done, until the client has disconnected, or until the server shuts down."""
+        """Run the work until it is done, the client disconnects, or the server shuts down."""
         work = asyncio.create_task(self._serve(scope, receive, send))
         gone = asyncio.create_task(_disconnected(receive))
         cut = asyncio.create_task(scope["app"].state.service.cut.wait())
@@ -183,7 +183,7 @@ class CancellableResponse(Response):
 
 
 class JsonReply(CancellableResponse):
-    """A JSON value that takes time to compute."""
+    """A JSON response whose value takes time to compute."""
 
     def __init__(self, work: Callable[[], Awaitable[Any]], seconds: float) -> None:
         super().__init__(seconds)

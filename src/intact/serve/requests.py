@@ -1,4 +1,4 @@
-"""Requests for text: OpenAI's fields, and our own fields in `intact`. Unknown fields are rejected."""
+"""Generation requests: OpenAI's fields, and our own fields in `intact`. Unknown fields are rejected."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ TURNS = 10_000
 TEXT_FIELDS = frozenset(
     {"receipt", "regex", "grammar", "stop_below", "stop_mean_below", "stop_window", "priority", "deadline", "id"}
 )
-"""Fields of `intact` that every request for text takes."""
+"""Fields of `intact` that every generation request accepts."""
 MIX, SHADOW = "intact.mix", "intact.shadow"
-"""The fields of a mix, as errors name them."""
+"""The fields of a mix, as named in errors."""
 MIX_FIELDS = frozenset({"mix", "shadow"})
 """Fields of `intact` for a mix."""
 CHAT_FIELDS = frozenset({"now", "control_tokens"})
@@ -43,7 +43,7 @@ class ContentPart(BaseModel):
 
 
 class Function(Form):
-    """A function called by a model; its arguments are JSON as text."""
+    """A function called by a model; its arguments are a JSON string."""
 
     name: str
     arguments: str = "{}"
@@ -80,7 +80,7 @@ class Message(Form):
     annotations: list[Any] | None = None
 
     def as_turn(self, where: str) -> dict[str, Any]:
-        """Return the message as chat templates expect it; `where` is its place in the request, such as ``messages[0]``.
+        """Return the message as chat templates expect it; `where` is its path in the request, such as ``messages[0]``.
 
         Raises
         ------
@@ -103,10 +103,10 @@ class Message(Form):
         return turn
 
     def _thoughts(self, where: str) -> str | None:
-        """Return the thoughts before the message, from either of the fields that servers use for them."""
+        """Return the thinking before the message, from either of the fields that servers use for it."""
         thoughts = {self.reasoning_content, self.reasoning} - {None}
         if len(thoughts) > 1:
-            message = f"{where}.reasoning differs from {where}.reasoning_content: give one of them"
+            message = f"{where}.reasoning differs from {where}.reasoning_content: give only one of them"
             raise ApiError(400, message, f"{where}.reasoning")
         return next(iter(thoughts), None)
 
@@ -119,7 +119,7 @@ class Message(Form):
         for i, part in enumerate(self.content or ()):
             place = f"{where}[{i}]"
             if part.type not in ("text", "input_text", "output_text"):
-                message = f"{place}: this model reads text alone, got {part.type!r:.60}"
+                message = f"{place}: this model reads only text, got {part.type!r:.60}"
                 raise ApiError(400, message, place, "unsupported")
             if part.text is None:
                 raise ApiError(400, f"{place}.text is missing", f"{place}.text", "missing_field")
@@ -131,7 +131,7 @@ Turns = Annotated[Many[Message], Field(min_length=1, max_length=TURNS)]
 
 
 def as_turns(messages: Sequence[Message], where: str = "messages") -> list[dict[str, Any]]:
-    """Return messages as chat templates expect them; `where` is their field, errors are as for `Message.as_turn`."""
+    """Return messages as chat templates expect them; `where` is their field; errors are as for `Message.as_turn`."""
     return [message.as_turn(f"{where}[{i}]") for i, message in enumerate(messages)]
 
 
@@ -177,13 +177,13 @@ class JsonSchema(Form):
 
 
 class ResponseFormat(Form):
-    """The format of a text: any, JSON, or JSON that matches a schema."""
+    """The output format: free text, JSON, or JSON that matches a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
     def required_schema(self) -> dict[str, Any] | None:
-        """Return the schema for a text that must be JSON.
+        """Return the schema for output that must be JSON.
 
         Raises
         ------
@@ -209,7 +209,7 @@ Value = bool | int | Number | str
 
 
 def _sampling_form(place: str) -> type[Form]:
-    """Return a form of the sampling parameters that requests have in one place, all of them optional."""
+    """Return a form of the sampling parameters that requests contain in one place, all of them optional."""
     types: dict[str, Any] = {"integer": int, "decimal": Rounded, "flag": bool, "text": str}
     above = {name: Positive for name, one in DEFINITIONS.items() if one.above and one.low == 0}
     chosen = {
@@ -246,7 +246,7 @@ _Prompts = (
     | Annotated[Many[Many[int]], Tag("lists")]
 )
 Prompt = Annotated[_Prompts, Discriminator(_kind_of_prompt)]
-"""One or several texts, or lists of tokens; the first item decides, so that errors concern only one alternative."""
+"""One or several strings or lists of tokens; the first item decides, so that errors concern only one alternative."""
 
 
 def _kind_of_shadow(shadow: Any) -> str:
@@ -259,33 +259,33 @@ Shadow = Annotated[_Prompts | Annotated[Turns, Tag("messages")], Discriminator(_
 
 
 class Extension(OwnSampling):
-    """The field `intact`: parameters that the OpenAI API does not have.
+    """The field `intact`: parameters that the OpenAI API lacks.
 
     Attributes
     ----------
     method, parameters, n, budget, answer
         A reasoning method (docs/reasoning.md), its parameters, its n, its budget ("tokens=20k"), and which part of a
-        text is the answer.
+        completion is the answer.
     progress, trace
-        If true, a stream reports events while the method runs; the response includes the whole tree of texts.
+        If true, a stream reports events while the method runs; the response includes the whole tree of completions.
     level
-        Probability with which each statement of a calibration holds (`intact serve --calibration`).
+        Probability that each statement of a calibration holds (`intact serve --calibration`).
     receipt
-        If true, each choice has a receipt (docs/spec/receipts.md).
+        If true, each choice includes a receipt (docs/spec/receipts.md).
     regex, grammar
-        A regular expression, or a grammar in Lark's notation, that the text must match.
+        A regular expression, or a grammar in Lark's notation, that the output must match.
     mix, shadow
-        The mix that tokens are drawn from (docs/mixing.md), by name or as an object of `name` and parameters; and the
-        model's second prompt: a text that replaces a conversation's last message, or messages.
+        The mix that tokens are sampled from (docs/mixing.md), by name or as an object with `name` and parameters; and
+        the model's second prompt: a string that replaces a conversation's last message, or messages.
     priority
-        From -8 to 8, among this client's queued requests, and among all running ones.
+        Priority from -8 to 8 among this client's queued requests and among all running ones.
     deadline
         Timeout of the request in seconds.
     id
-        A name that the draws depend on, together with the seed; by default a digest of the prompt.
+        A name that random draws depend on, together with the seed; by default a digest of the prompt.
     now
-        Time for chat templates that write the date, such as ``2026-11-20T17:45:00``; by default the clock's, and with a
-        method `intact.text.template.DEFAULT_NOW`, as on the command line.
+        Time for chat templates that state the date, such as ``2026-11-20T17:45:00``; by default the current time, or
+        with a method `intact.text.template.DEFAULT_NOW`, as on the command line.
     """
 
     method: str | None = None
@@ -323,8 +323,7 @@ class Extension(OwnSampling):
         Raises
         ------
         ApiError
-            400, naming the field: there is no such mix, a parameter is impossible, or its shadow is missing or of no
-            use.
+            400, naming the field: there is no such mix, a parameter is invalid, or its shadow is missing or unused.
         """
         if self.mix is None and self.shadow is None:
             return None
@@ -339,7 +338,7 @@ class Extension(OwnSampling):
         return chosen
 
     def time(self) -> datetime | None:
-        """Return the time for chat templates, if the request has one.
+        """Return the time for chat templates, if the request sets one.
 
         Raises
         ------
@@ -359,14 +358,14 @@ def _token_id(name: str) -> int:
 
 
 Stop = str | Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=16)]
-"""One or several texts that end an answer."""
+"""One or several stop strings."""
 R = TypeVar("R", bound="TextRequest")
 SEED_BITS: Final = 53
 """Number of bits in a seed made by the server; every JSON implementation represents it exactly."""
 
 
 def with_seed(request: R, settings: ServerSettings) -> R:
-    """Return a request with a seed: its own, or else a new one, or 0 if the server's seeds are fixed."""
+    """Return a request with a seed: its own, or else a new one, or 0 if the server uses fixed seeds."""
     if request.seed is not None:
         return request
     return request.model_copy(update={"seed": 0 if settings.seeds == "fixed" else new_seed(SEED_BITS)})
@@ -386,7 +385,7 @@ def check_limit(limit: int, settings: ServerSettings, field: str) -> int:
 
 
 class TextRequest(BodySampling, LenientForm):
-    """Fields shared by all requests for text."""
+    """Fields shared by all generation requests."""
 
     model: str
     logit_bias: Annotated[dict[str, Rounded], few(4096)] | None = None
@@ -403,7 +402,7 @@ class TextRequest(BodySampling, LenientForm):
         return bool(self.stream_options and self.stream_options.include_usage)
 
     def choices(self, settings: ServerSettings) -> int:
-        """Return the number of texts.
+        """Return the number of choices.
 
         Raises
         ------
@@ -462,11 +461,11 @@ class RenderedForm(Form):
         Raises
         ------
         ApiError
-            400, if both are true.
+            400, if both fields are true.
         """
         if self.add_generation_prompt and self.continue_final_message:
             field = "add_generation_prompt"
-            raise ApiError(400, f"{field} must be false, or left out, with continue_final_message", field)
+            raise ApiError(400, f"{field} must be false or left out with continue_final_message", field)
         return {name: value for name in RenderedForm.model_fields if (value := getattr(self, name)) is not None}
 
 
@@ -490,7 +489,7 @@ class ChatRequest(TextRequest, NoEffectFields, RenderedForm):
     modalities: Many[Literal["text"]] | None = None
 
     def limit(self, settings: ServerSettings) -> int | None:
-        """Return the request's token limit, if it has one; the newer of OpenAI's two names takes precedence.
+        """Return the request's token limit, if it sets one; the newer of OpenAI's two names takes precedence.
 
         Raises
         ------
@@ -502,12 +501,12 @@ class ChatRequest(TextRequest, NoEffectFields, RenderedForm):
         return None if limit is None else check_limit(limit, settings, field)
 
     def checked(self, settings: ServerSettings, accepted: Collection[str], where: str) -> CheckedChat:
-        """Check all fields that make sense or not whatever the model is.
+        """Check all fields whose validity does not depend on the model.
 
         Parameters
         ----------
         accepted, where
-            The fields of `intact` that have an effect, as of `Extension.accept_only`.
+            The fields of `intact` that have an effect, and their path, as for `Extension.accept_only`.
 
         Raises
         ------
@@ -523,22 +522,22 @@ class ChatRequest(TextRequest, NoEffectFields, RenderedForm):
 
 
 class CheckedChat(NamedTuple):
-    """A chat whose fields make sense, whatever the model is.
+    """A chat whose fields are valid, independently of the model.
 
     Attributes
     ----------
     request : ChatRequest
-        With a seed.
+        The request, with a seed.
     turns : list of dict
-        Its messages, as chat templates take them.
+        Its messages, as chat templates expect them.
     limit : int or None
-        The most tokens of an answer, if the request says that.
+        Maximum number of tokens per answer, if the request sets it.
     mix : ChosenMix or None
-        The mix that tokens are drawn from.
+        The mix that tokens are sampled from.
     ending : dict
-        The arguments of `ChatTemplate.render` that say how the conversation ends.
+        The arguments of `ChatTemplate.render` that determine how the conversation ends.
     now : datetime or None
-        The time for chat templates, if the request has one.
+        The time for chat templates, if the request sets one.
     """
 
     request: ChatRequest

@@ -1,7 +1,8 @@
 """The socket through which commands of the same user reach a server: a file that no other user can open.
 
-It is in ``$XDG_RUNTIME_DIR/intact``, or if that folder is missing in ``$INTACT_HOME/run``. The folder has mode 0700,
-the socket 0600; both sides check owner and mode, and the client also checks who listens. Imports nothing heavy.
+It is in ``$XDG_RUNTIME_DIR/intact`` or, if that folder is missing, in ``$INTACT_HOME/run``. The folder has mode 0700
+and the socket 0600; both sides check owner and mode, and the client also checks which user listens. This module has no
+heavy imports.
 """
 
 from __future__ import annotations
@@ -30,24 +31,25 @@ def runtime_folder() -> Path:
 
 
 def listen() -> socket.socket:
-    """Return a socket with a new name in the runtime folder, which is created if needed; remove dead servers' sockets.
+    """Return a socket with a new name in the runtime folder, created if needed; remove sockets of dead servers.
 
     Raises
     ------
     ParameterError
-        If this system has no such sockets, the folder is another user's or open to others, or its path is too long.
+        If this system does not support such sockets, the folder belongs to another user or is open to others, or its
+        path is too long.
     OSError
         If the folder or the socket cannot be created.
     """
     if sys.platform == "win32":
-        raise ParameterError("this system has no sockets that only one user can open")
+        raise ParameterError("this system has no sockets that are restricted to one user")
     folder = runtime_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_private(folder, stat.S_ISDIR):
-        raise ParameterError(f"{folder} must be a folder of this user that is closed to other users (chmod 700)")
+        raise ParameterError(f"{folder} must be a folder of this user that other users cannot access (chmod 700)")
     path = folder / f"serve-{os.getpid()}-{secrets.token_hex(4)}.sock"
     if len(os.fsencode(path)) > LONGEST:
-        raise ParameterError(f"{path} is longer than a socket's path may be: set XDG_RUNTIME_DIR to a shorter one")
+        raise ParameterError(f"{path} is too long for a socket's path: set XDG_RUNTIME_DIR to a shorter one")
     for other in folder.glob("serve-*.sock"):
         if (found := connect(other)) is None:
             other.unlink(missing_ok=True)
@@ -81,12 +83,12 @@ def sockets() -> list[Path]:
 
 
 def connect(path: Path, seconds: float = 1.0) -> socket.socket | None:
-    """Return a connection to a server of this user; None if nothing listens, or another user does.
+    """Return a connection to a server of this user; None if no process listens, or another user's does.
 
     Parameters
     ----------
     seconds : float
-        Timeout of connecting, and of each later wait on the connection.
+        Timeout for connecting, and for each later wait on the connection.
     """
     if sys.platform == "win32" or not _is_private(path, stat.S_ISSOCK):
         return None
@@ -111,7 +113,7 @@ def peer_user(connection: socket.socket) -> int | None:
 
 
 def _is_private(path: Path, is_kind: Callable[[int], bool]) -> bool:
-    """Return true if a path has the given type, is this user's, and is closed to others; links are not followed."""
+    """Return true if a path has the given type, belongs to this user, and is closed to others; do not follow links."""
     if sys.platform == "win32":
         return False
     try:

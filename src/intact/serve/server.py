@@ -1,4 +1,4 @@
-"""The server on uvicorn, with limits on connections: time and length of headers, and how slowly clients may read."""
+"""The server on uvicorn, with limits on connections: time and length of headers, and clients' reading speed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from intact.serve.settings import LINGER, ServerSettings
 
 _LOG = logging.getLogger("intact.serve")
 SPARE = 512
-"""Number of open files besides connections: models, state, processes."""
+"""Number of open files other than connections: models, state, processes."""
 GRACE = 30
-"""Seconds that running requests have to finish when the server is asked to stop."""
+"""Seconds that running requests are given to finish when the server is asked to stop."""
 LAST = 2.0
-"""Further seconds that they have to report their end."""
+"""Additional seconds that they are given to report their end."""
 _UNSENT = 16 << 10
 """Maximum unsent bytes that the system buffers for a slow reader."""
 
 
 class UnchunkedCycle(RequestResponseCycle):
-    """A response for HTTP/1.0, which has no chunked encoding: a body of unknown length ends with its connection."""
+    """A response for HTTP/1.0, which lacks chunked encoding: a body of unknown length ends with its connection."""
 
     _has_length = True
 
@@ -49,7 +49,7 @@ class UnchunkedCycle(RequestResponseCycle):
 class Connection(HttpToolsProtocol):
     """A connection with limits; uvicorn itself would wait forever, and accept headers of any length.
 
-    The state of a request has an error, `refusal`, if the middleware must reject it because of its connection.
+    A request's state contains an error, `refusal`, if the middleware must reject it because of its connection.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Connection(HttpToolsProtocol):
         transport.set_write_buffer_limits(0)  # pause_writing is called for the first byte that has to wait
         connection = transport.get_extra_info("socket")
         if hasattr(socket, "TCP_NOTSENT_LOWAT") and connection.family in (socket.AF_INET, socket.AF_INET6):
-            # otherwise the system buffers megabytes that nobody reads
+            # otherwise the system buffers megabytes that are never read
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         self._start_header_timer()
 
@@ -96,7 +96,7 @@ class Connection(HttpToolsProtocol):
         length = len(self.url) + sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
         error = self._too_long(length)
         if self._is_one_too_many:
-            message = f"there are {self.limits.connections} connections already"
+            message = f"there are already {self.limits.connections} connections"
             error = ApiError(503, message, code="too_many_connections", after=1)
         self.scope["state"]["refusal"] = error
         super().on_headers_complete()
@@ -109,7 +109,7 @@ class Connection(HttpToolsProtocol):
         self._check_reader(0)
 
     def resume_writing(self) -> None:
-        """Resume writing, since everything was read."""
+        """Resume writing, since the reader has caught up."""
         self._stop_stall_timer()
         super().resume_writing()
 
@@ -157,7 +157,7 @@ def _written(error: ApiError) -> bytes:
 
 
 def raise_file_limit(connections: int) -> None:
-    """Allow this process to open as many files as its connections need; many systems start with a limit of 1,024.
+    """Raise this process's limit on open files for its connections; many systems start with a limit of 1,024.
 
     Log a warning if the system allows fewer: connections beyond that wait until others are closed.
     """
@@ -167,14 +167,14 @@ def raise_file_limit(connections: int) -> None:
 
 
 class EndingServer(uvicorn.Server):
-    """A server that, when asked to stop, gives running requests some time, and then ends them with an error.
+    """A server that gives running requests some time when asked to stop, and then ends them with an error.
 
     A second signal ends that time; uvicorn itself would ignore it, or abandon requests and models.
 
     Parameters
     ----------
     cut : Event
-        Set when running requests must end at once.
+        Set when running requests must end immediately.
     """
 
     def __init__(self, config: uvicorn.Config, cut: asyncio.Event) -> None:
@@ -197,13 +197,13 @@ class EndingServer(uvicorn.Server):
             cutting.cancel()
 
     async def _cut_in_time(self) -> None:
-        """End requests after their time; disconnect those that still do not end, such as stalled uploads."""
+        """End requests when their time is up; disconnect those that still do not end, such as stalled uploads."""
         loop = asyncio.get_running_loop()
         end = loop.time() + GRACE
         while loop.time() < end and not self._is_urgent:
             await asyncio.sleep(0.05)
         if self.server_state.tasks:
-            _LOG.warning("the server ends, and cuts off %d requests", len(self.server_state.tasks))
+            _LOG.warning("the server is shutting down and cuts off %d requests", len(self.server_state.tasks))
         self._cut.set()
         await asyncio.sleep(LAST)
         for task in self.server_state.tasks:
@@ -247,7 +247,7 @@ class SameUserServer(EndingServer):
 def make_server(
     app: Any, settings: ServerSettings, cut: asyncio.Event | None = None, kind: type[EndingServer] | None = None
 ) -> EndingServer:
-    """Return a server of a class, by default `EndingServer`, that is not running yet; `cut` is as for that class."""
+    """Return a server of a given class, by default `EndingServer`, not yet running; `cut` is as for that class."""
 
     class Limited(Connection):
         """A connection of this server."""

@@ -39,9 +39,9 @@ VERIFICATIONS = 4
 PULLS = 1
 """Number of models downloaded concurrently."""
 RECEIPTS = 64 << 20
-"""Maximum bytes of receipts kept for fetching."""
+"""Maximum total bytes of receipts kept for fetching."""
 LONG = 1 << 16
-"""Minimum number of characters of a long text."""
+"""Number of characters from which an input counts as long."""
 _LONG_TEXTS = ThreadPoolExecutor(1, "intact-long-texts")
 
 
@@ -51,8 +51,8 @@ async def in_thread(work: Callable[[], T], param: str | None = None, length: int
     Parameters
     ----------
     length : int
-        Characters of the text to process. Long texts are processed one at a time, so that threads are left for other
-        work; a text whose client disconnects before its turn is skipped.
+        Number of characters to process. Long inputs are processed one at a time, so that threads are left for other
+        work; an input whose client disconnects before its turn is skipped.
     """
     pool, context = _LONG_TEXTS if length >= LONG else None, contextvars.copy_context()
     try:
@@ -62,7 +62,7 @@ async def in_thread(work: Callable[[], T], param: str | None = None, length: int
 
 
 def text_length(value: Any) -> int:
-    """Return the total number of characters of all texts in a JSON value."""
+    """Return the total number of characters in all strings of a JSON value."""
     if isinstance(value, Mapping):
         return sum(text_length(item) for item in value.values())
     return len(value) if isinstance(value, str) else sum(map(text_length, value)) if isinstance(value, list) else 0
@@ -84,7 +84,7 @@ async def uninterrupted(work: Awaitable[T]) -> T:
 
 
 class CancellableWork(ABC, Generic[T]):
-    """Work done by one thread that another may cancel.
+    """Work done in one thread that another thread may cancel.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class CancellableWork(ABC, Generic[T]):
 
     @abstractmethod
     def run(self) -> T:
-        """Do the work, calling `check` regularly."""
+        """Run the work, calling `check` regularly."""
 
     def cancel(self) -> None:
         """Stop the work, since no client waits for it any more."""
@@ -110,14 +110,14 @@ class CancellableWork(ABC, Generic[T]):
         Raises
         ------
         ApiError
-            503; a client is still connected to see it only if the server is shutting down.
+            503; a client sees it only if the server is shutting down, since otherwise it has disconnected.
         """
         if self._cancelled.is_set():
             raise ending()
 
 
 class WorkerPool:
-    """Threads for one kind of work, at most `most` at a time; further work waits for a thread."""
+    """Threads for one kind of work, at most `most` at a time; additional work waits for a thread."""
 
     def __init__(self, most: int, name: str) -> None:
         self._pool = ThreadPoolExecutor(most, name)
@@ -152,7 +152,7 @@ class ReceiptStore:
     Parameters
     ----------
     most : int
-        Maximum bytes of all receipts together; larger ones are not kept.
+        Maximum total bytes of all receipts; larger ones are not kept.
     """
 
     def __init__(self, most: int) -> None:
@@ -201,13 +201,13 @@ class Service:
     tracing : Exporter or None
         Destination of traces, if requested.
     calibrations : tuple of CalibrationRun
-        Graded runs with which answers of methods are calibrated.
+        Graded runs that calibrate the answers of methods.
     methods, verifications, pulls : WorkerPool
         Threads for reasoning methods, verifications, and model downloads.
     ending : bool
         If true, the server is shutting down.
     cut : Event
-        Set when running requests must end at once.
+        Set when running requests must end immediately.
     """
 
     settings: ServerSettings

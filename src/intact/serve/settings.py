@@ -25,37 +25,37 @@ class ServerSettings:
     Attributes
     ----------
     host, port : str, int
-        The address. Any but a loopback address needs `keys`, or `no_auth`.
+        The address. Any address other than a loopback one requires `keys` or `no_auth`.
     keys : tuple of str
-        API keys; if there are any, every request except those for the page and for health must carry one.
+        API keys; if there are any, every request must carry one, except requests for the page and for health checks.
     no_auth : bool
-        If true, serve other machines without a key.
+        If true, serve other machines without requiring a key.
     hosts : tuple of str
-        Names under which browsers may reach the server, in addition to those of its address.
+        Host names under which browsers may reach the server, in addition to those of its address.
     origins : tuple of str
         Other origins whose pages may use the server (CORS), such as ``https://chat.example``.
     upload_bytes : int
-        Maximum size of a batch's file.
+        Maximum size of a batch file.
     body_bytes, header_bytes : int
         Maximum size of a body, and of the headers.
     body_seconds, header_seconds, idle_seconds : float
-        Timeouts of receiving a body and headers, and of an idle connection.
+        Timeouts for receiving a body and headers, and for an idle connection.
     connections : int
         Maximum number of connections.
     request_seconds, stall_seconds : float
-        Timeout of a whole request, and of a reader that reads nothing.
+        Timeout for a whole request, and for a client that stops reading.
     running : int
-        Maximum number of texts that a model generates concurrently.
+        Maximum number of sequences that a model generates concurrently.
     waiting : int
         Maximum number of queued requests per model; more are rejected (429).
     max_tokens, max_choices : int
-        Maximum tokens per text, and texts per request.
+        Maximum tokens per completion, and completions per request.
     memory_bytes : int, optional
-        Maximum memory of all loaded models together, including caches.
+        Maximum total memory of all loaded models, including caches.
     unload_seconds : float, optional
-        Idle time after which a model is unloaded; by default, models stay until others need their memory.
+        Idle time after which a model is unloaded; by default, models stay loaded until others need their memory.
     state : Path, optional
-        Folder of files, batches and responses; without one, only responses are available, in memory.
+        Folder for files, batches and responses; without one, only responses are available, in memory.
     strict : bool
         If true, reject fields of other servers even if they are harmless (`intact.serve.leniency`).
     seeds : {'fresh', 'fixed'}
@@ -97,7 +97,7 @@ class ServerSettings:
         if not (self.keys or self.no_auth or is_loopback(self.host)):
             raise ParameterError(
                 f"{self.host} can be reached from other machines: give API keys (--api-keys FILE), or let "
-                "everybody use the server (--no-auth)"
+                "everyone use the server (--no-auth)"
             )
         for key in self.keys:
             if len(key) < 16 or not key.isascii() or not key.isprintable() or " " in key:
@@ -105,14 +105,14 @@ class ServerSettings:
         if requested() == "none":
             raise ParameterError(
                 "INTACT_SANDBOX=none would run the programs of clients' requests without any protection, which a "
-                "server never does; unset it, or name bubblewrap or seccomp"
+                "server never does; unset it, or set it to bubblewrap or seccomp"
             )
 
     def check_names(self, names: Collection[str]) -> None:
         """Raise ParameterError if any name is to be answered, but there is more than one model or adapter."""
         if self.any_name and len(names) > 1:
             raise ParameterError(
-                f"--any-name answers with the only model under any name, but has {len(names)}: {', '.join(names)}; "
+                f"--any-name needs a single model, but the server has {len(names)}: {', '.join(names)}; "
                 "serve one of them, or leave out --any-name"
             )
 
@@ -137,10 +137,10 @@ def read_keys(path: Path) -> tuple[str, ...]:
     Raises
     ------
     ParameterError
-        If the file cannot be read, or has no key.
+        If the file cannot be read, or contains no key.
     """
     lines = read_text(path, ParameterError).splitlines()
     keys = tuple(key for line in lines if (key := line.strip()) and not key.startswith("#"))
     if not keys:
-        raise ParameterError(f"{path} has no API key; expected one per line")
+        raise ParameterError(f"{path} contains no API key; expected one per line")
     return keys

@@ -16,7 +16,7 @@ from intact.serve.replies import reply
 
 
 class Paging(BaseModel):
-    """Query of a list: at most `limit` items after the identifier `after`."""
+    """Query parameters of a list: at most `limit` items after the identifier `after`."""
 
     model_config = ConfigDict(extra="forbid")
     after: str | None = None
@@ -33,7 +33,7 @@ class Paging(BaseModel):
         names, start = [value["id"] for value in values], 0
         if self.after is not None:
             if self.after not in names:
-                raise ApiError(400, f"after: the list does not have {self.after!r:.60}", "after", "not_found")
+                raise ApiError(400, f"after: {self.after!r:.60} is not in the list", "after", "not_found")
             start = names.index(self.after) + 1
         end = start + self.limit
         names, more = names[start:end], end < len(names)

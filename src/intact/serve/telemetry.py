@@ -47,7 +47,7 @@ class Span:
         """Record the time of the first token."""
 
     def wrote(self, completion: Completion) -> None:
-        """Record a complete text."""
+        """Record a finished completion."""
 
     def failed(self, error: BaseException) -> None:
         """Record that the work failed."""
@@ -66,7 +66,7 @@ def current() -> Span:
 
 @contextmanager
 def entered(span: Span) -> Iterator[Span]:
-    """Make a span current for the block; it ends with the block, and fails if the block does."""
+    """Make a span current for the block; it ends with the block, and is marked as failed if the block fails."""
     before = _CURRENT.get()
     _CURRENT.set(span)
     try:
@@ -99,14 +99,14 @@ def operation(kind: str, model: str, fingerprint: str, **attributes: Any) -> Abs
 
 
 def request_attributes(parameters: SamplingParameters, n: int, prompt: int) -> dict[str, Any]:
-    """Return the attributes of a request for n texts after prompts of the given lengths in tokens."""
+    """Return the attributes of a request for n completions of prompts of the given lengths in tokens."""
     named = {f"gen_ai__request__{name}": getattr(parameters, name) for name in _REQUESTED}
     return named | {"gen_ai__request__choice__count": n, "gen_ai__usage__input_tokens": prompt}
 
 
 @contextmanager
 def prefill_and_decode() -> Iterator[Callable[[], None]]:
-    """Run a block in a span `prefill`, and from the first call of the yielded function on in a span `decode`."""
+    """Run a block in a span `prefill` until the yielded function is first called, then in a span `decode`."""
     whole, begun = current(), False
     with ExitStack() as stack:
         stack.enter_context(span("prefill"))

@@ -1,4 +1,4 @@
-"""Thinking before the answer: support in chat templates, their variables, and separation of thoughts from the text."""
+"""Thinking before the answer: support in chat templates, their variables, and separation of thinking from answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MakeReader: TypeAlias = Callable[[], ThoughtReader]
 
 
 def can_think(source: str) -> bool:
-    """Return true if a chat template belongs to a model that can think first."""
+    """Return true if a chat template belongs to a model that can think before it answers."""
     return SWITCH in source or find_thinking(source) is not None
 
 
@@ -32,9 +32,9 @@ def with_variable(request: ChatRequest, name: str, value: bool | str) -> ChatReq
 
 
 def thought_readers(served: Served, request: ChatRequest, prompt: list[int]) -> MakeReader:
-    """Return a function that creates parsers of the thoughts at the beginning of an answer.
+    """Return a function that creates parsers of the thinking at the beginning of an answer.
 
-    Some prompts end with the opening mark of the thoughts, and so may a message that the answer continues.
+    Some prompts end with the opening marker of the thinking, and so may a message that the answer continues.
     """
     form = find_thinking(template_source(served)) or THINK_TAGS
     before = served.loaded.tokenizer.decode(prompt[-PROMPT_TAIL:], skip_special=False)
@@ -46,7 +46,7 @@ def thought_readers(served: Served, request: ChatRequest, prompt: list[int]) -> 
 
 
 def thought_tokens(tokenizer: Tokenizer, reader: ThoughtReader, tokens: Iterable[int]) -> int:
-    """Return the number of a text's tokens before its answer, including marks; 0 if it has no thoughts."""
+    """Return the number of tokens before the answer, including markers; 0 if there is no thinking."""
     decoder, count, has_thoughts = tokenizer.stream(), 0, False
     for token in tokens:
         for is_thought, _ in reader.push(decoder.push(token) if token < tokenizer.size else ""):

@@ -40,11 +40,11 @@ class RequestTools(NamedTuple):
     Attributes
     ----------
     form : ToolCallFormat or None
-        The format in which calls are read from the answer; None if none are.
+        The format in which calls are parsed from the answer; None if calls are not parsed.
     listed : list of dict or None
-        The tools as the chat template takes them; None if there are none, or none may be called.
+        The tools in the form that the chat template expects; None if there are none, or none may be called.
     imposed : bool
-        If true, the answer has to be calls.
+        If true, the answer must consist of calls.
     """
 
     form: ToolCallFormat | None
@@ -58,7 +58,7 @@ def tool_use(request: ChatRequest, tokenizer: Tokenizer) -> RequestTools:
     Raises
     ------
     ApiError
-        400, if two tools have the same name, the choice names none of them, or the model has no chat template.
+        400, if two tools have the same name, the choice names none of them, or the model lacks a chat template.
     """
     form = _call_format(request, tokenizer)
     return RequestTools(form, _template_tools(request, form), imposes_calls(request))
@@ -73,7 +73,7 @@ def _template_tools(request: ChatRequest, form: ToolCallFormat | None) -> list[d
         raise ApiError(400, "tool_choice is required, but there are no tools", "tool_choice")
     if isinstance(choice, NamedTool) and choice.function.name not in names:
         where = "tool_choice.function.name"
-        raise ApiError(400, f"there is no tool {choice.function.name!r:.100}; there are {', '.join(names)}", where)
+        raise ApiError(400, f"no tool named {choice.function.name!r:.100}; available: {', '.join(names)}", where)
     if not tools or choice == "none":
         return None
     if form is None:
@@ -91,7 +91,7 @@ def _call_format(request: ChatRequest, tokenizer: Tokenizer) -> ToolCallFormat |
 
 
 def prompted(conversation: ChatPrompt, request: ChatRequest, tokenizer: Tokenizer) -> ChatPrompt:
-    """Return the conversation to render; if the template has no tool support, its messages list the tools."""
+    """Return the conversation to render; if the template lacks tool support, its messages list the tools."""
     template = tokenizer.chat_template
     if not request.tools or template is None or template.knows_tools:
         return conversation
@@ -107,15 +107,15 @@ def single_call(request: ChatRequest) -> bool:
 
 
 def imposes_calls(request: ChatRequest) -> bool:
-    """Return true if a text must consist of calls."""
+    """Return true if an answer must consist of calls."""
     return request.tool_choice == "required" or isinstance(request.tool_choice, NamedTool)
 
 
 def begun_thought(request: ChatRequest, tokenizer: Tokenizer, prompt: Sequence[int]) -> ThinkingTags | None:
-    """Return the marks of the thought that a prompt leaves open; None without one, or if the format excludes thoughts.
+    """Return the markers of thinking that a prompt leaves open; None if there is none, or if the format excludes it.
 
-    A prompt ends with the opening mark if the template writes it, and within a thought if it continues a message of the
-    assistant with an open thought.
+    A prompt ends with the opening marker if the template writes it, and inside thinking if it continues an assistant
+    message with unfinished thinking.
     """
     if imposes_calls(request) or not _is_free(request):
         return None
@@ -127,7 +127,7 @@ def begun_thought(request: ChatRequest, tokenizer: Tokenizer, prompt: Sequence[i
 
 
 def _is_free(request: ChatRequest) -> bool:
-    """Return true if the text may have any format."""
+    """Return true if the output format is unrestricted."""
     return request.response_format is None or request.response_format.type == "text"
 
 
@@ -142,16 +142,16 @@ def _signature(tool: Tool) -> ToolSignature:
 
 
 def call_grammar(request: ChatRequest, schema: dict[str, Any] | None, form: ToolCallFormat | None) -> str | None:
-    """Return a grammar of the text, in Lark's notation, if calls are required or strict, or combined with a schema.
+    """Return a grammar of the output, in Lark's notation, if calls are required or strict, or combined with a schema.
 
-    A model that may choose writes free text, or JSON of the schema if there is one; after an opening mark, a call
-    must follow, and after the name of a strict function in plain JSON, that function's arguments. Arguments match the
-    function's parameters if a call is required or the function is strict.
+    If calls are optional, the model writes free text, or JSON that matches the schema if there is one; an opening
+    marker must be followed by a call, and the name of a strict function in plain JSON by that function's arguments.
+    Arguments match the function's parameters if a call is required or the function is strict.
 
     Raises
     ------
     ApiError
-        400, if a schema cannot be enforced, naming the tool and the place.
+        400, if a schema cannot be enforced, naming the tool and the location.
     """
     choice, tools, required = request.tool_choice, request.tools or [], imposes_calls(request)
     if form is None:
@@ -187,7 +187,7 @@ def _imposed(tool: Tool, where: str, required: bool) -> Tool:
 
 
 def name_fault(request: ChatRequest, error: ApiError) -> None:
-    """Add the tool at fault, and the place in its schema, to an error in the grammar of all calls."""
+    """Add the tool at fault, and the location in its schema, to an error in the grammar of all calls."""
     for i, tool in enumerate(request.tools or []):
         where = f"tools[{i}].function.parameters"
         if found := constraints.fault(tool.function.parameters or {}, where):
@@ -203,7 +203,7 @@ def _schema(schema: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _call_rules(tools: Sequence[Tool], form: ToolCallFormat, required: bool) -> list[str]:
-    """Return the grammar rules of a call of any of the tools, after the opening mark."""
+    """Return the grammar rules for a call to any of the tools, after the opening marker."""
     lines = [f"call: {' | '.join(f'call_{i}' for i in range(len(tools)))}"]
     for i, tool in enumerate(tools):
         before, after = form.frame(tool.function.name)
@@ -223,7 +223,7 @@ def _calls(form: ToolCallFormat, alone: bool) -> str:
 
 
 def _text_with_calls(tools: Sequence[Tool], form: ToolCallFormat) -> str:
-    """Return a grammar of free text in which everything after the beginning of a call is constrained."""
+    """Return a grammar for free text in which everything after the start of a call is constrained."""
     lines, parts = ["rest: TEXT", "TEXT: /(?s:.*)/"], []
     if form.closes:
         lines += [*_call_rules(tools, form, False), f"opened[lazy]: TEXT {json.dumps(form.opens)}"]
@@ -245,14 +245,14 @@ def _json(schema: dict[str, Any], spacing: dict[str, Any]) -> str:
 
 
 class ToolCallStream:
-    """Parser of calls in a text that arrives in pieces; returns them in API format, numbered, each with its own id."""
+    """Incremental parser of calls in generated text; returns them in API format, numbered, each with its own id."""
 
     def __init__(self, reader: CallReader, alone: bool = False) -> None:
         self._reader, self._alone, self._count = reader, alone, 0
 
     @classmethod
     def of(cls, request: ChatRequest, form: ToolCallFormat, thought: ThinkingTags | None = None) -> ToolCallStream:
-        """Return a stream of the calls that a request allows; `thought` is the result of `begun_thought`."""
+        """Return a parser of the calls that a request allows; `thought` is the result of `begun_thought`."""
         alone = single_call(request)
         return cls(CallReader(form, alone, signatures(request), _is_free(request), thought=thought), alone)
 
@@ -267,7 +267,7 @@ class ToolCallStream:
         return content, self._numbered(calls)
 
     def finish(self, finish: str) -> str:
-        """Return the finish reason in OpenAI's terms: that of calls, unless the text was cut off before their end."""
+        """Return the finish reason in OpenAI's terms: the one for calls, unless the text was cut off in them."""
         return "tool_calls" if self._count and (finish == "stop" or self._alone) else finish
 
     def _numbered(self, calls: list[ParsedCall]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """OpenTelemetry traces, if requested, following the conventions for generative AI. This module is optional.
 
-Spans hold names, numbers and reasons, never texts: no prompts, answers, keys, or error messages.
+Spans contain names, numbers and reasons, but no text: no prompts, answers, keys, or error messages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 PATHS = ("/v1/", "/api/")
-"""Requests below these paths are traced; those for health and metrics are not."""
+"""Requests below these paths are traced; health and metrics requests are not."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Tracing:
 
 
 def exporting() -> Tracing:
-    """Send spans to a collector by OTLP over HTTP; OpenTelemetry's own variables configure endpoint and sampling.
+    """Send spans to a collector via OTLP over HTTP; OpenTelemetry's environment variables set endpoint and sampling.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def exporting() -> Tracing:
 
 
 class RecordedSpan(telemetry.Span):
-    """An OpenTelemetry span; `above` is the context in which it starts."""
+    """An OpenTelemetry span; `above` is the parent context."""
 
     def __init__(self, tracer: Tracer, recorded: OpenTelemetrySpan, above: Context) -> None:
         from opentelemetry.trace import set_span_in_context
@@ -100,7 +100,7 @@ class RecordedSpan(telemetry.Span):
         self.note(gen_ai__response__time_to_first_chunk=time.monotonic() - self._began)
 
     def wrote(self, completion: Completion) -> None:
-        """Record a complete text."""
+        """Record a finished completion."""
         self._tokens += len(completion.tokens)
         self._reasons.append(completion.finish)
         self.note(gen_ai__usage__output_tokens=self._tokens, gen_ai__response__finish_reasons=self._reasons)

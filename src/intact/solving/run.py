@@ -42,7 +42,7 @@ JOURNAL = "journal.sqlite"
 
 
 class Graded(NamedTuple):
-    """An item of a task, its result, and the verdict: None if undecided, false if the method failed."""
+    """An item of a task, its result, and its grade: None if undecided, false if the method failed."""
 
     item: Item
     result: Result
@@ -66,25 +66,25 @@ def backend_of(
     key : str
         Environment variable that contains an endpoint's key.
     now : datetime or str, optional
-        The time given to the chat template of a model that runs here, such as "2026-11-20T17:45:00"; by default
+        The time passed to the chat template of a model that runs locally, such as "2026-11-20T17:45:00"; by default
         `intact.text.template.DEFAULT_NOW`. Endpoints apply their templates themselves.
     mix : TextMix, optional
-        The mix that texts of a model that runs here are sampled from.
+        The mix from which completions are sampled, for a model that runs locally.
     thinking : ThinkingMode, optional
-        The thinking mode of a model that runs here: on, off, or a token limit.
+        The thinking mode of a model that runs locally: on, off, or a token limit.
 
     Raises
     ------
     ParameterError
-        If `continues` is unknown; if the given back end was made with another `now` or `thinking`; if a mix or
+        If `continues` is unknown; if the given back end was made with a different `now` or `thinking`; if a mix or
         `thinking` is requested for an endpoint; if a mix is requested for an existing back end; or if the model does
         not support this thinking mode.
     """
     if thinking is not None and is_address(model):
-        raise ParameterError(f"thinking={thinking} is for models that run here; endpoints apply their chat templates")
+        raise ParameterError(f"thinking={thinking} needs a local model; endpoints apply their own chat templates")
     time = None if now is None else read_time(now)
     if mix is not None and (is_address(model) or not isinstance(model, str | os.PathLike | Model)):
-        raise ParameterError(f"a mix needs a model that runs here, got {model!r:.80}")
+        raise ParameterError(f"a mix needs a local model, got {model!r:.80}")
     if is_address(model):
         from intact.reason.backends.openai import OpenAIBackend
         from intact.reason.backends.openai_wire import as_continues
@@ -105,7 +105,7 @@ def backend_of(
 
 
 def is_address(model: Any) -> TypeGuard[str]:
-    """Return true if a model is given as the address of an endpoint."""
+    """Return true if a model is specified as the address of an endpoint."""
     return isinstance(model, str) and model.startswith(("http://", "https://"))
 
 
@@ -116,18 +116,18 @@ def backends_of(
     mix: TextMix | None = None,
     thinking: ThinkingMode | None = None,
 ) -> dict[str, Backend]:
-    """Return back ends by name; a single model is called 'main'.
+    """Return back ends by name; a single model is named 'main'.
 
     A mix applies to the first model. Other parameters are as for `backend_of`. The key of an endpoint is sent only to
     its host (docs/backends.md).
     """
     several = _named(model)
     if not several:
-        raise ParameterError("there is no model")
+        raise ParameterError("models is empty: give at least one")
     addresses = {name: one for name, one in several.items() if is_address(one)}
     keys = variables(addresses) if addresses else {}
     if continues != "no" and not keys:
-        raise ParameterError(f"continues={continues!r} is for endpoints given by their address; there is none here")
+        raise ParameterError(f"continues={continues!r} applies to endpoints given by their address, but none is given")
     made = {
         name: (
             backend_of(one, continues, keys[name], mix=own, thinking=thinking)
@@ -137,7 +137,7 @@ def backends_of(
         for (name, one), own in zip(several.items(), chain([mix], repeat(None)), strict=False)
     }
     if now is not None and not any(isinstance(one, Rendering) for one in made.values()):
-        raise ParameterError("now is for models that run here; endpoints apply their chat templates themselves")
+        raise ParameterError("now needs a local model; endpoints apply their own chat templates")
     return made
 
 
@@ -153,7 +153,7 @@ def opened(
     mix: TextMix | None = None,
     thinking: ThinkingMode | None = None,
 ) -> Iterator[dict[str, Backend]]:
-    """Yield `backends_of` a model for a `with` block, and close the connections that it opened at the end."""
+    """Yield `backends_of` a model for a `with` block, and close the connections opened for it at the end."""
     backends = backends_of(model, continues, now, mix, thinking=thinking)
     try:
         yield backends
@@ -173,7 +173,7 @@ def as_problem(
 ) -> Problem:
     """Return a question as a problem named by a digest of its text.
 
-    It is a conversation if the model takes conversations.
+    The problem is a conversation if the model accepts conversations.
     """
     name = hashlib.sha256(question.encode()).hexdigest()[:16]
     prompt = (("user", question),) if takes_conversations(backend) else question
@@ -189,7 +189,7 @@ def check_system(system: str | None, backends: Iterable[Backend]) -> None:
     for backend in backends:
         tokenizer = getattr(backend, "tokenizer", None)  # an endpoint keeps its own
         if tokenizer is not None and (tokenizer.chat_template is None or not tokenizer.chat_template.takes_system):
-            raise ParameterError("a model's chat template takes no system message; put it into the question")
+            raise ParameterError("the model's chat template does not accept a system message; put it into the question")
 
 
 def solve(
@@ -225,37 +225,37 @@ def solve(
     ----------
     model : Model, Backend, str, path, or a mapping of these
         A model, anything that `load` takes, or the address of an endpoint (docs/backends.md). If several are given by
-        name, methods use the first unless they name another.
+        name, methods use the first unless they name a different one.
     method : str or Method
         A name (`intact methods` lists them), or ``file.py:name``.
     question : str or Problem
-        A text, whose answer is read by `read_answer`; or a problem, which has its own reader.
+        Plain text, whose answer is read by `read_answer`, or a problem, which has its own reader.
     seed : int
-        Seed of the random draws. A `Problem` has its own.
+        Seed of the random draws. A `Problem` has its own seed.
     budget : Budget or str, optional
         Hard caps, such as "tokens=20k".
     journal : path, optional
-        A folder in which results are stored; stored results are not recomputed.
+        Folder in which results are stored; stored results are not recomputed.
     receipt : bool
         If true, the result includes a receipt of the whole run (docs/spec/receipts.md).
     now : datetime or str, optional
-        The time given to chat templates that include the date, such as "2026-11-20T17:45:00"; by default
+        The time passed to chat templates that include the date, such as "2026-11-20T17:45:00"; by default
         2024-07-26T00:00:00, so the same question gets the same answer on any day.
     tools : mapping of str to MethodTool, optional
         Your own tools by name, such as those of an MCP server (docs/tools.md).
     mix : str or mapping, optional
-        The mix that all texts of the first model are sampled from, as in `Model.generate`; its partners are those that
-        the model was loaded with.
+        The mix from which all completions of the first model are sampled, as in `Model.generate`; its partners are the
+        ones that the model was loaded with.
     shadow : str, optional
-        The text that replaces the last message of each prompt in the mix's shadow stream, if it has one.
+        The text that replaces the last message of each prompt in the mix's shadow stream, if the mix has one.
     system : str, optional
-        The system message before a question that is a text.
+        The system message before a plain-text question.
     thinking : str or int, optional
-        The thinking mode of models that run here: "on", "off", or the maximum number of thinking tokens per text
-        (docs/reasoning.md, Thoughts). By default, chat templates decide. If the method has a parameter of this name, as
-        budget_forcing does, the value goes to the method.
+        The thinking mode of models that run locally: "on", "off", or the maximum number of thinking tokens per
+        completion (docs/reasoning.md, Thoughts). By default, chat templates decide. If the method has a parameter of
+        this name, as budget_forcing does, the value goes to the method.
     max_tokens, temperature, top_p, top_k, min_p, stop, stop_mean_below, stop_window, regex, grammar : optional
-        Sampling parameters, as in `Model.generate`; by default those that the method prefers. If the method has a
+        Sampling parameters, as in `Model.generate`; by default, the method's preferred values. If the method has a
         parameter of the same name, the value goes to the method.
     **parameters
         The method's own parameters (`intact methods` lists them). They are validated before any work is done.
@@ -263,7 +263,7 @@ def solve(
     Returns
     -------
     Result
-        The answer with votes, cost and trace.
+        The answer, with votes, cost and trace.
 
     Raises
     ------
@@ -274,12 +274,12 @@ def solve(
         hint = ": decorate the function with @method(PAPER)" if callable(method) else ""
         raise ParameterError(f"method must be a name or a Method, got {method!r:.60}{hint}")
     if not isinstance(question, str | Problem):
-        raise ParameterError(f"question must be a text or a Problem, got {question!r:.60}")
+        raise ParameterError(f"question must be a string or a Problem, got {question!r:.60}")
     if isinstance(question, str) and not question.strip():
-        raise ParameterError("the question is empty: give a text, or a Problem")
+        raise ParameterError("the question is empty: give a string, or a Problem")
     SamplingParameters(seed=seed)
     if isinstance(question, Problem) and seed not in (0, question.seed):
-        raise ParameterError(f"seed is {seed}, but the Problem has its own, {question.seed}: give only one")
+        raise ParameterError(f"seed is {seed}, but the Problem has its own seed, {question.seed}: give only one")
     if isinstance(question, Problem):
         question = _checked_problem(question)
     flag("receipt", receipt)
@@ -303,7 +303,7 @@ def solve(
     if isinstance(question, Problem):
         check_reader(question.read)
     if system is not None and isinstance(question, Problem):
-        raise ParameterError("system needs a question that is a text; a Problem has it in its prompt")
+        raise ParameterError("system needs a question that is a string; a Problem has it in its prompt")
     mixed, mode = TextMix.of(mix, shadow), None if thinking is None else ThinkingMode.parse(str(thinking))
     with opened(model, now=now, mix=mixed, thinking=mode) as backends:
         check_system(system, backends.values())
@@ -329,30 +329,30 @@ def solve_all(
     receipt: bool = False,
     tools: Mapping[str, MethodTool] | None = None,
 ) -> Generator[tuple[int, Result], None, None]:
-    """Run many jobs concurrently, and yield the index and result of each as it ends.
+    """Run many jobs concurrently, and yield the index and result of each as it finishes.
 
-    Callers check methods and readers first (`check_method`, `check_reader`); here what one lacks is an error in its
-    result.
+    Callers check methods and readers first (`check_method`, `check_reader`); here, an unsuitable method or reader gives
+    a result with an error.
 
     Parameters
     ----------
     backends : mapping of str to Backend
         The back ends, as yielded by `opened`.
     budget : Budget or str, optional
-        The budget of each problem.
+        Budget per problem.
     seconds : float, optional
         Wall-clock limit for all jobs together.
     progress : callable, optional
         Called at intervals with the number of tokens generated so far.
     receipt : bool
-        If true, results include receipts. Everything is then generated again; the journal only speeds this up.
+        If true, results include receipts. Everything is then regenerated; the journal only speeds this up.
     tools : mapping of str to MethodTool, optional
         Your own tools by name.
 
     Raises
     ------
     ParameterError
-        If a parameter makes no sense, or no receipt can be made of such a run.
+        If a parameter is invalid, or a receipt cannot be made for the run.
     """
     caps = _caps(budget)
     place = _folder(journal)
@@ -369,7 +369,7 @@ def solve_all(
 
 
 def _folder(journal: str | os.PathLike[str] | JournalFolder | None) -> Path | JournalFolder | None:
-    """Return the folder of a journal; raise ParameterError if it is not one."""
+    """Return the folder of a journal; raise ParameterError if it is not a folder."""
     if journal is not None and not isinstance(journal, str | os.PathLike) and not hasattr(journal, "open_journal"):
         raise ParameterError(f"journal must be a folder, got {journal!r:.60}")
     place = Path(journal) if isinstance(journal, str | os.PathLike) else journal
@@ -388,7 +388,7 @@ def _checked_problem(problem: Problem) -> Problem:
         if not prompt or not all(isinstance(role, str) and isinstance(content, str) for role, content in turns):
             raise ValueError
     except (KeyError, TypeError, ValueError):
-        wanted = "a text, or messages such as {'role': 'user', 'content': 'Why?'}"
+        wanted = "a string, or messages such as {'role': 'user', 'content': 'Why?'}"
         raise ParameterError(f"prompt of a Problem must be {wanted}, got {problem.prompt!r:.60}") from None
     return problem if prompt == problem.prompt else replace(problem, prompt=prompt)
 
@@ -396,12 +396,12 @@ def _checked_problem(problem: Problem) -> Problem:
 def _caps(budget: Budget | str | None) -> Budget | None:
     """Return a budget, parsing it if it is a string; raise ParameterError if it is neither."""
     if budget is not None and not isinstance(budget, str | Budget):
-        raise ParameterError(f'budget must be a text such as "tokens=20k" or a Budget, got {budget!r:.60}')
+        raise ParameterError(f'budget must be a string such as "tokens=20k" or a Budget, got {budget!r:.60}')
     return Budget.parse(budget) if isinstance(budget, str) else budget
 
 
 def _recording(backends: Mapping[str, Backend], options: dict[str, Any]) -> Driver:
-    """Return a driver that makes receipts; its modules are imported only here."""
+    """Return a driver that makes receipts; the modules it needs are imported only here."""
     from intact.solving.receipts.record import recording_driver
 
     return recording_driver(backends, scorer=find_scorer, **options)
@@ -420,7 +420,7 @@ def solve_items(
     system: str | None = None,
     **options: Any,
 ) -> Generator[Graded, None, None]:
-    """Answer items of a task with a method, and yield each item, graded, as it ends.
+    """Answer items of a task with a method, and yield each item, graded, as it finishes.
 
     Parameters
     ----------
@@ -429,11 +429,11 @@ def solve_items(
     task : Task or Chosen
         A task, or the result of `intact.tasks.choose.choose` for a string such as "gsm8k:shots=2".
     style : {'chat', 'base'}, optional
-        The prompt style; by default that of the chosen task, or whichever the first back end's model takes.
+        The prompt style; by default the chosen task's style, or else the one that the first back end's model accepts.
     system : str, optional
         The system message before each question.
     **options
-        As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt, tools.
+        As in `solve_all`: budget (per problem), journal, seconds, parallel, progress, receipt, tools.
     """
     chosen = Chosen.of(task)
     task, style = chosen.task, style or chosen.style
@@ -459,18 +459,18 @@ def task_sampling(task: Task, chat: bool, sampling: Mapping[str, Any] | None) ->
 
 
 def check_tokenizer(tasks: Iterable[Chosen], backends: Mapping[str, Backend]) -> list[str]:
-    """Return the caveats of tasks' options for the first model's tokenizer.
+    """Return the caveats about tasks' options for the first model's tokenizer.
 
     Raises
     ------
     ParameterError
-        If an option can have no effect with this tokenizer.
+        If an option cannot have any effect with this tokenizer.
     """
     tokenizer = getattr(next(iter(backends.values())), "tokenizer", None)  # an endpoint keeps its own
     return [caveat for chosen in tasks if (caveat := chosen.check_tokenizer(tokenizer))]
 
 
 def takes_conversations(backend: Backend) -> bool:
-    """Return true if a model takes conversations."""
+    """Return true if a model accepts conversations."""
     tokenizer = getattr(backend, "tokenizer", None)  # an endpoint keeps its own
     return tokenizer is None or tokenizer.chat_template is not None

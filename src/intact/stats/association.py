@@ -1,7 +1,7 @@
-"""Slopes and effect sizes relating a property of samples, such as their length, to their correctness.
+"""Slopes and effect sizes that relate a property of samples, such as their length, to their correctness.
 
 The samples of one problem form a cluster; standard errors are those of Liang and Zeger (1986), over problems. Effects
-measured `within` problems cannot be artefacts of easy problems having short completions.
+measured `within` problems cannot arise merely because easy problems have short completions.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def slope(
 
     With `x' = x - mean` (within: minus the cluster's mean), `b = sum x' y / sum x'^2`. With residuals e,
     `SE^2 = G / (G - 1) (N - 1) / (N - 2) sum_g (sum_{i in g} x'_i e_i)^2 / (sum x'^2)^2`, as estimated by Stata and
-    statsmodels for clusters; the clusters' constants are not counted as parameters (Cameron and Miller 2015, section
+    statsmodels for clusters; the cluster constants are not counted as parameters (Cameron and Miller 2015, section
     III.B). The quantile is Student's with G - 1 degrees of freedom. Within clusters, this G counts only the clusters in
     which y varies, since the others do not affect the sign.
 
@@ -68,7 +68,9 @@ def slope(
     count = int(groups.max()) + 1
     mixed = int((_largest(ys, groups, count) > -_largest(-ys, groups, count)).sum())
     if (mixed if within else count) < 2:
-        raise ParameterError(f"a slope needs two clusters{' in which y varies' if within else ''}, got {mixed}")
+        raise ParameterError(
+            f"a slope needs at least two clusters{' in which y varies' if within else ''}, got {mixed}"
+        )
     if within:
         sizes = np.bincount(groups)
         centred, residual = (one - (np.bincount(groups, one) / sizes)[groups] for one in (xs, ys))
@@ -90,8 +92,8 @@ def ratio_of_sums(
 ) -> Interval:
     """Return the ratio of two sums over problems, by linearisation: `SE^2 = G / (G - 1) sum (u - r v)^2 / (sum v)^2`.
 
-    Use it for a share of samples, if problems have different numbers of them, or of pairs of samples (Cochran 1977,
-    section 6.4). Problems with a denominator of 0 are ignored. The interval is clipped to `support`, the possible
+    Use it for shares of samples, if problems have different numbers of them, or for shares of pairs of samples (Cochran
+    1977, section 6.4). Problems with a denominator of 0 are ignored. The interval is clipped to `support`, the possible
     values.
 
     Raises
@@ -104,7 +106,7 @@ def ratio_of_sums(
         raise ParameterError(f"each numerator needs a denominator of at least 0, got {above.size} and {below.size}")
     above, below = above[below > 0], below[below > 0]
     if below.size < 2:
-        raise ParameterError(f"a ratio over problems needs two of them, got {below.size}")
+        raise ParameterError(f"a ratio over problems needs at least two of them, got {below.size}")
     ratio = float(above.sum() / below.sum())
     rest = above - ratio * below
     error = float(np.sqrt(below.size / (below.size - 1) * (rest @ rest))) / float(below.sum())
@@ -117,8 +119,8 @@ def share_of_samples(marked: ArrayLike, samples: ArrayLike, level: float = 0.95)
 
     With the half width h of `ratio_of_sums` over problems and `a = h^2 / (p (1 - p))`, the bounds are
     `(p + a / 2 +- sqrt(h^2 + a^2 / 4)) / (1 + a)`: Wilson's interval, whose a is z^2 / n (Dean and Pagano 2015 for
-    surveys). For small shares its coverage is better than that of p +- h. If none or all are marked, h is 0, and the
-    interval is Wilson's for the number of problems, as if all samples of a problem were alike.
+    surveys). For small shares, its coverage is better than that of p +- h. If none or all are marked, h is 0, and the
+    interval is Wilson's for the number of problems, as if all samples of a problem were identical.
 
     Raises
     ------
@@ -127,7 +129,7 @@ def share_of_samples(marked: ArrayLike, samples: ArrayLike, level: float = 0.95)
     """
     above, below = finite(marked, "marked samples"), finite(samples, "samples")
     if above.size == below.size and (above.min() < 0 or (above > below).any()):
-        raise ParameterError("the number of marked samples of each problem must lie from 0 to all")
+        raise ParameterError("the number of marked samples of a problem must lie between 0 and its number of samples")
     share, low, high = ratio_of_sums(above, below, level)
     half = (high - low) / 2
     if share in (0, 1) or not half:
@@ -139,7 +141,7 @@ def share_of_samples(marked: ArrayLike, samples: ArrayLike, level: float = 0.95)
 
 
 def cliffs_delta(values: ArrayLike, right: ArrayLike, clusters: Sequence[object], level: float = 0.95) -> Interval:
-    """Return Cliff's delta of correct against wrong samples, over pairs of samples of the same problem.
+    """Return Cliff's delta between correct and wrong samples, over pairs of samples of the same problem.
 
     P(the correct one has more) - P(it has less), or 2 AUROC - 1 (Cliff 1993): 1 if correct samples always have more, 0
     without an effect. The interval is that of `ratio_of_sums`, clipped to [-1, 1].

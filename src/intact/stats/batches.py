@@ -1,8 +1,8 @@
-"""Bounds for a whole batch of future problems: Batch Predictive Inference (Lee, Tchetgen Tchetgen and Dobriban 2024).
+"""Bounds on a whole batch of future problems: Batch Predictive Inference (Lee, Tchetgen Tchetgen and Dobriban 2024).
 
 Source: arXiv 2409.13990. The scores of n graded problems are exchangeable with those of m future ones (ties in random
 order). Let R_j be 1 + the number of graded scores below the j-th future score. The sorted ranks R_(1) <= ... <= R_(m)
-are uniform over all `C(n + m, m)` non-decreasing sequences in 1 ... n + 1, whatever the scores are, so
+are uniform over all `C(n + m, m)` non-decreasing sequences in 1 ... n + 1, regardless of the scores, so
 
     P(R_(i) = k) = C(k + i - 2, i - 1) C(n + m - k - i + 1, m - i) / C(n + m, m),
 
@@ -10,8 +10,9 @@ and the sum of R_j - 1 has the Gaussian binomial coefficient [n + m choose m] as
 Mann and Whitney's U). A future score is at most S_(R_j), the R_j-th smallest graded score, or is unbounded if
 R_j = n + 1. Everything is computed with integers.
 
-The authors' program draws the ranks of the mean independently of each other, which is a different law: for 40 graded
-and 10 future problems, its bound of the sum at level 0.9 is 258 instead of 263, and holds with probability 87.8% only.
+The authors' code draws the ranks for the mean independently of each other, which is a different distribution: for 40
+graded and 10 future problems, its bound on the sum at level 0.9 is 258 instead of 263, and holds with a probability of
+only 87.8%.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from intact._base.exact import Number, rational, written
 
 
 class PredictedMean(NamedTuple):
-    """Bounds of the mean of future scores."""
+    """Bounds on the mean of future scores."""
 
     low: Fraction
     high: Fraction
@@ -41,11 +42,11 @@ def rank_law(graded: int, to_come: int, place: int) -> list[Fraction]:
     Raises
     ------
     ParameterError
-        If either side has no problems, or the place does not lie in 1 ... m.
+        If either side has no problems, or the place is not in 1 ... m.
     """
     _check(graded, to_come)
     if not 1 <= place <= to_come:
-        raise ParameterError(f"a place among {to_come} scores lies in 1 ... {to_come}, got {place}")
+        raise ParameterError(f"a place among {to_come} scores must lie in [1, {to_come}], got {place}")
     whole = math.comb(graded + to_come, to_come)
     return [
         Fraction(
@@ -56,18 +57,18 @@ def rank_law(graded: int, to_come: int, place: int) -> list[Fraction]:
 
 
 def rank_quantile(graded: int, to_come: int, place: int, level: float = 0.9) -> int:
-    """Return the least rank that the `place`-th smallest future score does not exceed with probability `level` or more.
+    """Return the least rank that the `place`-th smallest future score stays within with probability at least `level`.
 
     Raises
     ------
     ParameterError
-        As for `rank_law`, or if the level does not lie between 0 and 1.
+        As for `rank_law`, or if the level is not between 0 and 1.
     """
     return 1 + _first(rank_law(graded, to_come, place), _level(level))
 
 
 def batch_quantile(scores: Sequence[Number], to_come: int, place: int, level: float = 0.9) -> Number:
-    """Return an upper bound of the `place`-th smallest future score that holds with probability `level` or more.
+    """Return an upper bound on the `place`-th smallest future score that holds with probability at least `level`.
 
     With place = ceil((1 - delta) m), at least a share of 1 - delta of the batch stays within the bound simultaneously.
 
@@ -79,10 +80,10 @@ def batch_quantile(scores: Sequence[Number], to_come: int, place: int, level: fl
     Raises
     ------
     ParameterError
-        If there are no scores, one is not a number, the place does not lie in 1 ... m, or the level not in (0, 1).
+        If there are no scores, one is not a number, the place is not in 1 ... m, or the level is not in (0, 1).
     """
     if any(score != score for score in scores):
-        raise ParameterError("a score is not a number")
+        raise ParameterError("a score is NaN")
     rank = rank_quantile(len(scores), to_come, place, level)
     return sorted(scores)[rank - 1] if rank <= len(scores) else math.inf
 
@@ -90,10 +91,10 @@ def batch_quantile(scores: Sequence[Number], to_come: int, place: int, level: fl
 def at_most_wrong(
     confidences: Sequence[Number], right: Sequence[bool], to_come: int, wrong: int, level: float = 0.9
 ) -> Number:
-    """Return a confidence above which at most `wrong` of the next answers are wrong, with probability `level` or more.
+    """Return a confidence above which at most `wrong` of the next answers are wrong, with probability at least `level`.
 
     Answering only above it, and abstaining otherwise, is therefore safe for the whole batch. The score of a wrong
-    answer is its confidence, and that of a correct one is the lowest of all; the bound for the place m - wrong is
+    answer is its confidence, and the score of a correct one is the lowest of all; the bound for the place m - wrong is
     returned.
 
     Parameters
@@ -115,15 +116,17 @@ def at_most_wrong(
     Raises
     ------
     ParameterError
-        If lengths differ, a confidence is not a number, or `wrong` does not lie in 0 ... m - 1.
+        If lengths differ, a confidence is not a number, or `wrong` is not in 0 ... m - 1.
     """
     if len(confidences) != len(right):
-        raise ParameterError(f"there must be as many confidences as verdicts: {len(confidences)}, {len(right)}")
+        raise ParameterError(
+            f"confidences and verdicts must be equal in number, got {len(confidences)} and {len(right)}"
+        )
     if any(confidence != confidence for confidence in confidences):
-        raise ParameterError("a confidence is not a number")
+        raise ParameterError("a confidence is NaN")
     _check(len(right), to_come)
     if not 0 <= wrong < to_come:
-        raise ParameterError(f"of {to_come} answers 0 to {to_come - 1} may be wrong, got {wrong}")
+        raise ParameterError(f"of {to_come} answers, 0 to {to_come - 1} may be wrong, got {wrong}")
     scores = [-math.inf if flag else value for value, flag in zip(confidences, right, strict=True)]
     return batch_quantile(scores, to_come, to_come - wrong, level)
 
@@ -132,7 +135,7 @@ def rank_sum_counts(graded: int, to_come: int) -> list[int]:
     """Return the number of rank sequences for each sum of R_j - 1 from 0 to n m: coefficients of [n + m choose m].
 
     The product of `(1 - x^(n + i)) / (1 - x^i)` over i = 1 ... m is expanded one factor at a time, up to the middle;
-    the other half mirrors it. This takes about `n m min(n, m)` additions of long integers: 1 s for n = 164, m = 100.
+    the other half mirrors it. This takes about `n m min(n, m)` additions of long integers: 1 s for n = 164 and m = 100.
 
     Raises
     ------
@@ -153,18 +156,18 @@ def rank_sum_counts(graded: int, to_come: int) -> list[int]:
 
 
 def rank_sum_quantile(graded: int, to_come: int, level: float = 0.9) -> int:
-    """Return the least number that the sum of future ranks does not exceed with probability `level` or more.
+    """Return the least number that the sum of future ranks stays within with probability at least `level`.
 
     Raises
     ------
     ParameterError
-        If either side has no problems, or the level does not lie between 0 and 1.
+        If either side has no problems, or the level is not between 0 and 1.
     """
     return to_come + _first(rank_sum_counts(graded, to_come), _level(level))
 
 
 def batch_mean(scores: Sequence[Number], to_come: int, level: float = 0.9, highest: Number = 1) -> Fraction:
-    """Return an upper bound of the mean future score that holds with probability `level` or more.
+    """Return an upper bound on the mean future score that holds with probability at least `level`.
 
     The bound is the largest mean of S_(r_j) over ranks whose sum is at most its quantile, found by dynamic programming
     over the m scores in about m^2 n steps for each distinct score.
@@ -181,7 +184,7 @@ def batch_mean(scores: Sequence[Number], to_come: int, level: float = 0.9, highe
     Raises
     ------
     ParameterError
-        If there are no scores, one is not finite or above the highest, or the level does not lie in (0, 1).
+        If there are no scores, one is not finite or above the highest, or the level is not in (0, 1).
     """
     exact, top = _bounded(scores, to_come, highest)
     return _largest_mean(exact, top, to_come, _first(rank_sum_counts(len(scores), to_come), _level(level)))
@@ -192,7 +195,7 @@ def _bounded(scores: Sequence[Number], to_come: int, highest: Number) -> tuple[l
     _check(len(scores), to_come)
     exact, top = [rational(score, "a score") for score in scores], rational(highest, "the highest score")
     if max(exact) > top:
-        raise ParameterError(f"a score of {float(max(exact)):g} is above the highest possible one, {float(top):g}")
+        raise ParameterError(f"a score of {float(max(exact)):g} is above the highest possible score, {float(top):g}")
     return exact, top
 
 
@@ -217,9 +220,9 @@ def _largest_mean(exact: Sequence[Fraction], top: Fraction, to_come: int, spare:
 def predict_mean(
     scores: Sequence[Number], to_come: int, level: float = 0.9, lowest: Number = 0, highest: Number = 1
 ) -> PredictedMean:
-    """Return bounds of the mean future score, such as a share of correct samples: `batch_mean` from both sides.
+    """Return bounds on the mean future score, such as a share of correct samples: `batch_mean` from both sides.
 
-    Each side holds with probability `(1 + level) / 2` or more. For scores of 0 or 1, `predict_right` gives tighter
+    Each side holds with probability at least `(1 + level) / 2`. For scores of 0 or 1, `predict_right` gives tighter
     bounds.
 
     Raises
@@ -230,7 +233,7 @@ def predict_mean(
     exact, top = _bounded(scores, to_come, highest)
     bottom = rational(lowest, "the lowest score")
     if min(exact) < bottom:
-        raise ParameterError(f"a score of {float(min(exact)):g} is below the lowest possible one, {float(bottom):g}")
+        raise ParameterError(f"a score of {float(min(exact)):g} is below the lowest possible score, {float(bottom):g}")
     spare = _first(rank_sum_counts(len(scores), to_come), (1 + _level(level)) / 2)
     low = -_largest_mean([-score for score in exact], -bottom, to_come, spare)
     return PredictedMean(low, _largest_mean(exact, top, to_come, spare))
@@ -251,4 +254,4 @@ def _level(level: Number) -> Fraction:
 
 def _check(graded: int, to_come: int) -> None:
     if graded < 1 or to_come < 1:
-        raise ParameterError(f"there must be at least one problem graded and one to come, got {graded} and {to_come}")
+        raise ParameterError(f"graded and to_come must be at least 1, got {graded} and {to_come}")

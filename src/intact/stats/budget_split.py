@@ -1,6 +1,6 @@
-"""Solve or verify: accuracy by number of solutions and of verdicts per solution, and the best split of a budget.
+"""Solve or verify: accuracy by numbers of solutions and of verdicts per solution, and the best split of a budget.
 
-A budget worth C solutions' tokens buys S solutions with V verdicts each, `C = S (1 + ratio V)`, where a verdict takes
+A budget of C solutions' tokens pays for S solutions with V verdicts each, `C = S (1 + ratio V)`, where a verdict takes
 `ratio` times the tokens of a solution (Singhi et al. 2025, arXiv 2504.01005). The answer is the solution with the
 largest mean verdict.
 """
@@ -28,16 +28,16 @@ class VerifiedSplit(NamedTuple):
 
 
 def best_verified_at(verdicts: Sequence[Sequence[float]], right: Sequence[bool], checks: int) -> Floats:
-    """Return for k = 1, ..., n the probability that the one of k solutions with the largest mean verdict is correct.
+    """For k = 1, ..., n, return the probability that the solution with the largest mean verdict among k is correct.
 
     It is the mean over all subsets of k of a problem's n solutions, each in the order of the solutions, and over all
     subsets of `checks` of each solution's own verdicts, hence unbiased. Ties go to the first, as in
     `generative_verifier`.
 
     Let a solution's score be below v in a share `a` of its subsets of verdicts, and at most v in a share `b`. Solution
-    i wins with v if those before it score less, and those after it at most v. The number of subsets of k in which it
-    does is the coefficient of z^k in `z (b_i - a_i) prod_{j < i} (1 + a_j z) prod_{j > i} (1 + b_j z)`. All terms are
-    positive, so that no digits are lost.
+    i wins with v if those before it score less than v and those after it at most v. The number of subsets of k in which
+    it wins is the coefficient of z^k in `z (b_i - a_i) prod_{j < i} (1 + a_j z) prod_{j > i} (1 + b_j z)`. All terms
+    are positive, so no digits are lost.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def best_verified_at(verdicts: Sequence[Sequence[float]], right: Sequence[bool],
     count, sizes = len(right), {len(own) for own in verdicts}
     if not count or len(verdicts) != count or len(sizes) != 1 or not 1 <= checks <= min(sizes):
         raise ParameterError(
-            f"each of {count} solutions needs the same number of verdicts, at least {checks} and 1, "
+            f"each of {count} solutions needs the same number of verdicts, at least {max(checks, 1)}, "
             f"got {sorted(sizes)} for {len(verdicts)}"
         )
     sums = [_sums(own, checks) for own in verdicts]
@@ -85,7 +85,7 @@ def best_verified_at(verdicts: Sequence[Sequence[float]], right: Sequence[bool],
 
 
 def best_splits(verified: ArrayLike, ratio: float, budgets: Sequence[float]) -> list[VerifiedSplit]:
-    """Return the split with the best accuracy for each budget that pays for one; ties go to the cheapest.
+    """Return the most accurate split for each budget that suffices for one; ties go to the cheapest.
 
     Parameters
     ----------
@@ -104,7 +104,8 @@ def best_splits(verified: ArrayLike, ratio: float, budgets: Sequence[float]) -> 
     table = np.asarray(verified, np.float64)
     if table.ndim != 2 or not np.isfinite(table).all() or not 0 < ratio < math.inf:
         raise ParameterError(
-            f"accuracies must be a table of finite numbers, and the ratio above 0, got shape {table.shape} and {ratio}"
+            "accuracies must be a table of finite numbers, and the ratio must be positive, got shape "
+            f"{table.shape} and {ratio}"
         )
     options = [
         (s * (1 + ratio * v), s, v, float(table[s - 1, v - 1]))
@@ -121,7 +122,7 @@ def best_splits(verified: ArrayLike, ratio: float, budgets: Sequence[float]) -> 
 
 
 def exponents(splits: Sequence[VerifiedSplit]) -> tuple[float, float]:
-    """Return the exponents a and b of `S ~ C^a`, `V ~ C^b`, by least squares of logarithms as in the paper.
+    """Return the exponents a and b of `S ~ C^a`, `V ~ C^b`, by least squares on logarithms, as in the paper.
 
     Raises
     ------
@@ -129,7 +130,7 @@ def exponents(splits: Sequence[VerifiedSplit]) -> tuple[float, float]:
         If there are fewer than three budgets.
     """
     if len({one.budget for one in splits}) < 3:
-        raise ParameterError(f"exponents need splits of three budgets, got {len(splits)}")
+        raise ParameterError(f"exponents need splits of at least three budgets, got {len(splits)}")
     x = np.log([one.budget for one in splits])
     x -= x.mean()
     solved, checked = (np.log([getattr(one, name) for one in splits]) for name in ("solutions", "checks"))
@@ -148,7 +149,7 @@ def _sums(verdicts: Sequence[float], checks: int) -> dict[float, int]:
 
 
 def _times(polynomials: Floats, factors: Floats) -> Floats:
-    """Multiply polynomials, one per row, by `1 + factor z`, dropping the powers that no longer fit."""
+    """Multiply polynomials, one per row, by `1 + factor z`, dropping powers beyond the table."""
     result = polynomials.copy()
     result[:, 1:] += factors[:, None] * polynomials[:, :-1]
     return result

@@ -1,6 +1,6 @@
-"""Calibration: tests whether higher scores are correct more often, and confidences of 0.8 in 80 of 100 cases.
+"""Calibration: tests whether higher scores are more often right, and confidences of 0.8 right in 80 of 100 cases.
 
-All functions take scores, or confidences in [0, 1], and a flag for each completion that says if it is correct.
+All functions take scores, or confidences in [0, 1], and for each completion a flag that is true if it is correct.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Bin(NamedTuple):
 
 
 def auroc(scores: Sequence[float], right: Sequence[bool]) -> float | None:
-    """Return the probability that a correct completion scores above a wrong one, counting ties half.
+    """Return the probability that a correct completion scores above a wrong one, counting ties as half.
 
     This is the area under the receiver operating characteristic; random scores have 0.5. The result is None if all
     completions are correct or all are wrong.
@@ -74,12 +74,12 @@ def reliability(
 ) -> list[Bin]:
     """Group completions by confidence into bins of equal width, omitting empty ones; 1 belongs to the last bin.
 
-    Adaptive bins hold equally many completions, as nearly as possible without separating equal confidences; their
-    bounds are the smallest and largest confidence they hold.
+    Adaptive bins contain numbers of completions as equal as possible without separating equal confidences; their bounds
+    are the smallest and largest confidence that they contain.
     """
     _check(confidences, right, bounded=True)
     if bins < 1:
-        raise ParameterError(f"there must be at least one bin, got {bins}")
+        raise ParameterError(f"bins must be at least 1, got {bins}")
     sorted_in: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
     ordered = sorted(zip(confidences, right, strict=True), key=lambda pair: pair[0])
     for confidence, ties in groupby(enumerate(ordered), key=lambda numbered: numbered[1][0]):
@@ -103,19 +103,19 @@ def bins_from_the_top(confidences: Sequence[float], right: Sequence[bool], least
     """Group completions into bins of at least `least`, from the highest confidence down.
 
     Equal confidences stay together. A smaller remainder joins the last bin; fewer than `least` completions form a
-    single bin. A new completion belongs to the first bin whose `low` its confidence reaches, or else to the last.
-    Because bounds depend only on confidences and not on verdicts, new completions in a bin are correct as often as
-    those already in it (Gupta and Ramdas 2021, arXiv 2105.04656). An interval of that share, such as Wilson's, is
-    therefore an interval of their probability of being correct.
+    single bin. A new completion belongs to the first bin whose `low` its confidence reaches, or else to the last bin.
+    Because bounds depend only on confidences, not on verdicts, new completions in a bin are correct as often as those
+    already in it (Gupta and Ramdas 2021, arXiv 2105.04656). An interval of that share, such as Wilson's, is therefore
+    an interval of their probability of being correct.
 
     Raises
     ------
     ParameterError
-        If lengths differ, there are no completions, a confidence does not lie in [0, 1], or `least` is below 1.
+        If lengths differ, there are no completions, a confidence is not in [0, 1], or `least` is below 1.
     """
     _check(confidences, right, bounded=True)
     if least < 1:
-        raise ParameterError(f"a bin must hold at least one text, got {least}")
+        raise ParameterError(f"the minimum number of texts in a bin must be at least 1, got {least}")
     ordered = sorted(zip(confidences, right, strict=True), key=lambda pair: -pair[0])
     bins: list[list[tuple[float, bool]]] = [[]]
     for _, ties in groupby(ordered, key=lambda pair: pair[0]):
@@ -140,10 +140,10 @@ def bins_from_the_top(confidences: Sequence[float], right: Sequence[bool], least
 def calibration_error(
     confidences: Sequence[float], right: Sequence[bool], bins: int = 10, adaptive: bool = False
 ) -> float:
-    """Return the mean distance between confidence and share correct over bins, weighted by count.
+    """Return the mean distance between confidence and share correct over bins, weighted by bin count.
 
-    With bins of equal width it is ECE (Naeini et al. 2015), with adaptive ones a relative of ACE (Nixon et al. 2019,
-    arXiv 1904.01685). It is never negative and hence biased upwards for few completions, even for calibrated
+    With bins of equal width it is ECE (Naeini et al. 2015), with adaptive bins a relative of ACE (Nixon et al. 2019,
+    arXiv 1904.01685). It is never negative and hence biased upwards if there are few completions, even for calibrated
     confidences.
     """
     found = reliability(confidences, right, bins, adaptive)
@@ -172,7 +172,7 @@ class Murphy(NamedTuple):
 
 
 def murphy(confidences: Sequence[float], right: Sequence[bool], bins: int = 10, adaptive: bool = False) -> Murphy:
-    """Return the parts of the Brier score (Murphy 1973; Stephenson et al. 2008 for the part within bins)."""
+    """Return the parts of the Brier score (Murphy 1973; Stephenson et al. 2008 for the within-bin part)."""
     found = reliability(confidences, right, bins, adaptive)
     share = sum(right) / len(right)
     apart = total(held.texts * _square(held.confidence - held.right) for held in found) / len(right)
@@ -187,8 +187,8 @@ class SelectionShares(NamedTuple):
     Attributes
     ----------
     chosen
-        Share of problems whose completion with the highest score is correct; ties count as the share correct among
-        them.
+        Share of problems whose completion with the highest score is correct; ties count as the share correct among the
+        tied.
     anyone
         Mean share of correct completions: the accuracy of a random choice.
     best
@@ -203,7 +203,7 @@ class SelectionShares(NamedTuple):
 def choice(scores: Sequence[Sequence[float]], right: Sequence[Sequence[bool]]) -> SelectionShares:
     """Return the accuracy of choosing by score, over problems with several completions each."""
     if not scores:
-        raise ParameterError("there are no problems")
+        raise ParameterError("at least one problem is needed")
     chosen, anyone, best = [], [], []
     for values, flags in zip(scores, right, strict=True):
         _check(values, flags)
@@ -215,18 +215,18 @@ def choice(scores: Sequence[Sequence[float]], right: Sequence[Sequence[bool]]) -
 
 
 class Selective(NamedTuple):
-    """The risk of answering only where confidence is high.
+    """The risk of answering only when confidence is high.
 
     Attributes
     ----------
     coverage
         Share of completions answered, from the highest confidence down, with one point per completion.
     risk
-        Share of wrong ones among those answered.
+        Share of wrong completions among those answered.
     aurc
         Mean risk, the area under the curve: 0 is best.
     excess
-        Difference from the aurc of the same completions in the best order.
+        Difference from the AURC of the same completions in the best order.
     """
 
     coverage: list[float]
@@ -238,7 +238,7 @@ class Selective(NamedTuple):
 def selective(scores: Sequence[float], right: Sequence[bool]) -> Selective:
     """Return the risk-coverage curve (Geifman and El-Yaniv 2017, arXiv 1705.08500; for the excess 2019, 1805.08206).
 
-    Completions with equal scores have no order: each counts as their mean.
+    Completions with equal scores are not ordered: each counts as their mean.
     """
     _check(scores, right)
     texts = len(right)
@@ -255,7 +255,7 @@ def selective(scores: Sequence[float], right: Sequence[bool]) -> Selective:
 
 
 def selective_accuracy(scores: Sequence[float], right: Sequence[bool], coverage: float) -> float:
-    """Return the share correct among the given share of completions, rounded up, that have the highest scores."""
+    """Return the share correct among a given share of completions, rounded up, with the highest scores."""
     if not 0 < coverage <= 1:
         raise ParameterError(f"the coverage must lie in (0, 1], got {coverage}")
     return 1 - selective(scores, right).risk[math.ceil(written(coverage, "coverage") * len(right)) - 1]
@@ -274,9 +274,9 @@ def _square(x: float) -> float:
 def _check(scores: Sequence[float], right: Sequence[bool], bounded: bool = False) -> None:
     if len(scores) != len(right) or not len(scores):
         raise ParameterError(
-            f"there must be as many scores as verdicts, and at least one, got {len(scores)} and {len(right)}"
+            f"scores and verdicts must be equal in number and not empty, got {len(scores)} and {len(right)}"
         )
     if any(score != score for score in scores):
-        raise ParameterError("a score is not a number")
+        raise ParameterError("a score is NaN")
     if bounded and not all(0 <= score <= 1 for score in scores):
         raise ParameterError("confidences must lie in [0, 1]")

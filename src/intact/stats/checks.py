@@ -51,7 +51,7 @@ def whole(values: ArrayLike, name: str) -> Integers:
 
 
 def counts(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
-    """Return the numbers of samples and of correct ones per problem, broadcast against each other.
+    """Return the numbers of samples and of correct samples per problem, broadcast against each other.
 
     Raises
     ------
@@ -60,11 +60,11 @@ def counts(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
     """
     samples, right = np.broadcast_arrays(whole(n, "n"), whole(c, "c"))
     if not samples.size:
-        raise ParameterError("there is no problem")
+        raise ParameterError("at least one problem is needed")
     for wrong, message in (
         (samples < 1, "n must be at least 1"),
         (right < 0, "c must be at least 0"),
-        (right > samples, "there cannot be more right samples than samples"),
+        (right > samples, "c must be at most n"),
     ):
         if wrong.any():
             first = tuple(np.argwhere(wrong)[0])
@@ -73,7 +73,7 @@ def counts(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
 
 
 def problems(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
-    """Return the counts of at least two problems, as one list.
+    """Return the counts of at least two problems as one list.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def problems(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
     """
     samples, right = counts(n, c)
     if samples.size < 2 or samples.ndim != 1:
-        raise ParameterError(f"two problems or more are needed, in one list, got an array of shape {samples.shape}")
+        raise ParameterError(f"at least two problems are needed, in one list, got an array of shape {samples.shape}")
     return samples, right
 
 
@@ -96,7 +96,7 @@ def finite(values: ArrayLike, name: str, least: int = 1) -> Floats:
     """
     array = table(values, name)
     if array.ndim != 1 or array.size < least:
-        raise ParameterError(f"{name} must be one list of {least} or more, got an array of shape {array.shape}")
+        raise ParameterError(f"{name} must be a list of at least {least}, got an array of shape {array.shape}")
     return array
 
 
@@ -111,7 +111,7 @@ def table(values: ArrayLike, name: str) -> Floats:
     try:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
-        raise ParameterError(f"{name} must be numbers in rows of one length ({error})") from error
+        raise ParameterError(f"{name} must be numbers in rows of equal length ({error})") from error
     wrong = ~np.isfinite(array)
     if wrong.any():
         raise ParameterError(f"{name} must be finite, got {array[wrong][0]}{_where(wrong)}")
@@ -126,9 +126,12 @@ def pairs(first: ArrayLike, second: ArrayLike, least: int = 2) -> tuple[Floats, 
     ParameterError
         If lengths differ, there are too few values, or a value is missing.
     """
-    one, other = finite(first, "values of the first", least), finite(second, "values of the second", least)
+    one, other = (
+        finite(first, "values of the first method", least),
+        finite(second, "values of the second method", least),
+    )
     if one.size != other.size:
-        raise ParameterError(f"both must be measured on the same problems, got {one.size} and {other.size}")
+        raise ParameterError(f"both methods must be measured on the same problems, got {one.size} and {other.size}")
     return one, other
 
 

@@ -35,13 +35,13 @@ def majority_at_k(
     Parameters
     ----------
     answers : sequence of problems, each a sequence of hashable or None
-        None casts no vote, but takes one of the k places.
+        None does not vote, but counts as one of the k samples.
     right : sequence of problems, each a sequence of bool
         If true, the sample's answer is correct.
     k : int
     ties : {"first", "shared"}
         "first": ties go to the answer seen first, as in `intact.reason.aggregate.votes.vote`. "shared": tied answers
-        share the credit, which is the mean over all orders of samples.
+        share the credit, which equals the mean over all orders of samples.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def majority_at_k(
         If k > n, lengths differ, or an answer of a problem is marked both right and wrong.
     """
     if ties not in ("first", "shared"):
-        raise ParameterError(f"ties go to the first or are shared, got {ties!r}")
+        raise ParameterError(f"ties must be 'first' or 'shared', got {ties!r}")
     values = []
     for number, (given, verdicts) in enumerate(_problems(answers, right, k)):
         places: dict[Hashable, list[int]] = {}
@@ -63,7 +63,7 @@ def majority_at_k(
                 places.setdefault(answer, []).append(place)
         for answer, held in places.items():
             if len({bool(verdicts[place]) for place in held}) > 1:
-                raise ParameterError(f"problem {number}: the answer {answer!r} is called both right and wrong")
+                raise ParameterError(f"problem {number}: the answer {answer!r} is marked both right and wrong")
         won = _first if ties == "first" else _shared
         ways = sum(won(answer, places, len(given), k) for answer in places if verdicts[places[answer][0]])
         values.append(float(Fraction(ways) / math.comb(len(given), k)))
@@ -71,10 +71,10 @@ def majority_at_k(
 
 
 def best_at_k(rewards: Sequence[Sequence[float | None]], right: Sequence[Sequence[bool]], k: int) -> Floats:
-    """Return the probability that the one of k samples with the largest reward is correct; ties go to the first.
+    """Return the probability that the sample with the largest reward among k is correct; ties go to the first.
 
-    The sample of rank r, of n, is the best of `C(n - r, k - 1)` subsets. Missing rewards rank last; if all rewards of a
-    subset are missing, nothing is chosen, which counts as wrong.
+    The sample of rank r among n is the best in `C(n - r, k - 1)` subsets. Missing rewards rank last; if all rewards of
+    a subset are missing, nothing is chosen, which counts as wrong.
 
     Raises
     ------
@@ -94,7 +94,8 @@ def _problems(
 ) -> list[tuple[Sequence[T], Sequence[bool]]]:
     if len(samples) != len(right) or not len(samples):
         raise ParameterError(
-            f"there must be verdicts for as many problems, and at least one, got {len(samples)} and {len(right)}"
+            f"samples and verdicts must have the same number of problems, at least one, got {len(samples)} and "
+            f"{len(right)}"
         )
     for number, (given, verdicts) in enumerate(zip(samples, right, strict=True)):
         if len(given) != len(verdicts):

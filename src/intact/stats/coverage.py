@@ -1,4 +1,4 @@
-"""Pass@k and related metrics: the success of k samples of each problem, given n samples of which c are correct.
+"""Pass@k and related metrics: the success of k samples per problem, given n samples of which c are correct.
 
 All are means over all subsets of k samples, hence unbiased. They are computed as exact fractions of binomial
 coefficients and rounded once, so the bits are the same everywhere, and pass@1 is exactly c / n.
@@ -34,7 +34,7 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
     Parameters
     ----------
     n, c, k : int or array of int
-        Number of samples, of correct ones, and of samples drawn; broadcast against each other.
+        Numbers of samples, of correct samples, and of samples drawn; broadcast against each other.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike, tau: float | Fraction)
     Raises
     ------
     ParameterError
-        As for `pass_at_k`, or if tau does not lie in (0, 1].
+        As for `pass_at_k`, or if tau is not in (0, 1].
     """
     if not 0 < tau <= 1:
         raise ParameterError(f"tau must lie in (0, 1], got {tau}")
@@ -106,7 +106,7 @@ def _at_least(n: int, c: int, k: int, least: int) -> Fraction:
 
 
 def _each(formula: Callable[[int, int, int], Fraction], n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
-    """Evaluate a formula for each problem, only once for equal arguments."""
+    """Evaluate a formula for each problem, but only once for equal arguments."""
     samples, right = counts(n, c)
     samples, right, draws = np.broadcast_arrays(samples, right, whole(k, "k"))
     if (draws < 1).any():

@@ -1,4 +1,4 @@
-"""Test that two methods are equivalent within a margin, which is more than finding no difference."""
+"""Test that two methods are equivalent within a margin, which is stronger than finding no difference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Equivalence(NamedTuple):
     difference
         The first method's mean minus the second's.
     low, high
-        Interval of the difference at level 1 - 2 alpha; it lies within the margin exactly if the two are equivalent.
+        Interval of the difference at level 1 - 2 alpha; it is within the margin if and only if the two are equivalent.
     p
         The larger of the two p-values.
     equivalent
@@ -44,22 +44,22 @@ def tost(first: ArrayLike, second: ArrayLike, margin: float, alpha: float = 0.05
     margin : float
         The largest difference that does not matter, chosen in advance.
     alpha : float
-        Probability of declaring two methods equivalent that differ by the margin.
+        Probability of declaring methods equivalent if they differ by the margin.
 
     Raises
     ------
     ParameterError
-        If the margin is not above 0, or all differences are equal, so that a t-test cannot estimate their spread.
+        If the margin is not above 0, or all differences are equal, so a t-test cannot estimate their spread.
     """
     weightstats, stats = library("statsmodels.stats.weightstats"), library("scipy.stats")
     one, other = pairs(first, second)
     if not (np.isfinite(margin) and margin > 0):
-        raise ParameterError(f"the margin must be a number above 0, got {margin}")
+        raise ParameterError(f"the margin must be positive, got {margin}")
     gaps = one - other
     if (gaps == gaps[0]).all():
         raise ParameterError(
-            f"the two differ by {gaps[0]:g} on each of {gaps.size} problems: a t-test cannot estimate the spread (for "
-            "methods that are right or wrong, `mcnemar` still gives an interval)"
+            f"the two methods differ by {gaps[0]:g} on all {gaps.size} problems: a t-test cannot estimate the "
+            "spread (for methods that are right or wrong, `mcnemar` still gives an interval)"
         )
     p = float(weightstats.ttost_paired(one, other, -margin, margin)[0])
     half = float(stats.t.ppf(1 - inside(alpha, "alpha"), gaps.size - 1) * gaps.std(ddof=1) / gaps.size**0.5)

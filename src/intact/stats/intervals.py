@@ -1,7 +1,8 @@
-"""Intervals of measured shares and means.
+"""Intervals for measured shares and means.
 
 `wilson` and `clustered`, whose bounds appear in result files, are computed exactly from a correctly rounded quantile
-and rounded once: the bits are the same on every machine. The bootstrap is SciPy's; its last digits are not defined.
+and rounded once: the bits are the same on every machine. The bootstrap is SciPy's, and its last digits are not
+reproducible across versions.
 """
 
 from __future__ import annotations
@@ -44,17 +45,17 @@ class Interval(NamedTuple):
 
 
 def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the score interval of a share (Wilson 1927, Probable inference); (0, 1) without trials.
+    """Return the score interval for a share (Wilson 1927, Probable inference); (0, 1) without trials.
 
-    Trials must be independent: one sample of each problem. For several samples, see `clustered`.
+    Trials must be independent: one sample per problem. For several samples, see `clustered`.
 
     Raises
     ------
     ParameterError
-        If there are more successes than trials, or the level does not lie between 0 and 1.
+        If there are more successes than trials, or the level is not between 0 and 1.
     """
     if not 0 <= successes <= trials or not 0 < level < 1:
-        raise ParameterError(f"cannot have {successes} successes in {trials} trials at level {level}")
+        raise ParameterError(f"{successes} successes in {trials} trials at level {level} are not possible")
     if not trials:
         return 0.0, 1.0
     z = Fraction(normal_quantile(two_sided(level)))
@@ -66,7 +67,7 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
 
 
 def two_sided(level: float) -> Fraction:
-    """Return the probability of the upper quantile of a two-sided interval, (1 + level) / 2."""
+    """Return the probability for the upper quantile of a two-sided interval, (1 + level) / 2."""
     return (1 + written(level, "the level")) / 2
 
 
@@ -79,9 +80,9 @@ def bootstrap(
     resamples: int = 9999,
     seed: int = 0,
 ) -> Interval:
-    """Return the bootstrap interval of a statistic of problems (Efron 1987 for BCa), by `scipy.stats.bootstrap`.
+    """Return the bootstrap interval for a statistic over problems (Efron 1987 for BCa), using `scipy.stats.bootstrap`.
 
-    Problems are resampled, never samples: the interval applies to other problems of the same kind.
+    Problems are resampled, never samples: the interval thus applies to other problems of the same kind.
 
     Parameters
     ----------
@@ -121,9 +122,7 @@ def bootstrap(
         batch=max(1, 10_000_000 // array.size),
     ).confidence_interval
     if not np.isfinite(found).all():
-        raise ParameterError(
-            f"the interval of this statistic by {method} is not finite: use percentiles or more problems"
-        )
+        raise ParameterError(f"the {method} interval of this statistic is not finite: use percentiles or more problems")
     return Interval(float(of(array, axis=0)), float(found.low), float(found.high))
 
 
@@ -139,7 +138,7 @@ class Clustered(NamedTuple):
     clusters
         Number of clusters.
     design_effect
-        Ratio of the variance to that of equally many independent values; nan if all values are equal.
+        Ratio of the variance to the variance with the same number of independent values; nan if all values are equal.
     """
 
     estimate: float
@@ -155,9 +154,9 @@ def clustered(
 ) -> Clustered:
     """Return the mean of clustered values, such as samples of problems, with a cluster-robust standard error.
 
-    `SE^2 = G / (G - 1) sum_g (sum_{i in g} (x_i - mean))^2 / N^2` over G clusters and N values, with Student's
-    quantile of G - 1 degrees of freedom (Liang and Zeger 1986; for evaluations Miller 2024, arXiv 2411.00640). This
-    matches statsmodels for a regression on a constant with `cov_type="cluster"`.
+    `SE^2 = G / (G - 1) sum_g (sum_{i in g} (x_i - mean))^2 / N^2` over G clusters and N values, with Student's quantile
+    for G - 1 degrees of freedom (Liang and Zeger 1986; for evaluations Miller 2024, arXiv 2411.00640). This matches
+    statsmodels for a regression on a constant with `cov_type="cluster"`.
 
     Parameters
     ----------
@@ -176,14 +175,16 @@ def clustered(
     array = table(values, "values")
     if clusters is None:
         if array.ndim != 2:
-            raise ParameterError(f"a list of values needs the cluster of each; got an array of shape {array.shape}")
+            raise ParameterError(
+                f"a list of values needs the cluster of each value; got an array of shape {array.shape}"
+            )
         clusters = np.repeat(np.arange(array.shape[0]), array.shape[1]).tolist()
     array = array.ravel()
     if len(clusters) != array.size:
         raise ParameterError(f"got {array.size} values and {len(clusters)} names of clusters; expected equal numbers")
     numbers = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
     if len(numbers) < 2:
-        raise ParameterError("there is one cluster only, which does not show how clusters differ")
+        raise ParameterError("there is only one cluster, so differences between clusters cannot be estimated")
     quantile = Fraction(student_quantile(two_sided(inside(level, "the level")), len(numbers) - 1))
     terms, unit = integers(array.tolist())
     count, whole = len(terms), sum(terms)

@@ -1,12 +1,13 @@
 """Inference from a judge's levels, with judges and candidates on a simplex.
 
 Source: Judging LLMs on a Simplex, arXiv 2505.21972. A completion of candidate k has the true level m with probability
-pi_km, and a judge gives a completion of true level m the level l with probability theta_ml: candidates are observed as
+pi_km, and a judge assigns level l to a completion of true level m with probability theta_ml: candidates are observed as
 `gamma_k = sum_m pi_km theta_m`. With two levels `gamma = theta_0 + pi (theta_1 - theta_0)`, so the observed ranking of
-candidates is the true one, if the judge is better than chance and the same for all of them. With three or more levels
+candidates is the true one if the judge is better than chance and the same for all of them. With three or more levels,
 it need not be: two judges that both prefer better completions can produce the same numbers for candidates that rank in
-opposite orders (`true_levels` has an example), and no number of judged completions tells which. An order then only has
-a probability, which depends on prior assumptions (`order_chances`). Judging with two levels avoids this.
+opposite orders (see the example in `true_levels`), and no number of judged completions can settle which order is right.
+An order then only has a probability, which depends on prior assumptions (`order_chances`). Judging with two levels
+avoids this.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class OrderChances(NamedTuple):
     Attributes
     ----------
     orders : mapping of tuple of int to float
-        Posterior probability of each order of candidates, best to worst by true mean level; most likely orders first.
+        Posterior probability of each order of candidates, best to worst by true mean level; likeliest first.
     means : array
         Posterior mean of each candidate's true mean level, from 0.
     effective : float
@@ -50,14 +51,14 @@ class OrderChances(NamedTuple):
 
 
 def true_levels(observed: Sequence[Number], judge: Sequence[Sequence[Number]]) -> list[Fraction]:
-    """Return the shares of true levels that explain the observed ones for a known judge: pi with `pi theta = gamma`.
+    """Return the shares of true levels that explain the observed shares for a known judge: pi with `pi theta = gamma`.
 
     With two levels this is the estimate of Rogan and Gladen (1978). Shares outside [0, 1] mean that, apart from chance,
-    no candidate looks like this to that judge.
+    no candidate can look like this to that judge.
 
     Both judges here prefer better completions (each row has more mass on high levels than the one before), and both
-    observe A as (.4, .2, .4) and B as (.3, .4, .3). For the first judge A is better, with a mean level of 8/7 against
-    16/21; for the second B is, with 26/21 against 6/7:
+    observe A as (.4, .2, .4) and B as (.3, .4, .3). For the first judge, A is better, with a mean level of 8/7 against
+    16/21; for the second, B is better, with 26/21 against 6/7:
 
     >>> one = [[.8, .2, 0], [.1, .5, .4], [.1, .2, .7]]
     >>> other = [[.7, .2, .1], [.4, .5, .1], [0, .2, .8]]
@@ -74,18 +75,20 @@ def true_levels(observed: Sequence[Number], judge: Sequence[Sequence[Number]]) -
     Raises
     ------
     ParameterError
-        If shapes do not agree, a share is negative or a sum is not 1, or several candidates look the same to the judge.
+        If shapes do not match, a share is negative or a sum is not 1, or several candidates look the same to the judge.
     """
     size = len(observed)
     if size < 2 or len(judge) != size or any(len(row) != size for row in judge):
-        raise ParameterError(f"a judge of {size} levels needs {size} rows of {size} shares, 2 or more")
+        raise ParameterError(f"a judge of {size} levels needs {size} rows of {size} shares, and at least 2 levels")
     rows = [_shares(row, f"row {place} of the judge") for place, row in enumerate(judge)]
     # eliminate on the transposed system, theta^T pi = gamma
     system = [[row[level] for row in rows] + [value] for level, value in enumerate(_shares(observed, "observed"))]
     for column in range(size):
         pivot = next((place for place in range(column, size) if system[place][column]), None)
         if pivot is None:
-            raise ParameterError("the judge's rows are linearly dependent: different candidates look the same to it")
+            raise ParameterError(
+                "the judge's rows are linearly dependent, so it cannot tell different candidates apart"
+            )
         system[column], system[pivot] = system[pivot], system[column]
         head = system[column] = [value / system[column][column] for value in system[column]]
         for place in range(size):
@@ -102,19 +105,19 @@ def mean_level(shares: Sequence[Fraction]) -> Fraction:
 def order_chances(
     counts: ArrayLike, gold: ArrayLike | None = None, agreement: float = 1.0, draws: int = 5_000, seed: int = 0
 ) -> OrderChances:
-    """Return the probabilities of all orders of candidates, given how often a judge gave each level to each of them.
+    """Return the probabilities of all orders of candidates, given the counts of a judge's levels for each of them.
 
     The prior: shares of true levels are uniform on the simplex; row m of the judge is Dirichlet with 1 for each level
-    and an additional `agreement` for m itself, restricted to judges that give better completions better levels (each
-    row dominates the one before). Judges theta are drawn from that prior and the gold labels, by rejection. For each,
-    pi is proposed several times, half from its prior and half from the posterior of gamma mapped back. One proposal is
-    kept, and the mean of their bounded importance weights is the weight of theta. If the result changes much with
-    `agreement`, it rests on assumptions, not on data.
+    and an additional `agreement` for m itself, restricted to judges that assign better levels to better completions
+    (each row dominates the one before). Judges theta are drawn from that prior and the gold labels, by rejection. For
+    each, pi is proposed several times, half from its prior and half from the posterior of gamma mapped back. One
+    proposal is kept, and the mean of their bounded importance weights is the weight of theta. If the result changes a
+    lot with `agreement`, it rests on assumptions rather than on data.
 
     Parameters
     ----------
     counts : array, candidates x levels
-        Number of completions to which the judge gave each level, from the worst level to the best.
+        Number of completions to which the judge assigned each level, from worst to best.
     gold : array, levels x levels, optional
         Number of completions with known true level, by true level (row) and the judge's level (column).
     agreement : float
@@ -127,13 +130,13 @@ def order_chances(
     Raises
     ------
     ParameterError
-        If shapes do not agree, a count is negative or missing, there are fewer than two candidates or levels, or no
-        draw agrees with the data.
+        If shapes do not match, a count is negative or missing, there are fewer than two candidates or levels, or no
+        draw is consistent with the data.
     """
     table, known = _counts(counts, gold)
     candidates, levels = table.shape
     if not (math.isfinite(agreement) and agreement >= 0) or draws < 1:
-        raise ParameterError(f"agreement must be 0 or more, with at least 1 draw, got {agreement} and {draws}")
+        raise ParameterError(f"agreement must be at least 0 and draws at least 1, got {agreement} and {draws}")
     rng = np.random.default_rng(seed)
     judges = _judges(1 + agreement * np.eye(levels) + known, draws, rng)
     determinants = np.abs(np.linalg.det(judges))
@@ -159,7 +162,7 @@ def order_chances(
 
 
 def _judges(concentrations: Floats, draws: int, rng: np.random.Generator) -> Floats:
-    """Draw judges, and keep those that give better completions better levels."""
+    """Draw judges, and keep those that assign better levels to better completions."""
     drawn = np.stack([rng.dirichlet(row, draws) for row in concentrations], axis=1)
     above = np.cumsum(drawn[:, :, ::-1], axis=2)[:, :, ::-1]  # the chance of a level or a better one
     return np.asarray(drawn[(np.diff(above[:, :, 1:], axis=1) >= 0).all(axis=(1, 2))])
@@ -190,11 +193,11 @@ def _counts(counts: ArrayLike, gold: ArrayLike | None) -> tuple[Floats, Floats]:
     """Return two tables: the judge's levels by candidate, and by known true level."""
     table = whole(counts, "counts")
     if table.ndim != 2 or min(table.shape) < 2:
-        raise ParameterError(f"counts need at least two candidates and two levels, got the shape {table.shape}")
+        raise ParameterError(f"counts must have at least two candidates and two levels, got the shape {table.shape}")
     levels = table.shape[1]
     known = np.zeros((levels, levels), np.int64) if gold is None else whole(gold, "gold")
     if known.shape != (levels, levels):
-        raise ParameterError(f"gold labels must be counted by {levels} x {levels} levels, got the shape {known.shape}")
+        raise ParameterError(f"counts by gold label must have the shape {levels} x {levels}, got {known.shape}")
     if min(table.min(), known.min()) < 0:
         raise ParameterError(f"counts must be at least 0, got {min(table.min(), known.min())}")
     return table.astype(np.float64), known.astype(np.float64)

@@ -1,7 +1,7 @@
 """The posterior of a number whose prior is a mixture of normal distributions, in closed form.
 
 Distribution Transformers (arXiv 2502.02463) train a network to map such a prior and a measurement to the posterior; for
-normal errors no network is needed. With a prior `sum_k w_k N(mu_k, s_k^2)` and a measurement y of error e, the
+normal errors, no network is needed. With a prior `sum_k w_k N(mu_k, s_k^2)` and a measurement y of error e, the
 posterior is again a mixture, with
 
     w'_k ~ w_k N(y; mu_k, s_k^2 + e^2),    1/s'_k^2 = 1/s_k^2 + 1/e^2,    mu'_k = s'_k^2 (mu_k/s_k^2 + y/e^2).
@@ -28,8 +28,8 @@ class NormalPart(NamedTuple):
 def mixture_posterior(prior: Sequence[NormalPart], measured: float, error: float) -> list[NormalPart]:
     """Return the posterior after a measurement with a normal error; weights sum to 1, and components keep their order.
 
-    For several independent measurements, apply it repeatedly. Computed with `intact._base.exact`: the same on every
-    machine.
+    For several independent measurements, apply it repeatedly. The computation uses `intact._base.exact`, so results are
+    the same on every machine.
 
     Parameters
     ----------
@@ -44,14 +44,14 @@ def mixture_posterior(prior: Sequence[NormalPart], measured: float, error: float
         If there are no components, a weight, deviation or error is not above 0, or a number is not finite.
     """
     if not prior:
-        raise ParameterError("a mixture needs one part at least")
+        raise ParameterError("a mixture needs at least one part")
     for place, part in enumerate(prior):
         if not all(map(math.isfinite, part)) or part.weight <= 0 or part.deviation <= 0:
             raise ParameterError(
-                f"weights and deviations must be above 0 and all numbers finite, got {part} for part {place}"
+                f"weights and deviations must be positive and all numbers finite, got {part} for part {place}"
             )
     if not math.isfinite(measured) or not (math.isfinite(error) and error > 0):
-        raise ParameterError(f"a measurement must be finite and its error above 0, got {measured} and {error}")
+        raise ParameterError(f"a measurement must be finite and its error positive, got {measured} and {error}")
     parts, logarithms = [], []
     for weight, mean, deviation in prior:
         own, noise = deviation * deviation, error * error

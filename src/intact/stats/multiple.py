@@ -1,4 +1,4 @@
-"""Correct p-values for the number of comparisons, bit for bit as statsmodels does."""
+"""Correct p-values for multiple comparisons, bit for bit as statsmodels does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intact.stats.checks import Booleans, Floats, Integers, finite, inside
 
 
 class Corrected(NamedTuple):
-    """Adjusted p-values in the order given, and a flag for each hypothesis that is rejected at the level."""
+    """Adjusted p-values in the order given, and a flag for each hypothesis, true if it is rejected at the level."""
 
     p: Floats
     rejected: Booleans
@@ -24,7 +24,7 @@ def holm(p: ArrayLike, level: float = 0.05) -> Corrected:
     Raises
     ------
     ParameterError
-        If there are no p-values or one does not lie in [0, 1].
+        If there are no p-values, or one is not in [0, 1].
     """
     values, order, level = _sorted(p, level)
     left = np.arange(values.size, 0, -1)
@@ -40,7 +40,7 @@ def benjamini_hochberg(p: ArrayLike, level: float = 0.05) -> Corrected:
     Raises
     ------
     ParameterError
-        If there are no p-values or one does not lie in [0, 1].
+        If there are no p-values, or one is not in [0, 1].
     """
     values, order, level = _sorted(p, level)
     share = np.arange(1, values.size + 1) / values.size

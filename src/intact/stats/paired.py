@@ -1,6 +1,6 @@
-"""Tests and intervals of the difference between two methods on the same problems.
+"""Tests and intervals for the difference between two methods on the same problems.
 
-Problems differ more than methods do; taking the difference per problem removes that variance.
+Problems vary more than methods; taking the difference per problem removes that variance.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> McNemar
 
     Under the null hypothesis, each of the b + c problems that only one method solves goes to either method like a fair
     coin toss. The exact p-value is `min(1, 2 P(X <= min(b, c)))` for X of b + c tosses; the mid-p value counts the
-    observed outcome by one half (Fagerland et al. 2013). The interval of the difference is Bonett and Price's (2012),
+    observed outcome by one half (Fagerland et al. 2013). The interval for the difference is Bonett and Price's (2012),
     with one more problem on either side: `d = (b - c) / (N + 2)`, `d +- z sqrt((p_b + p_c - d^2) / (N + 2))` with p_b =
     (b + 1) / (N + 2). All figures are exact before they are rounded to doubles.
 
@@ -71,7 +71,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> McNemar
     one, other = pairs(first, second, 1)
     for values in (one, other):
         if not np.isin(values, (0, 1)).all():
-            raise ParameterError("each problem must be right or wrong; rates are compared by `paired_bootstrap`")
+            raise ParameterError("each problem must be right or wrong; use `paired_bootstrap` for rates")
     n = one.size
     both, b, c = (int(count) for count in (one @ other, one @ (1 - other), (1 - one) @ other))
     fewer, thrown = min(b, c), 1 << b + c
@@ -103,7 +103,7 @@ def paired_bootstrap(
     resamples: int = 9999,
     seed: int = 0,
 ) -> Interval:
-    """Return the bootstrap interval of the mean difference, over problems.
+    """Return the bootstrap interval for the mean difference over problems.
 
     Parameters
     ----------
@@ -119,13 +119,13 @@ def paired_bootstrap(
     gaps = one - other
     if (gaps == gaps[0]).all():
         raise ParameterError(
-            f"the two differ by {gaps[0]:g} on each of {gaps.size} problems, which does not show how problems vary"
+            f"the two methods differ by {gaps[0]:g} on all {gaps.size} problems, so the spread cannot be estimated"
         )
     return bootstrap(gaps, method=method, level=level, resamples=resamples, seed=seed)
 
 
 class Permutation(NamedTuple):
-    """A mean difference, the p-value of the hypothesis that it is zero, and the number of sign assignments tried."""
+    """A mean difference, the p-value for the hypothesis that it is zero, and the number of sign assignments tried."""
 
     difference: float
     p: float
@@ -135,7 +135,7 @@ class Permutation(NamedTuple):
 def permutation(first: ArrayLike, second: ArrayLike, *, resamples: int = 9999, seed: int = 0) -> Permutation:
     """Test the hypothesis that exchanging the two methods on each problem makes no difference.
 
-    This is Fisher's randomisation test, by `scipy.stats.permutation_test`: all 2^N exchanges if these are at most
+    This is Fisher's randomisation test, by `scipy.stats.permutation_test`: all 2^N exchanges if there are at most
     `resamples`, else that many at random.
 
     Raises

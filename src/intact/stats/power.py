@@ -1,6 +1,7 @@
-"""Sample sizes: the number of problems that a comparison of two methods needs, and the power of a given number.
+"""Sample sizes: the number of problems needed to compare two methods, and the power of a given number.
 
-`level` is the probability of finding a difference that does not exist, `power` that of finding one that does.
+`level` is the probability of finding a difference that does not exist, `power` the probability of finding one that
+does.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Discordance(NamedTuple):
         Raises
         ------
         ParameterError
-            If an accuracy does not lie between 0 and 1, or the two cannot have this correlation.
+            If an accuracy is not between 0 and 1, or the two cannot have this correlation.
         """
         p, q = inside(first, "an accuracy"), inside(second, "an accuracy")
         both = p * q + correlation * math.sqrt(p * (1 - p) * q * (1 - q))
@@ -42,7 +43,7 @@ class Discordance(NamedTuple):
 PairedTest: TypeAlias = Literal["exact", "mid", "normal"]
 """Forms of McNemar's test: exact, as printed in reports; by mid-p values; by the normal approximation."""
 _TAIL = 1e-12
-"""Probability mass of counts of discordant problems that is neglected."""
+"""Neglected probability mass of counts of discordant problems."""
 
 
 def paired_problems(
@@ -50,7 +51,7 @@ def paired_problems(
 ) -> int:
     """Return the number of problems that McNemar's test needs, with both methods on the same problems.
 
-    The power of an exact test is not a smooth function of this number: it occasionally falls a little as the number
+    The power of an exact test is not a smooth function of this number: it occasionally decreases slightly as the number
     grows. The result is the smallest number with the required power.
 
     Parameters
@@ -62,7 +63,7 @@ def paired_problems(
     Raises
     ------
     ParameterError
-        If the probabilities are invalid, or equal, so that no number suffices.
+        If the probabilities are invalid, or are equal, so no number suffices.
     """
     one, two, s, d = _quantiles(level, power) + _moments(chances)
     about = math.ceil((one * math.sqrt(s) + two * math.sqrt(s - d * d)) ** 2 / (d * d))
@@ -92,7 +93,7 @@ def paired_power(chances: Discordance, problems: int, *, level: float = 0.05, te
     """
     stats = library("scipy.stats")
     if problems < 1:
-        raise ParameterError(f"there must be at least one problem, got {problems}")
+        raise ParameterError(f"problems must be at least 1, got {problems}")
     if test not in get_args(PairedTest):
         raise ParameterError(f"test must be one of {', '.join(get_args(PairedTest))}, got {test!r}")
     one, _, s, d = _quantiles(level, 0.5) + _moments(chances)
@@ -113,7 +114,7 @@ def paired_power(chances: Discordance, problems: int, *, level: float = 0.05, te
 def smallest_difference(
     discordant: float, problems: int, *, power: float = 0.8, level: float = 0.05, test: PairedTest = "exact"
 ) -> float:
-    """Return the smallest difference of two accuracies that McNemar's test can find on a number of problems.
+    """Return the smallest difference between two accuracies that McNemar's test can detect on a number of problems.
 
     A difference d requires that only one method solves at least a share d of the problems. The probabilities assumed
     for d therefore have the difference d and the sum `max(discordant, d)`.
@@ -126,13 +127,13 @@ def smallest_difference(
     Returns
     -------
     float
-        A difference in (0, 1], rounded up to four decimals; `inf` if the problems are too few to distinguish a method
+        A difference in (0, 1], rounded up to four decimals; `inf` if there are too few problems to distinguish a method
         that is always right from one that never is.
 
     Raises
     ------
     ParameterError
-        If the share does not lie in [0, 1], there are no problems, or the test is unknown.
+        If the share is not in [0, 1], there are no problems, or the test is unknown.
     """
     if not 0 <= discordant <= 1:
         raise ParameterError(f"the share of discordant problems must lie in [0, 1], got {discordant}")
@@ -168,17 +169,17 @@ def _rejected(counts: Ints, level: float, mid: bool) -> Ints:
 
 
 def unpaired_problems(first: float, second: float, *, power: float = 0.8, level: float = 0.05) -> int:
-    """Return the number of problems that each of two methods needs, on different problems, by statsmodels' test.
+    """Return the number of problems needed per method, on different problems for each, by statsmodels' test.
 
     Raises
     ------
     ParameterError
-        If a share does not lie between 0 and 1, or the two are equal.
+        If a share is not between 0 and 1, or the two are equal.
     """
     proportion = library("statsmodels.stats.proportion")
     p, q = inside(first, "an accuracy"), inside(second, "an accuracy")
     if p == q:
-        raise ParameterError(f"both accuracies are {p}: no number of problems tells them apart")
+        raise ParameterError(f"both accuracies are {p}, so no number of problems can tell them apart")
     found = proportion.samplesize_proportions_2indep_onetail(
         p - q, q, inside(power, "the power"), alpha=inside(level, "the level"), alternative="two-sided"
     )
@@ -188,7 +189,7 @@ def unpaired_problems(first: float, second: float, *, power: float = 0.8, level:
 def mean_problems(
     difference: float, between: float, within: float = 0.0, samples: int = 1, *, power: float = 0.8, level: float = 0.05
 ) -> int:
-    """Return the number of problems that a paired t-test needs, with several samples of each (Miller 2024).
+    """Return the number of problems that a paired t-test needs, with several samples per problem (Miller 2024).
 
     The variance of a problem's difference is `between + within / samples` (arXiv 2411.00640); statsmodels solves for
     the number.
@@ -196,13 +197,13 @@ def mean_problems(
     Parameters
     ----------
     difference : float
-        Difference of the mean scores.
+        Difference between the mean scores.
     between : float
         Variance over problems of the difference between the two methods' expected scores.
     within : float
         Variance added by one sample, summed over the two methods.
     samples : int
-        Number of samples of each problem and method; more samples shrink only the second term.
+        Number of samples per problem and method; more samples reduce only the second term.
 
     Raises
     ------
@@ -213,7 +214,7 @@ def mean_problems(
     variance = between + within / samples if samples >= 1 else math.nan
     if not (difference and math.isfinite(difference) and between >= 0 and within >= 0 and variance > 0):
         raise ParameterError(
-            "the difference must be finite and not 0, and the variance above 0, got "
+            "the difference must be finite and not 0, and the variance must be positive, got "
             f"{difference} and {between} + {within} / {samples}"
         )
     effect = abs(difference) / math.sqrt(variance)
@@ -232,9 +233,9 @@ def _moments(chances: Discordance) -> tuple[float, float]:
     """Return the sum and the difference of the two probabilities."""
     first, second = chances
     if not (first >= 0 and second >= 0 and first + second <= 1):
-        raise ParameterError(f"chances must be at least 0 and sum to 1 at most, got {first} and {second}")
+        raise ParameterError(f"probabilities must be at least 0 and sum to at most 1, got {first} and {second}")
     if first == second:
         raise ParameterError(
-            f"each method is the only one right with chance {first}: no number of problems tells them apart"
+            f"each method is the only right one with probability {first}, so no number of problems can tell them apart"
         )
     return first + second, first - second

@@ -1,8 +1,8 @@
-"""Predict the number of future problems that are answered correctly: exact, and for any kind of problem.
+"""Predict the number of future problems that are answered correctly, exactly and for any kind of problem.
 
 The only assumption is that future problems are exchangeable with the graded ones: drawn from the same source, in an
 uninformative order. Then, if K of all n + m answers are correct, the number C of correct ones among the n graded has
-the hypergeometric law
+the hypergeometric distribution
 
     P(C = c | K) = C(n, c) C(m, K - c) / C(n + m, K),
 
@@ -19,18 +19,18 @@ from intact.stats.intervals import two_sided
 
 
 class PredictedCount(NamedTuple):
-    """Bounds of a number of correct answers, both inclusive."""
+    """Inclusive bounds on a number of correct answers."""
 
     low: int
     high: int
 
 
 def predict_right(right: int, graded: int, to_come: int, level: float = 0.9) -> PredictedCount:
-    """Return bounds of the number of correct answers among future problems, by two hypergeometric tails.
+    """Return bounds on the number of correct answers to future problems, from two hypergeometric tails.
 
     A number t is kept if, with K = right + t correct answers in total, the probability of at most `right` among those
-    graded and the probability of at least `right` both exceed (1 - level) / 2. Whatever K is, the bounds contain the
-    truth with probability `level` or more (Thatcher 1964, Relationships between Bayesian and confidence limits for
+    graded and the probability of at least `right` both exceed (1 - level) / 2. For every K, the bounds contain the
+    truth with probability at least `level` (Thatcher 1964, Relationships between Bayesian and confidence limits for
     predictions). Sums are integers.
 
     Parameters
@@ -47,14 +47,14 @@ def predict_right(right: int, graded: int, to_come: int, level: float = 0.9) -> 
     Raises
     ------
     ParameterError
-        If there are more correct answers than problems, no problems on one side, or the level does not lie in (0, 1).
+        If there are more correct answers than problems, no problems on one side, or the level is not in (0, 1).
     """
     if not 0 <= right <= graded or graded < 1:
         raise ParameterError(
-            f"at least one problem must be graded, and 0 to all of them right, got {right} of {graded}"
+            f"graded must be at least 1 and right must lie between 0 and graded, got {right} of {graded}"
         )
     if to_come < 1:
-        raise ParameterError(f"there must be a problem to come, got {to_come}")
+        raise ParameterError(f"to_come must be at least 1, got {to_come}")
     if not 0 < level < 1:
         raise ParameterError(f"the level must lie between 0 and 1, got {level}")
     tail = 1 - two_sided(level)

@@ -1,4 +1,4 @@
-"""Exact inference about a proportion: Clopper-Pearson intervals, and evidence that may be looked at any time.
+"""Exact inference about a proportion: Clopper-Pearson intervals, and evidence that is valid at any time.
 
 All probabilities are sums of fractions; bounds are rounded outwards to multiples of 2^-40, so they have the same bits
 everywhere and never lose coverage.
@@ -19,15 +19,16 @@ BITS: Final = 40
 
 
 def clopper_pearson(successes: int, trials: int, level: Number = 0.95) -> tuple[float, float]:
-    """Return the exact interval of a proportion (Clopper and Pearson 1934); (0, 1) without trials.
+    """Return the exact interval for a proportion (Clopper and Pearson 1934); (0, 1) without trials.
 
-    Each tail has at most probability (1 - level) / 2, for any true proportion, so the interval covers it with at least
-    probability `level`. The number of trials must not depend on their results; otherwise, use `anytime_interval`.
+    Each tail has probability at most (1 - level) / 2 for any true proportion, so the interval covers it with
+    probability at least `level`. The number of trials must not depend on their results; otherwise, use
+    `anytime_interval`.
 
     Raises
     ------
     ParameterError
-        If there are more successes than trials, or the level does not lie between 0 and 1.
+        If there are more successes than trials, or the level is not between 0 and 1.
     """
     tail = (1 - _checked(successes, trials, level)) / 2
     low = _boundary(lambda p: _tail(trials - successes, trials, 1 - p) <= tail) if successes else 0
@@ -36,11 +37,11 @@ def clopper_pearson(successes: int, trials: int, level: Number = 0.95) -> tuple[
 
 
 def anytime_interval(successes: int, trials: int, level: Number = 0.95) -> tuple[float, float]:
-    """Return an interval of a proportion that may be computed after every trial, and used to decide when to stop.
+    """Return an interval for a proportion that may be computed after every trial and used to decide when to stop.
 
-    With probability `level` it covers the true proportion at all times at once (Robbins 1970; Ville's inequality for
-    the mixture of likelihood ratios over a uniform prior): the proportions p for which
-    1 / ((n + 1) C(n, s) p^s (1 - p)^(n - s)) < 1 / (1 - level). It is wider than `clopper_pearson`.
+    With probability `level`, it covers the true proportion at all times simultaneously (Robbins 1970; Ville's
+    inequality for the mixture of likelihood ratios over a uniform prior): the proportions p for which 1 / ((n + 1) C(n,
+    s) p^s (1 - p)^(n - s)) < 1 / (1 - level). It is wider than `clopper_pearson`.
 
     Raises
     ------
@@ -67,14 +68,14 @@ def anytime_interval(successes: int, trials: int, level: Number = 0.95) -> tuple
 def e_values(successes: int, trials: int, tolerance: Number) -> tuple[float, float]:
     """Return the evidence that a proportion is above a tolerance, and the evidence that it is below.
 
-    An e-value is a bet against a hypothesis: if the proportion is at most `tolerance`, the first has at most mean 1 at
-    any time, so it ever reaches 20 with at most probability 1/20; the second likewise if it is at least `tolerance`
-    (Ramdas et al. 2023, arXiv 2210.01948). Bets are spread uniformly over all proportions.
+    An e-value is a bet against a hypothesis: if the proportion is at most `tolerance`, the first has mean at most 1 at
+    any time, so it ever reaches 20 with probability at most 1/20; likewise the second if the proportion is at least
+    `tolerance` (Ramdas et al. 2023, arXiv 2210.01948). Bets are spread uniformly over all proportions.
 
     Raises
     ------
     ParameterError
-        As for `clopper_pearson`; the tolerance must lie between 0 and 1.
+        As for `clopper_pearson`; the tolerance must be between 0 and 1.
     """
     _checked(successes, trials, tolerance, "tolerance")
     at, share = written(tolerance, "the tolerance"), Fraction(successes, trials or 1)
@@ -87,14 +88,14 @@ def e_values(successes: int, trials: int, tolerance: Number) -> tuple[float, flo
 
 
 def detectable(trials: int, power: Number = 0.8) -> float:
-    """Return the smallest proportion of which at least one success is seen in `trials` trials with this power.
+    """Return the smallest proportion for which `trials` trials show at least one success with this power.
 
     1 - (1 - power)^(1 / trials), rounded up to a multiple of 2^-40; 1 without trials.
 
     Raises
     ------
     ParameterError
-        If the power does not lie between 0 and 1.
+        If the power is not between 0 and 1.
     """
     missed = 1 - _checked(0, trials, power, "power")
     return 1.0 if not trials else (_boundary(lambda p: (1 - p) ** trials > missed) + 1) / (1 << BITS)
@@ -117,7 +118,7 @@ def _tail(successes: int, trials: int, p: Fraction) -> Fraction:
 
 
 def _boundary(holds: Callable[[Fraction], bool]) -> int:
-    """Return the largest number of units of 2^-BITS for which a condition holds that holds up to some proportion."""
+    """Return the largest proportion that satisfies a monotone condition, in units of 2^-BITS."""
     return _search(0, (1 << BITS) - 1, lambda units: holds(Fraction(units, 1 << BITS)))
 
 

@@ -1,8 +1,8 @@
 """Quantiles of the normal distribution and of Student's t: the nearest double, the same on every machine.
 
-The distribution function is a series of positive terms, summed in decimals of 60 digits; a quantile is found by
-bisection, first among all doubles, then between two neighbours. No library is used, because libraries give 9 to 16
-correct digits and change them between versions.
+The distribution function is a series of positive terms, summed in 60-digit decimals; a quantile is found by bisection,
+first among all doubles, then between two neighbours. No library is used, because libraries give only 9 to 16 correct
+digits, which change between versions.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from intact._base.exact import Number, written
 _CONTEXT = Context(prec=60, traps=[])
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803")
 _SMALLEST = Decimal("1e-58")
-"""Relative size of a term, compared with the sum so far, that ends a series."""
+"""Size of a term, relative to the sum so far, at which a series ends."""
 _EQUAL = Decimal("1e-45")
-"""Probabilities this close count as equal; those of neighbouring doubles differ by more than 1e-42."""
+"""Probabilities this close count as equal; for neighbouring doubles, they differ by more than 1e-42."""
 _LEAST = Fraction(1, 10**25)
 
 
@@ -32,12 +32,12 @@ def normal_quantile(p: Number) -> float:
     Parameters
     ----------
     p : number between 1e-25 and 1 - 1e-25
-        A float means its shortest decimal, so that 0.975 is 975/1000.
+        A float means its shortest decimal, so 0.975 is 975/1000.
 
     Raises
     ------
     ParameterError
-        If p does not lie between these bounds.
+        If p is not between these bounds.
     """
     return _normal_quantile(_inside(p))
 
@@ -48,10 +48,10 @@ def student_quantile(p: Number, freedom: int) -> float:
     Raises
     ------
     ParameterError
-        If p does not lie between 1e-25 and 1 - 1e-25, or there are no degrees of freedom.
+        If p is not between 1e-25 and 1 - 1e-25, or there are no degrees of freedom.
     """
     if freedom < 1:
-        raise ParameterError(f"there must be at least 1 degree of freedom, got {freedom}")
+        raise ParameterError(f"degrees of freedom must be at least 1, got {freedom}")
     return _student_quantile(_inside(p), freedom)
 
 

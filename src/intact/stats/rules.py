@@ -1,13 +1,13 @@
-"""Correct the probabilities of claims that are linked by rules, exactly, by enumerating all worlds.
+"""Correct the probabilities of claims linked by rules, exactly, by enumerating all worlds.
 
 Source: the reasoning component of COLEP, arXiv 2403.11348. A world assigns true or false to each claim. With p_j the
-probability given to claim j on its own, a world mu has the factor
+probability assigned to claim j on its own, a world mu has the factor
 
     F(mu) = prod_j p_j(mu_j) * exp(sum_k w_k [mu obeys rule k]),
 
 and the corrected probability of claim j is the share of the total factor that belongs to worlds in which it is true. A
-rule of weight 0 has no effect; one of infinite weight conditions on being obeyed. COLEP's circuits are also tables of
-these factors.
+rule of weight 0 has no effect; one of infinite weight conditions on being obeyed. COLEP's circuits are tables of these
+factors, too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from intact._base.errors import ParameterError
 from intact._base.exact import Number, exp, written
 
 MOST_CLAIMS = 16
-"""Maximum number of claims. This many take some seconds: 65,536 worlds, each a product of exact numbers."""
+"""Maximum number of claims. The maximum takes a few seconds: 65,536 worlds, each a product of exact numbers."""
 
 
 class WeightedRule(NamedTuple):
@@ -33,7 +33,8 @@ class WeightedRule(NamedTuple):
     obeyed : callable
         Takes a world, a tuple with a bool for each claim; returns true if the world obeys the rule.
     weight : float
-        In nats, 0 or more: a world that breaks the rule counts `exp(-weight)` times as much; with infinite weight, 0.
+        In nats, 0 or more: a world that violates the rule counts `exp(-weight)` times as much, and not at all if the
+        weight is infinite.
     """
 
     obeyed: Callable[[tuple[bool, ...]], bool]
@@ -68,18 +69,18 @@ def corrected(chances: Sequence[Number], rules: Sequence[WeightedRule]) -> list[
     Raises
     ------
     ParameterError
-        If there are no claims or too many, a probability does not lie in [0, 1], a weight is negative, or no possible
-        world obeys all rules of infinite weight.
+        If there are no claims or too many, a probability is not in [0, 1], a weight is negative, or no possible world
+        obeys all rules of infinite weight.
     """
     if not 1 <= len(chances) <= MOST_CLAIMS:
-        raise ParameterError(f"there must be 1 to {MOST_CLAIMS} claims, got {len(chances)}")
+        raise ParameterError(f"there must be from 1 to {MOST_CLAIMS} claims, got {len(chances)}")
     exact = [written(chance, f"the chance of claim {place}") for place, chance in enumerate(chances)]
     for place, chance in enumerate(exact):
         if not 0 <= chance <= 1:
-            raise ParameterError(f"chances of claims must lie in [0, 1], got {float(chance)} for claim {place}")
+            raise ParameterError(f"probabilities of claims must lie in [0, 1], got {float(chance)} for claim {place}")
     for place, rule in enumerate(rules):
         if not rule.weight >= 0:
-            raise ParameterError(f"weights of rules must be 0 or more, got {rule.weight} for rule {place}")
+            raise ParameterError(f"weights of rules must be at least 0, got {rule.weight} for rule {place}")
     # integers: factors common to all worlds cancel, and so do the denominators
     sides = [(one.denominator - one.numerator, one.numerator) for one in exact]
     worths = [exp(-rule.weight).as_integer_ratio() for rule in rules]
@@ -94,5 +95,7 @@ def corrected(chances: Sequence[Number], rules: Sequence[WeightedRule]) -> list[
         for place, held in enumerate(world):
             true[place] += held * factor
     if not whole:
-        raise ParameterError("no world obeys all rules of infinite weight: the chances of claims contradict them")
+        raise ParameterError(
+            "no world satisfies all rules of infinite weight: they contradict the probabilities of the claims"
+        )
     return [Fraction(part, whole) for part in true]

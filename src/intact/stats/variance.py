@@ -1,7 +1,7 @@
 """Components of the variance of a score: problems, prompts and samples.
 
-Random-effects components are unbiased, so one near 0 may be estimated below 0. It then counts as 0 in standard errors,
-so that the error of a table with prompts is too large rather than 0 by chance.
+Random-effects components are unbiased, so one near 0 may be estimated below 0. In standard errors, it then counts as 0,
+so the error of a table with prompts is too large rather than 0 by chance.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Component(NamedTuple):
 class Split(NamedTuple):
     """The mean, its standard error, and the components; the squares of their errors sum to the squared standard error.
 
-    The exception is a one-way table with a component below 0, where the error is that of the problems' means.
+    The exception is a one-way table with a component below 0, where the error is the standard error of the problems'
+    means.
     """
 
     mean: float
@@ -45,7 +46,7 @@ class Split(NamedTuple):
 
 
 def split_counts(n: ArrayLike, c: ArrayLike) -> Split:
-    """Return problem and sample variance from each problem's number of samples and of correct ones.
+    """Return problem and sample variance from each problem's numbers of samples and of correct samples.
 
     With `p = c / n` and `v = p (1 - p) / (n - 1)`, the unbiased variance of p around its problem's own rate, the sample
     component is the mean of n v, and the problem component is the variance of p over problems minus the mean of v. With
@@ -58,7 +59,7 @@ def split_counts(n: ArrayLike, c: ArrayLike) -> Split:
     """
     samples, right = checks.problems(n, c)
     if samples.min() < 2:
-        raise ParameterError(f"each problem needs two samples, problem {samples.argmin()} has one")
+        raise ParameterError(f"each problem needs at least two samples, but problem {samples.argmin()} has one")
     rates = right / samples
     noise = rates * (1 - rates) / (samples - 1)
     total, within = float(rates.var(ddof=1)), float((samples * noise).mean())

@@ -1,8 +1,8 @@
 """Tasks: problems with known answers, their prompts, and the code that extracts and judges answers.
 
-A file for each dataset or family; `task`, `numeric`, `choice`, `exact`, `programs`, `likelihood`, `generated` and
-`declared` are the kinds of tasks, `choose`, `prompting` and `digits` apply options, `data` finds files, `samples` has
-the first problems of four datasets, and `score` judges answers.
+Each dataset or family has its own file; `task`, `numeric`, `choice`, `exact`, `programs`, `likelihood`, `generated` and
+`declared` are the kinds of tasks, `choose`, `prompting` and `digits` apply options, `data` finds files, `samples`
+contains the first problems of four datasets, and `score` judges answers.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,9 @@
 """Turn GSM8K solutions into programs: their annotations `<<3*4=12>>` as a function of the numbers in the question.
 
-A solution becomes a program only if everything fits: each annotation evaluates to the result it states, the last result
-is the answer, and each number in an annotation has exactly one possible origin: a number of the question, an earlier
-result, or a constant that the question expresses in words such as "twice" or "week". Otherwise the reason is returned.
+A solution becomes a program only if it is consistent throughout: each annotation evaluates to the result it states, the
+last result is the answer, and each number in an annotation has exactly one possible origin: a number of the question,
+an earlier result, or a constant that the question expresses in words such as "twice" or "week". Otherwise the reason is
+returned.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class AnnotatedProgram(NamedTuple):
 
 
 def program(question: str, solution: str, answer: str) -> AnnotatedProgram | str:
-    """Return a solution as a program, or the reason why it cannot be made one."""
+    """Return a solution as a program, or the reason why it cannot be turned into one."""
     notes = _ANNOTATION.findall(solution)
     if not notes:
         return "it has no annotations"
@@ -167,7 +168,7 @@ def _values_of(numbers: Sequence[Number]) -> dict[str, Fraction]:
 
 
 def _with_used(numbers: Sequence[Number], steps: Sequence[ast.expr]) -> AnnotatedProgram | str:
-    """Return the program with only the numbers that a step uses."""
+    """Return the program, keeping only the numbers that some step uses."""
     names = {node.id for step in steps for node in ast.walk(step) if isinstance(node, ast.Name)}
     kept = [i for i in range(len(numbers)) if f"q{i}" in names]
     if not kept:
@@ -186,7 +187,7 @@ def _with_used(numbers: Sequence[Number], steps: Sequence[ast.expr]) -> Annotate
 
 
 def _value(node: ast.expr, known: Mapping[str, Fraction]) -> Fraction:
-    """Return the value of an expression of names, whole numbers and the four operations.
+    """Return the value of an expression made of names, whole numbers and the four operations.
 
     Raises
     ------

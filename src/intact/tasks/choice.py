@@ -13,7 +13,7 @@ from intact.tasks.task import Item, Task
 
 LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 USUAL: Final = "ABCDE"
-"""The letters that are accepted when the number of choices is unknown.
+"""The letters accepted when the number of choices is unknown.
 
 Later letters are more likely to be variables.
 """
@@ -29,11 +29,11 @@ class _Patterns(NamedTuple):
     Attributes
     ----------
     beginning : re.Pattern
-        A letter at the beginning of a text. A lower-case letter counts only in brackets or at the end of its line.
+        A letter at the beginning of the text. A lower-case letter counts only in brackets or at the end of its line.
     alone : re.Pattern
         A letter on its own. `I` and `A` may be words, and so may lower-case letters.
     rejected : re.Pattern
-        A mention of a choice that is not taken: "not A", "over A", "A is wrong".
+        A mention of a choice that is rejected: "not A", "over A", "A is wrong".
     """
 
     beginning: re.Pattern[str]
@@ -75,7 +75,7 @@ class Choice(Task):
     Attributes
     ----------
     words : mapping
-        The letter that each word means, for tasks whose choices are always the same.
+        The letter that each word stands for, in tasks whose choices are always the same.
     """
 
     version = 2
@@ -111,7 +111,7 @@ class Choice(Task):
         return self._stated(text, letters)[1]
 
     def _stated(self, text: str, letters: str) -> tuple[bool, str | None]:
-        """Return whether there is a box, and the letter in the last box or after the last "answer is"."""
+        """Return true if there is a box, and the letter in the last box or after the last "answer is"."""
         inside = answers.boxed(text)
         if inside is not None or "\\boxed" in text:
             return True, None if inside is None else self._meant(plain(inside), letters)
@@ -119,7 +119,7 @@ class Choice(Task):
         return False, next(filter(None, after), None)
 
     def _meant(self, text: str, letters: str) -> str | None:
-        """Return the letter at the beginning of a text, or the letter that its first word means."""
+        """Return the letter at the beginning of the text, or the letter that its first word stands for."""
         text = text.strip(_AROUND)
         letter = _patterns(letters).beginning.match(text)
         if letter:
@@ -137,7 +137,7 @@ class Choice(Task):
 
 
 def with_choices(question: str, choices: Sequence[str]) -> str:
-    """Return a question followed by its lettered choices, one a line.
+    """Return a question followed by its lettered choices, one per line.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def with_choices(question: str, choices: Sequence[str]) -> str:
 
 
 def place_of(answer: str, choices: Sequence[str], *, is_place: bool = False) -> int:
-    """Return the index of the right choice, which data may give as its letter, its index from 0, or its text.
+    """Return the index of the right choice, which the data may give as its letter, its index from 0, or its text.
 
     Letters may be lower-case, in brackets, or followed by a bracket or a full stop.
 
@@ -176,8 +176,8 @@ def place_of(answer: str, choices: Sequence[str], *, is_place: bool = False) -> 
         found = {int(given)} if is_place else found | {int(given)}
     if not found:
         expected = f"its letter, {letters[:1]} to {letters[-1:]}, its place, 0 to {count - 1}, or its text"
-        raise ValueError(f"the answer {answer!r:.80} is none of {count} choices; it must be {expected}")
+        raise ValueError(f"the answer {answer!r:.80} is not one of {count} choices; it must be {expected}")
     if len(found) > 1:
         meant = " or ".join([f"{LETTERS[place : place + 1]}) {choices[place]:.40}" for place in sorted(found)])
-        raise ValueError(f"the answer {answer!r:.80} may mean {meant}; name the right choice by its text or its letter")
+        raise ValueError(f"the answer {answer!r:.80} may mean {meant}; give the right choice by its text or its letter")
     return found.pop()

@@ -1,7 +1,7 @@
-"""Tasks as the command line names them: ``gsm8k``, ``gsm8k:split=train``, ``gsm_ranges:level=3,seed=7``.
+"""Tasks as named on the command line: ``gsm8k``, ``gsm8k:split=train``, ``gsm_ranges:level=3,seed=7``.
 
 ``gsm8k:sample=100`` is the sample of the task's problems that ships with the package. It is a separate set, as its
-label shows: `available` falls back to it if the full set is absent, and nothing else substitutes it for the full set.
+label shows: only `available` substitutes it for the full set, if that is absent.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CUTS = ("any", "stated")
 OPTIONS: Final[dict[str, Any]] = {
     "style": None, "shots": None, "cut": CUTS[0], "digits": DIGITS[0], "prompt": next(iter(PROMPTS)),
 }  # fmt: skip
-"""Options that every task has besides its split, with their defaults: they set how it is asked and read."""
+"""Options of every task other than its split, with their defaults: they control how problems are asked and read."""
 
 
 class Chosen(NamedTuple):
@@ -44,14 +44,14 @@ class Chosen(NamedTuple):
     split : str
         The split to load.
     style : {'chat', 'base'} or None
-        The form of the prompt; None: whichever the model takes.
+        The form of the prompt; None: whichever suits the model.
     shots : int or None
         Number of examples before the question; None: the default of the style.
     cut : {'any', 'stated'}
-        The answers of truncated texts that count: any answer that can be read, or only those that the text states as
-        its answer.
+        The answers of truncated completions that count: any answer that can be read, or only those explicitly stated as
+        the answer.
     digits : {'given', 'grouped', 'plain'}
-        The form of numbers of many digits in questions and examples (`intact.tasks.digits`).
+        The form of long numbers in questions and examples (`intact.tasks.digits`).
     prompt : {'steps', 'direct', 'reflective'}
         The prompt type (`intact.tasks.prompting`).
     sample : int or None
@@ -78,12 +78,12 @@ class Chosen(NamedTuple):
         return self.task.load(self.split, limit, None if self.sample is None else SAMPLES)
 
     def read(self, item: Item, text: str | None, cut: bool) -> str | None:
-        """Return the answer in a text whose thinking was removed; None if `text` is None, a text of thinking only.
+        """Return the answer in a completion without its thinking; None if `text` is None (there is only thinking).
 
         Parameters
         ----------
         cut : bool
-            If true, the text was truncated.
+            If true, the completion was truncated.
         """
         if text is None:
             return None
@@ -91,7 +91,7 @@ class Chosen(NamedTuple):
         return self.task.read_stated(item, text) if stated else self.task.read_for(item, text)
 
     def problem(self, item: Item, style: Style, seed: int) -> Problem:
-        """Return an item as methods see it, with the chosen options applied."""
+        """Return an item in the form that methods see, with the chosen options applied."""
         task, written = self.task, item
         if self.digits != DIGITS[0]:
             task, written = self._with_digits, replace(item, question=write_digits(item.question, self.digits))
@@ -124,8 +124,8 @@ class Chosen(NamedTuple):
             return ""
         if tokenizer is None:
             return (
-                f"{self.label}: the endpoint's tokenizer is not known; if it reads each digit alone, digits=grouped "
-                "groups nothing"
+                f"{self.label}: the endpoint's tokenizer is unknown; if it reads each digit separately, "
+                "digits=grouped has no effect"
             )
         try:
             check_grouping(tokenizer)
@@ -135,7 +135,7 @@ class Chosen(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name, with all parameters and options that differ from their defaults."""
+        """The name with all parameters and options that differ from their defaults."""
         usual = parameters_of(type(self.task))
         given = {name: value for name, value in self.parameters.items() if usual.get(name) != value}
         if self.split != next(iter(self.task.files)):
@@ -195,10 +195,10 @@ def choose(text: str) -> Chosen:
     if digits not in DIGITS:
         raise ParameterError(f"{name}: digits must be {', '.join(DIGITS[:-1])} or {DIGITS[-1]}, got {digits!r}")
     if digits != DIGITS[0] and not isinstance(task, Numeric):
-        raise ParameterError(f"{name}: digits={digits} is for tasks whose answers are numbers")
+        raise ParameterError(f"{name}: digits={digits} needs a task whose answers are numbers")
     most = len(task.shots) + (digits != DIGITS[0])
     if shots is not None and not 0 <= shots <= most:
-        raise ParameterError(f"{name} has {most} examples; shots must be from 0 to that, got {shots}")
+        raise ParameterError(f"{name} has {most} examples; shots must be from 0 to {most}, got {shots}")
     cut = given.get("cut", CUTS[0])
     if cut not in CUTS:
         raise ParameterError(f"{name}: cut must be any or stated, got {cut!r}")
@@ -210,7 +210,7 @@ def choose(text: str) -> Chosen:
 
 
 def available(text: str) -> str:
-    """Return a task's name unchanged, or with the sample option if the full set is absent and there is a sample.
+    """Return a task's name unchanged, or with the sample option if the full set is absent and a sample exists.
 
     Raises
     ------
@@ -231,10 +231,10 @@ def with_option(text: str, option: str) -> str:
 
 def _check_sample(name: str, task: Task, split: str, sample: int) -> None:
     if not task.has_sample(split):
-        raise ParameterError(f"{name} has no sample of split {split} in this package; leave sample={sample} out")
+        raise ParameterError(f"{name} has no sample of the split {split} in this package; leave sample={sample} out")
     if sample != SAMPLE_SIZE:
         raise ParameterError(
-            f"{name}: the sample has {SAMPLE_SIZE} problems; sample must be {SAMPLE_SIZE}, got {sample}"
+            f"{name}: the sample has {SAMPLE_SIZE} problems, so sample must be {SAMPLE_SIZE}, got {sample}"
         )
 
 
@@ -242,7 +242,7 @@ def _pairs(name: str, rest: str) -> Iterator[tuple[str, str]]:
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         if not equals:
-            raise ParameterError(f"{name}: parameters are NAME=VALUE, separated by commas; got {part!r}")
+            raise ParameterError(f"{name}: parameters must be NAME=VALUE, separated by commas; got {part!r}")
         yield key.strip(), value.strip()
 
 
@@ -250,7 +250,7 @@ def _value(name: str, key: str, text: str, default: Any) -> Any:
     try:
         return type(default)(text)
     except ValueError:
-        raise ParameterError(f"{name}: {key} takes a value like {default!r}, got {text!r}") from None
+        raise ParameterError(f"{name}: {key} must be a value such as {default!r}, got {text!r}") from None
 
 
 def complete(incomplete: str) -> list[str]:

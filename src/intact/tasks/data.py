@@ -33,7 +33,7 @@ KINDS: Final[Mapping[str, str]] = {
 """Formats of problem files, by file name extension."""
 _DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
 observers: list[Callable[[Path], None]] = []
-"""Callbacks that get the path of every problem file that is read."""
+"""Callbacks that receive the path of every problem file that is read."""
 
 
 def data_folder() -> Path:
@@ -78,18 +78,18 @@ def read_rows(path: Path) -> list[Row]:
     Raises
     ------
     ParameterError
-        If the file is missing, or has another extension.
+        If the file is missing, or has a different extension.
     FormatError
         If it is damaged; the message names the line.
     NotInstalledError
-        If it is a Parquet file and pyarrow, which datasets installs, is missing.
+        If it is a Parquet file and pyarrow, which `datasets` installs, is missing.
     """
     kind = _kind(path)
     if kind not in KINDS:
         listed = ", ".join(f"{ending} ({what})" for ending, what in KINDS.items())
-        raise ParameterError(f"{path} has no supported extension; its name must end in one of {listed}")
+        raise ParameterError(f"{path} has no supported extension; its name must end with one of {listed}")
     if not path.is_file():
-        raise ParameterError(f"{path} is absent; expected {KINDS[kind]}")
+        raise ParameterError(f"{path} does not exist; expected {KINDS[kind]}")
     if kind == ".parquet" and missing("pyarrow"):
         check_installed(f"{path}, a Parquet file,", "datasets")
     for observe in observers:
@@ -105,7 +105,7 @@ def read_rows(path: Path) -> list[Row]:
     if kind == ".json":
         rows = strict_json.parse(text, str(path), error=FormatError)
         if not isinstance(rows, list):
-            raise FormatError(f"{path} should hold a list, but holds {type(rows).__name__}")
+            raise FormatError(f"{path} must contain a list, but contains {type(rows).__name__}")
         return rows
     return [
         strict_json.parse(line, f"{path}, line {number}", error=FormatError) for number, line in numbered_lines(text)
@@ -119,14 +119,14 @@ def _table_rows(path: Path, text: str, delimiter: str) -> list[Row]:
     try:
         names = list(reader.fieldnames or ())
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise FormatError(f"{path}: the header names the field {twice!r:.60} twice")
+            raise FormatError(f"{path}: the header has the field {twice!r:.60} twice")
         rows = list[Row]()
         for row in reader:
             if None in row:
                 count = len(names) + len(row[None])
                 raise FormatError(
                     f"{path}, row {len(rows) + 1} has {count} values, but the header has {len(names)} names; "
-                    "put values that contain the delimiter in quotation marks"
+                    "quote values that contain the delimiter"
                 )
             rows.append(row)
     except csv.Error as error:

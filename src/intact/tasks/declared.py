@@ -45,7 +45,7 @@ class _Expression(Task):
         return bool(self.read(f"\\boxed{{{item.answer}}}"))
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Return true if the two are equal as mathematics."""
+        """Return true if the two are mathematically equal."""
         return answer is not None and answers.same(item.answer, answer)
 
 
@@ -53,11 +53,11 @@ class _LetteredChoice(Choice):
     """Multiple-choice tasks whose items may differ in their number of choices."""
 
     def read_for(self, item: Item, text: str) -> str | None:
-        """Return the letter in a text, among those of the item's choices."""
+        """Return the letter in a completion, among those of the item's choices."""
         return self.read_letter(text, LETTERS[: len(item.data["choices"])])
 
     def read_stated(self, item: Item, text: str) -> str | None:
-        """Return the letter that a text states as its answer."""
+        """Return the letter that a completion states as its answer."""
         return self.read_stated_letter(text, LETTERS[: len(item.data.get("choices", LETTERS))])
 
 
@@ -79,18 +79,18 @@ GRADERS: Mapping[str, Any] = {
 
 
 class _Declared(Task):
-    """The base of tasks that a TOML file declares; the grader's class is the other base."""
+    """The base class of tasks declared in a TOML file; the grader's class is the other base."""
 
     declaration: ClassVar[Mapping[str, Any]]
     folder: ClassVar[Path]
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The declaration; grading depends on it."""
+        """The declaration, on which grading depends."""
         return self.declaration
 
     def source_of(self, split: str, folder: Path | None) -> tuple[str, Iterable[tuple[int, Row]]]:
-        """Return the name and rows of the declared file, relative to the declaration, or of the Hub dataset."""
+        """Return the name and rows of the declared file, found relative to the declaration, or of the Hub dataset."""
         items = self.declaration["items"]
         if "hub" in items:
             return str(items["hub"]), enumerate(_from_hub(items))
@@ -98,7 +98,7 @@ class _Declared(Task):
         return str(path), enumerate(read_rows(path))
 
     def parse(self, row: Row, index: int) -> Item:
-        """Fill the declared templates with a row's fields."""
+        """Fill in the declared templates with a row's fields."""
         items = self.declaration["items"]
         for key in ("question", "answer", "choices", "id", "cluster"):
             if key in items and (problem := _missing_field(key, items[key], row)):
@@ -126,7 +126,7 @@ class _Declared(Task):
         return Item(name, question, given[0], data, secret=secret, cluster=cluster)
 
     def _after(self, answer: str) -> str:
-        """Return the part of a field that is the answer: the text after the declared mark."""
+        """Return the part of a field that is the answer: the text after the declared marker."""
         mark = self.declaration["items"].get("after")
         if mark is None:
             return answer
@@ -146,8 +146,8 @@ class _Declared(Task):
             first = known.setdefault((item.question, repr(item.data)), item)
             if (item.answer, item.secret) != (first.answer, first.secret):
                 raise FormatError(
-                    f"{self.called}: {first.id} and {item.id} ask the same question and have different answers, "
-                    f"{first.answer!r:.60} and {item.answer!r:.60}; several right answers are a list in one row"
+                    f"{self.called}: {first.id} and {item.id} ask the same question but have different answers, "
+                    f"{first.answer!r:.60} and {item.answer!r:.60}; put several right answers into one row, as a list"
                 )
         return items
 
@@ -178,7 +178,7 @@ def read_task(path: Path) -> Task:
         If it does not declare a valid task; the message names the key.
     """
     if not path.is_file():
-        raise ParameterError(f"{path}: there is no such file")
+        raise ParameterError(f"{path}: no such file")
     try:
         found: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -189,14 +189,14 @@ def read_task(path: Path) -> Task:
         if not isinstance(value, dict):
             raise FormatError(f"{path}: [{table}] is missing or is not a table")
         if unknown := set(value) - _TABLES[table]:
-            problem = f"{path}: {'.'.join(filter(None, [table, min(unknown)]))} means nothing here"
-            raise FormatError(unknown_name(problem, min(unknown), sorted(_TABLES[table]), "there may be"))
+            problem = f"{path}: {'.'.join(filter(None, [table, min(unknown)]))} is not a known key"
+            raise FormatError(unknown_name(problem, min(unknown), sorted(_TABLES[table]), "allowed:"))
     if "grader" not in found:
-        raise FormatError(f"{path}: grader is missing; it is one of {', '.join(GRADERS)}")
+        raise FormatError(f"{path}: grader is missing; expected one of {', '.join(GRADERS)}")
     grader = found["grader"]
     kind = GRADERS.get(grader) if isinstance(grader, str) else None
     if kind is None:
-        problem = f"{path}: there is no grader {grader!r:.60}"
+        problem = f"{path}: no grader named {grader!r:.60}"
         raise FormatError(unknown_name(problem, str(grader), GRADERS))
     needed = ["question", "answer", *["choices"] * (grader in ("choice", "likelihood"))]
     _require(path, "items", items, str, keys=[key for key in _TABLES["items"] if key in items or key in needed])
@@ -232,7 +232,7 @@ def _require(path: Path, table: str, value: Mapping[str, Any], kind: type, keys:
         if key not in value:
             raise FormatError(f"{path}: {where} is missing")
         if not isinstance(value[key], kind):
-            raise FormatError(f"{path}: {where} must be a text, got {value[key]!r:.80}")
+            raise FormatError(f"{path}: {where} must be a string, got {value[key]!r:.80}")
 
 
 def _shots(path: Path, given: Any) -> tuple[tuple[str, str], ...]:
@@ -244,7 +244,7 @@ def _shots(path: Path, given: Any) -> tuple[tuple[str, str], ...]:
 
 def _stops(path: Path, given: Any) -> tuple[str, ...]:
     if not isinstance(given, list) or not all(isinstance(text, str) and text for text in given):
-        raise FormatError(f'{path}: prompt.stops must be a list of texts such as ["\\n"], got {given!r:.80}')
+        raise FormatError(f'{path}: prompt.stops must be a list of strings such as ["\\n"], got {given!r:.80}')
     return tuple(given)
 
 
@@ -282,25 +282,25 @@ def _choices(name: str, row: Row) -> list[str]:
     """Return the field that lists the choices, as strings."""
     found = _field(name, row)
     if not isinstance(found, list) or None in found:
-        raise ValueError(f"the field {name} should hold a list of choices, but holds {found!r:.80}")
+        raise ValueError(f"the field {name} must contain a list of choices, but contains {found!r:.80}")
     return [str(choice) for choice in found]
 
 
 def _answers(template: str, row: Row) -> list[str]:
-    """Fill the answer template: one answer for each element if a field that it names is a list."""
+    """Fill in the answer template; if a field that it names is a list, return one answer per element."""
     lists = [name for name in dict.fromkeys(_FIELD.findall(template)) if isinstance(_field(name, row), list)]
     if not lists:
         return [_fill(template, row)]
     if len(lists) > 1:
-        raise ValueError(f"{' and '.join(lists)} are lists of answers; only one field may be a list")
+        raise ValueError(f"{' and '.join(lists)} are lists of answers, but only one field may be a list")
     found = _field(lists[0], row)
     if not found or None in found:
-        raise ValueError(f"the field {lists[0]} should list right answers, but holds {found!r:.80}")
+        raise ValueError(f"the field {lists[0]} must list right answers, but contains {found!r:.80}")
     return [_fill(template, row, {lists[0]: one}) for one in found]
 
 
 def _is_whole_number(template: str, row: Row) -> bool:
-    """Return true if the answer template is a single field that holds an integer or a list of integers."""
+    """Return true if the answer template is a single field that contains an integer or a list of integers."""
     field = _FIELD.fullmatch(template)
     value = _field(field[1], row) if field else None
     values = value if isinstance(value, list) else [value]
@@ -313,7 +313,7 @@ def _right(item: Item) -> list[Item]:
 
 
 def _fill(template: str, row: Row, chosen: Mapping[str, Any] | None = None) -> str:
-    """Replace each {field} in a template by the row's value, or by the value in `chosen`.
+    """Replace each {field} in a template with the row's value, or with the value in `chosen`.
 
     Leave other braces as they are.
     """

@@ -1,7 +1,7 @@
 """Group the digits of numbers in threes from the right, for tokenizers with multi-digit tokens (arXiv 2402.14903).
 
 A tokenizer with multi-digit tokens splits 1234567 from the left, into 123, 456 and 7. Commas make it split numbers from
-the right, into 1, 234 and 567, so that the digits of two summands line up within their tokens.
+the right, into 1, 234 and 567, which aligns the digits of two summands within their tokens.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ INSTRUCTIONS: Final = {
     "grouped": "Write all numbers of four digits or more with commas between groups of three digits, such as 12,345.",
     "plain": "Write all numbers without commas, such as 12345.",
 }
-"""Instructions appended to a task's own, by form, so that completions and answers use the same form as the question."""
+"""Instructions appended to a task's own, by form, so that answers use the same form as the question."""
 EXAMPLE: Final = (
     "A library has 12345 books and buys 2310 more. Then it sells 1200. How many books does it have in the end?",
     "It has 12345 + 2310 = 14655 books. After the sale 14655 - 1200 = 13455 are left. The answer is 13455.",
 )
-"""An example with numbers of several groups, placed before the task's own examples."""
+"""An example with numbers that span several groups, placed before the task's own examples."""
 _WHOLE = re.compile(r"(?<![\w.,])\d{4,}(?=(?:\.\d+)?(?!\w|[.,]\d))")
 _GROUPED = re.compile(r"(?<![\w.,])\d{1,3}(?:,\d{3})+(?!\w|,\d)")
 _YEARS: Final = range(1900, 2100)
@@ -33,7 +33,7 @@ _PROBES: Final = ("1234567", "98765", "3141")
 
 
 def write_digits(text: str, form: str) -> str:
-    """Return a text with its numbers of four digits or more in a form of `DIGITS`.
+    """Return a text with its numbers of four or more digits in one of the forms in `DIGITS`.
 
     Numbers from 1900 to 2099 may be years, so they are not grouped. Digits after a decimal point are left unchanged.
 
@@ -48,7 +48,7 @@ def write_digits(text: str, form: str) -> str:
 
 
 def digit_groups(tokenizer: Tokenizer, number: str) -> tuple[str, ...]:
-    """Return the digits in each token of a number, without tokens that have none.
+    """Return the digits in each token of a number, leaving out tokens without digits.
 
     The number is encoded after a letter and a space, as it would be in a sentence.
     """
@@ -63,7 +63,8 @@ def check_grouping(tokenizer: Tokenizer) -> None:
     Raises
     ------
     ParameterError
-        If it reads digits one at a time, groups from the right without commas, or groups differently even with commas.
+        If it tokenizes digits one at a time, groups from the right even without commas, or does not do so even with
+        commas.
     """
     plain = [digit_groups(tokenizer, number) for number in _PROBES]
     right = [tuple(f"{int(number):,}".split(",")) for number in _PROBES]
@@ -71,7 +72,7 @@ def check_grouping(tokenizer: Tokenizer) -> None:
     digits = " ".join(plain[0])
     if all(len(group) == 1 for groups in plain for group in groups):
         raise ParameterError(
-            f"digits=grouped groups nothing for this model: its tokenizer reads each digit alone ({digits}), with "
+            f"digits=grouped has no effect for this model: its tokenizer reads each digit separately ({digits}), with "
             "commas and without; leave it out"
         )
     if plain == right:
@@ -81,6 +82,6 @@ def check_grouping(tokenizer: Tokenizer) -> None:
         )
     if grouped != right:
         raise ParameterError(
-            f"digits=grouped does not make this model's tokenizer group digits by threes from the right: it reads "
+            f"digits=grouped does not make this model's tokenizer group digits in threes from the right: it reads "
             f"{int(_PROBES[0]):,} as {' '.join(grouped[0])}; leave it out"
         )

@@ -10,14 +10,14 @@ from intact.tasks.score import answers
 from intact.tasks.task import Item, Task
 
 LINES: Final = "lines"
-"""The key in an item's data for the number of lines of an answer, if it has several."""
+"""The key in an item's data for the number of lines in the answer, if there are several."""
 
 _CUE = re.compile(r"\banswer\s*(?:is|was|:|=)+(?:\s*that)?[\s:*]*", re.IGNORECASE)
 _AROUND: Final = " .:*\"'“”‘’«»`"
 
 
 class Exact(Task):
-    """A task whose answers are strings of one line, or of the number of lines given in the item's data."""
+    """A task whose answers are strings of one line, or of as many lines as the item's data state."""
 
     version = 2
 
@@ -30,7 +30,7 @@ class Exact(Task):
         return _read(text, item.data.get(LINES, 1))
 
     def can_judge(self, item: Item) -> bool:
-        """Return true if anything is left of the answer after normalisation."""
+        """Return true if the answer is not empty after normalisation."""
         return _normalise(item.answer) is not None
 
     def correct(self, item: Item, answer: str | None) -> bool:
@@ -55,7 +55,7 @@ def _read(text: str, lines: int) -> str | None:
 
 
 def _normalise(text: str) -> str | None:
-    """Return a text in NFC, case-folded, without empty lines and without the punctuation around each line.
+    """Return the text in NFC, case-folded, without empty lines and without the punctuation around each line.
 
     Return None if nothing is left.
     """

@@ -38,7 +38,7 @@ class Folio(Choice):
     )
 
     def parse(self, row: Row, index: int) -> Item:
-        """Translate the label, a word, into the letter of its choice."""
+        """Translate the label, which is a word, to the letter of its choice."""
         premises = "\n".join(premise.strip() for premise in row["premises"])
         question = with_choices(f"Premises:\n{premises}\nConclusion: {row['conclusion'].strip()}", CHOICES)
         return Item(str(index), question, self.words[row["label"]])

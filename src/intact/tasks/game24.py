@@ -42,7 +42,7 @@ class Game24(Task):
     )
 
     def rows(self, split: str, rows: list[Row]) -> list[tuple[int, Row]]:
-        """Select the test puzzles, or all."""
+        """Select the test puzzles, or all puzzles."""
         numbered = list(enumerate(rows))
         return numbered[900:1000] if split == "test" else numbered
 

@@ -1,4 +1,4 @@
-"""Tasks whose items are generated from a seed: any number of them, identical on every machine."""
+"""Tasks whose items are generated from a seed, in any number, and identical on every machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Draws:
-    """Reproducible draws for a seed and a name; they are the same in every version of Python."""
+    """Reproducible draws for a seed and a name, the same in every version of Python."""
 
     def __init__(self, seed: int, *name: str | int) -> None:
         self._seed, self._name, self._count = seed, name, 0
@@ -27,7 +27,7 @@ class Draws:
         return branch_key(self._seed, (*self._name, self._count)) % count
 
     def between(self, low: int, high: int) -> int:
-        """Draw an integer from low to high, both included."""
+        """Draw an integer from low to high, inclusive."""
         return low + self.below(high - low + 1)
 
     def choice(self, values: Sequence[T]) -> T:
@@ -35,13 +35,13 @@ class Draws:
         return values[self.below(len(values))]
 
     def sample(self, values: Sequence[T], count: int) -> list[T]:
-        """Draw distinct values, in random order."""
+        """Draw distinct values in random order."""
         left = list(values)
         return [left.pop(self.below(len(left))) for _ in range(count)]
 
 
 class Generated(Task):
-    """A task of `size` items generated from a seed. The first items are the same whatever the size."""
+    """A task of `size` items generated from a seed. The first items are the same for every size."""
 
     source = "made here"
     licence = "Apache-2.0"
@@ -54,12 +54,12 @@ class Generated(Task):
 
     @abstractmethod
     def make(self, index: int) -> Item:
-        """Make an item whose id includes everything that it depends on."""
+        """Make an item whose id contains everything that it depends on."""
 
     def source_of(self, split: str, folder: Path | None) -> tuple[str, Iterable[tuple[int, Row]]]:
         """Return the task's name and an empty row for each item."""
         return self.name, ((index, {}) for index in range(self.size))
 
     def parse(self, row: Row, index: int) -> Item:
-        """Generate the item of this index."""
+        """Generate the item with this index."""
         return self.make(index)

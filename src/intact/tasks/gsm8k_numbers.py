@@ -1,4 +1,4 @@
-"""GSM8K's own problems with different numbers, as large as you like, and with recomputed answers."""
+"""GSM8K's own problems with different numbers of any size, and with recomputed answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from intact.tasks.score import numbers
 from intact.tasks.task import Item
 
 TRIES = 500
-"""Draws of numbers before a problem counts as having no valid numbers at a level."""
+"""Number of draws after which a problem counts as having no valid numbers at a level."""
 _NO_NUMBERS = "no numbers of a level leave its results whole and above 0"
 
 
@@ -26,8 +26,8 @@ class GSM8KNumbers(ErrorKinds):
     The method follows Shrestha et al. 2025, arXiv 2502.08680, but derives programs from the annotations instead of
     writing them by hand.
 
-    Level 0 keeps the numbers of the data. At levels 1 to 6, numbers that a step divides by are from 2 to 9, and all
-    others have up to level + 1 digits (level 1: from 2 to 99; level 2: 100 to 999; and so on). Results of steps are
+    Level 0 keeps the numbers of the data. At levels 1 to 6, numbers that a step divides by range from 2 to 9, and all
+    others have up to level + 1 digits (level 1: 2 to 99; level 2: 100 to 999; and so on). Results of steps are
     positive, and whole where the original results are. The set therefore measures whether a model carries out a plan
     with longer numbers in sums, differences and products. It does not measure long division, and the numbers need not
     be plausible: a hen may lay 98,324 eggs a day. For a given seed, every level has the same problems: those whose
@@ -81,7 +81,7 @@ class GSM8KNumbers(ErrorKinds):
 def versions(
     question: str, solution: str, answer: str, name: tuple[int, str, int]
 ) -> tuple[tuple[str, str], ...] | str:
-    """Return a problem at every level from 0 on, as pairs of question and answer, or the reason why it has no variants.
+    """Return a problem at every level from 0, as pairs of question and answer, or the reason why it has no variants.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def versions(
 
 
 def _numbers(found: AnnotatedProgram, draws: Draws, level: int) -> list[int] | None:
-    """Draw numbers of a level for a problem; return None if no valid ones were found."""
+    """Draw numbers at a level for a problem; return None if no valid ones were found."""
     own = [number.value for number in found.numbers]
     whole = [result.denominator == 1 for result in found.results(own)]
     low, high = 10**level if level > 1 else 2, 10 ** (level + 1) - 1

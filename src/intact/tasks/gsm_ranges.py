@@ -23,7 +23,7 @@ LEVELS = 6
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
 _COUNTING = re.compile(r"^[ \t#*]*(\d+)[.):]+(?=\s)|\b[Ss]tep\s+(\d+)\b", re.MULTILINE)
 _CHAIN = 64
-"""The maximum number of wrong equations that are corrected in a text."""
+"""The maximum number of wrong equations corrected in one completion."""
 
 
 class Template(NamedTuple):
@@ -92,7 +92,7 @@ class ErrorKinds(Numeric):
     }
 
     def measure(self, item: Item, text: str) -> dict[str, float]:
-        """Return the kind of error that a completion makes."""
+        """Return the kind of error in a completion."""
         if self.correct(item, self.read(text)):
             return {"arithmetic_error": 0.0, "logical_error": 0.0}
         arithmetic = self.correct(item, self.read(put_right(text, item.question)))
@@ -100,7 +100,7 @@ class ErrorKinds(Numeric):
 
 
 class GSMRanges(Generated, ErrorKinds):
-    """GSM-Ranges after Shrestha et al. 2025, arXiv 2502.08680, with stories of our own.
+    """GSM-Ranges after Shrestha et al. 2025, arXiv 2502.08680, with our own stories.
 
     Level 1 has numbers below 100.
     """
@@ -129,7 +129,7 @@ class GSMRanges(Generated, ErrorKinds):
 
 
 def put_right(text: str, question: str = "") -> str:
-    """Return a text with its wrong equations corrected one after the other, and their consequences with them.
+    """Return a text with its wrong equations corrected one after another, along with their consequences.
 
     The wrong result is replaced wherever it occurs after its equation, unless the occurrence does not follow from it:
     numbers given in the question are replaced only once, numbers of steps and list items never, and nothing is replaced
@@ -184,9 +184,9 @@ def _found_again(text: str, start: int, value: Fraction) -> int:
 
 
 def _replaced(text: str, part: tuple[int, int], wrong: Equation, once: bool) -> str:
-    """Return a text with a wrong equation's result corrected in a span: the first occurrence if `once`, else all.
+    """Return the text with a wrong equation's result corrected in a span: the first occurrence if `once`, else all.
 
-    Numbers of steps and list items are left unchanged.
+    The numbers that label steps and list items are left unchanged.
     """
     counting = {match.start(match.lastindex or 0) for match in _COUNTING.finditer(text)}
     parts, place = [], 0

@@ -1,4 +1,4 @@
-"""Inequalities after IneqMath: find the best constant of a bound, or the relation between two expressions."""
+"""Inequalities after IneqMath: find the best constant in a bound, or the relation between two expressions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHOICES: Final[dict[Relation, str]] = {
     "<": "the left side is always smaller",
     "none": "none of these",
 }
-"""Relations that hold for all real numbers, with the wording of their choices."""
+"""Relations that hold for all real numbers, with the wording of the choices."""
 LARGEST: Final = len(NAMES)
 
 
@@ -58,7 +58,7 @@ def _all(names: Sequence[str]) -> str:
 class InequalityBounds(Generated, Numeric):
     """Bound estimation after Sheng et al. 2025, arXiv 2506.07927 (IneqMath), with our own polynomials of degree 2.
 
-    Each answer is proved: a sum of squares certifies that the bound holds, and a point attains it.
+    Each answer is proved: a sum of squares certifies that the bound holds, and some point attains it.
     """
 
     name = "inequality_bounds"
@@ -86,7 +86,7 @@ class InequalityBounds(Generated, Numeric):
         return Item(name, question, str(least.value), secret={"polynomial": str(polynomial)})
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Return true if the bound holds everywhere and cannot be improved; a decimal counts at its exact value."""
+        """Return true if the bound holds everywhere and cannot be improved; a decimal stands for its exact value."""
         given = None if answer is None else numbers.as_number(answer)
         polynomial = self._polynomial(item)
         return given is not None and polynomial is not None and check_bound(polynomial, Fraction(given)).best

@@ -13,8 +13,8 @@ from intact.tasks.task import Item, Task
 class LikelihoodTask(Task):
     """A task whose items have `choices`; the answer is the index of the right one.
 
-    It reports the two usual metrics: accuracy of the choice with the highest log-probability (acc), and of the choice
-    with the highest log-probability divided by its length in characters (acc_norm).
+    It reports the two usual metrics: the accuracy of the choice with the highest log-probability (acc), and of the
+    choice with the highest log-probability divided by its length in characters (acc_norm).
     """
 
     measures: ClassVar[dict[str, str]] = {"acc_norm": "right by log-probability divided by length in characters"}
@@ -25,7 +25,7 @@ class LikelihoodTask(Task):
         """Return the text before a choice; each choice follows after one space."""
 
     def read(self, text: str) -> str | None:
-        """Return the index as given: likelihoods are compared, so there is no text to read."""
+        """Return the index unchanged: likelihoods are compared, so there is no text to read."""
         return text or None
 
     def can_judge(self, item: Item) -> bool:
@@ -40,7 +40,7 @@ class LikelihoodTask(Task):
         ParameterError
             Always.
         """
-        raise ParameterError(f"{self.name} compares likelihoods of texts: it has no chat prompt")
+        raise ParameterError(f"{self.name} compares likelihoods of texts, so it has no chat prompt")
 
     def base(self, item: Item, shots: int | None = None) -> str:
         """Return the context."""
@@ -54,7 +54,7 @@ class _Arc(LikelihoodTask):
     licence = "CC BY-SA 4.0"
 
     def parse(self, row: Row, index: int) -> Item:
-        """Translate the label of the right choice, a letter or digit, into its index."""
+        """Translate the label of the right choice, a letter or digit, to its index."""
         choices = row["choices"]
         answer = choices["label"].index(row["answerKey"])
         return Item(row["id"], row["question"], str(answer), {"choices": list(choices["text"])})

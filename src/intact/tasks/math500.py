@@ -63,5 +63,5 @@ class Math500(Task):
         return self.read(text)
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Return true if the two are equal as mathematics."""
+        """Return true if the two are mathematically equal."""
         return answer is not None and answers.same(item.answer, answer)

@@ -49,4 +49,4 @@ class MiniF2F(Task):
         NotImplementedError
             Always.
         """
-        raise NotImplementedError("proofs cannot be checked here yet")
+        raise NotImplementedError("proofs cannot be checked yet")

@@ -41,7 +41,7 @@ class MiniF2FRocq(Task):
         return True
 
     def read(self, text: str) -> str | None:
-        """Return the tactics in the last code block of a text, or in the whole text if it has no code block."""
+        """Return the tactics in the last code block of the text, or in the whole text if it has no code block."""
         rocq = find_assistant("rocq")
         blocks = _BLOCK.findall(text)
         return rocq.join(rocq.split(blocks[-1] if blocks else text)) or None
@@ -54,7 +54,7 @@ class MiniF2FRocq(Task):
         NotInstalledError
             If Rocq is not installed.
         UndecidedError
-            If the check ran into a limit.
+            If the check reached a limit.
         """
         rocq, statement = find_assistant("rocq"), item.secret.get("statement")
         if (reason := rocq.missing()) is not None:

@@ -37,14 +37,14 @@ SHOTS = (
 
 
 class Numeric(Task):
-    """A task whose answers are numbers, compared to the precision given in the data."""
+    """A task whose answers are numbers, compared at the precision given in the data."""
 
     instruction = "Please reason step by step, and put the final number within \\boxed{}."
     shots: ClassVar[tuple[tuple[str, str], ...]] = SHOTS
     uses = ("reader number",)
 
     def read(self, text: str) -> str | None:
-        """Return the number that a text gives as its answer."""
+        """Return the number that a completion gives as its answer."""
         return answers.number(text)
 
     def read_stated(self, item: Item, text: str) -> str | None:

@@ -102,7 +102,7 @@ class ProcBench(Generated):
         self.steps, self.letters = steps, letters
 
     def make(self, index: int) -> Item:
-        """Make a procedure, with the states that it passes through."""
+        """Make a procedure and the sequence of its states."""
         draws = Draws(self.seed, self.name, self.steps, self.letters, index)
         state: Words = tuple(draws.sample(_LETTERS, self.letters))
         lines, states = [f"Begin with: {' '.join(state)}"], []
@@ -114,7 +114,7 @@ class ProcBench(Generated):
         return Item(name, "\n".join(lines), states[-1], {"steps": self.steps}, secret={"states": states})
 
     def read(self, text: str) -> str | None:
-        """Return the text after the last "Final:", else in a box, else of the last step."""
+        """Return the text after the last "Final:", else in a box, else the text of the last step."""
         found = _FINAL.findall(text)
         boxed = answers.boxed(text)
         steps = _STEP.findall(text)
@@ -122,7 +122,7 @@ class ProcBench(Generated):
         return _canonical(answer) or None
 
     def measure(self, item: Item, text: str) -> dict[str, float]:
-        """Return how many leading steps are right, as a share, and whether all of them are."""
+        """Return the share of leading steps that are right, and 1 if the states match exactly, else 0."""
         states = [_canonical(state) for _, state in _STEP.findall(text)]
         right: list[str] = item.secret["states"]
         good = 0

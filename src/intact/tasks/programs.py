@@ -16,13 +16,13 @@ from intact.tasks.task import Item, Task
 class Programs(Task):
     """A task whose answers are programs.
 
-    An item's data contain `before` (the head of the function and everything above it), the function's name `entry`, and
-    the public `tests`.
+    An item's data contain `before` (the function header and everything above it), the function's name `entry`, and the
+    public `tests`.
 
     Attributes
     ----------
     longer : mapping
-        Factors for the default step and time limits (`code.TESTING`), by the row's own name, for items whose model
+        Factors for the default step and time limits (`code.TESTING`), by the row's own name, for items whose reference
         solution takes more than a tenth of the default.
     """
 
@@ -31,12 +31,12 @@ class Programs(Task):
     uses = ("programs",)
 
     def read(self, text: str) -> str | None:
-        """Return the program in a text, in canonical form."""
+        """Return the program in a completion, in canonical form."""
         found = code.extract(text)
         return None if found is None else code.canonical(found)
 
     def read_for(self, item: Item, text: str) -> str | None:
-        """Return the complete program in a text, with the function's head added if the text only continues it."""
+        """Return the complete program in an answer, prepending the function header if the answer only continues it."""
         found = code.extract(text, item.data["entry"])
         return None if found is None else code.canonical(code.complete(found, item.data["before"], item.data["entry"]))
 
@@ -56,7 +56,7 @@ class Programs(Task):
         SandboxError
             If no sandbox is available to confine the program.
         UndecidedError
-            If the program ran out of time before it ran out of steps.
+            If the program timed out before it reached the step limit.
         """
         limits = code.TESTING.times(self.longer.get(item.id.rpartition("/")[2], 1))
         return answer is not None and code.passes(answer, item.secret["tests"], limits)
@@ -83,7 +83,7 @@ class HumanEval(Programs):
     instruction = "Write the whole function in one Python code block."
 
     def parse(self, row: Row, index: int) -> Item:
-        """Use the prompt, the function's head with its docstring, as the question."""
+        """Use the prompt, which is the function header with its docstring, as the question."""
         prompt, entry = row["prompt"], row["entry_point"]
         public = {"before": prompt, "entry": entry, "tests": code.doctests(prompt)}
         tests = f"{row['test']}\ncheck({entry})"
@@ -96,7 +96,7 @@ class HumanEval(Programs):
         return (("user", f"Complete this function:\n\n```python\n{item.question}```\n\n{self.instruction}"),)
 
     def base(self, item: Item, shots: int | None = None) -> Prompt:
-        """Return the function's head itself, to be continued."""
+        """Return the function header itself, to be continued."""
         return item.question
 
 
@@ -121,7 +121,7 @@ class MBPP(Programs):
     instruction = "Write the function in one Python code block."
 
     def parse(self, row: Row, index: int) -> Item:
-        """Take the function's name from the head of the model solution."""
+        """Take the function's name from the header of the reference solution."""
         head = row["code_header"].strip()
         found = re.search(r"def\s+(\w+)", head)
         if found is None:
@@ -138,6 +138,6 @@ class MBPP(Programs):
         return (("user", f"{item.question}\n\nIt must pass this test:\n{item.data['shown']}\n\n{self.instruction}"),)
 
     def base(self, item: Item, shots: int | None = None) -> Prompt:
-        """Return the function's head, with the description and the test as its docstring, to be continued."""
+        """Return the function header with the description and the test as its docstring, to be continued."""
         before: str = item.data["before"]
         return before

@@ -1,6 +1,6 @@
 """Prompt types: step-by-step reasoning, a direct answer, or steps with reflection (after arXiv 2502.07191).
 
-Bag of Tricks compares these three types, with separate examples for each task and type. Here a type rewrites the
+Bag of Tricks compares these three types, with separate examples for each task and type. Here, a type rewrites the
 instruction and the examples of any task that asks for reasoning, so problems, answer formats and graders stay the same.
 """
 
@@ -32,7 +32,7 @@ class PromptType(NamedTuple):
     task : str
         The first line of the prompt for base models.
     example : callable
-        Makes the answer of an example from its sentences, the last of which states the answer.
+        Builds the answer of an example from its sentences, the last of which states the answer.
     """
 
     opening: str
@@ -72,11 +72,11 @@ def check_prompt(task: Task, kind: str) -> None:
         *others, last = PROMPTS
         raise ParameterError(f"{task.name}: prompt must be {', '.join(others)} or {last}, got {kind!r}")
     if PROMPTS[kind] is not None and not task.instruction.startswith(REASONING):
-        raise ParameterError(f"{task.name}: prompt={kind} is for tasks that ask for steps of reasoning and an answer")
+        raise ParameterError(f"{task.name}: prompt={kind} needs a task that asks for steps of reasoning and an answer")
 
 
 def problem_of(task: Task, item: Item, kind: str, style: Style, seed: int, shots: int | None) -> Problem:
-    """Return an item as methods see it, with a prompt type of `PROMPTS` applied."""
+    """Return an item in the form that methods see, with a prompt type from `PROMPTS` applied."""
     found = PROMPTS[kind]
     if found is None:
         return task.problem(item, style, seed, shots)

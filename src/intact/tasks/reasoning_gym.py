@@ -1,7 +1,7 @@
 """Reasoning Gym: about a hundred kinds of problems, generated from any seed, each kind with its own judge.
 
-Some of these judges evaluate an answer as Python, and some take arbitrarily long for a hostile answer. They run in a
-process with limits, which rejects answers that do more than calculate (`intact.tasks.score.gym_worker`). Items are
+Some of these judges evaluate an answer as Python, and a hostile answer can make some run arbitrarily long. They run in
+a process with limits, which rejects answers that do more than calculate (`intact.tasks.score.gym_worker`). Items are
 generated there too: some depend on the order of sets or on Python's shared random generator, and the process fixes
 both.
 """
@@ -38,7 +38,7 @@ _gym: Final = WorkerProcess(
 class ReasoningGym(Generated):
     """Reasoning Gym (Stojanovski et al. 2025, arXiv 2505.24760).
 
-    An answer is right if the dataset's own judge gives full marks.
+    An answer is right if the dataset's own judge gives it full marks.
     """
 
     name = "reasoning_gym"
@@ -58,7 +58,7 @@ class ReasoningGym(Generated):
         self.dataset = dataset
 
     def __getstate__(self) -> dict[str, Any]:
-        """Omit the cached entries, which are generated again where they are needed."""
+        """Omit the cached entries, which are regenerated where they are needed."""
         return {name: value for name, value in vars(self).items() if name != "_entries"}
 
     @cached_property
@@ -87,7 +87,7 @@ class ReasoningGym(Generated):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The version of reasoning-gym, whose judges decide, and the dataset."""
+        """The dataset and the version of reasoning-gym, whose judges decide."""
         from importlib.metadata import version
 
         return {"reasoning-gym": version("reasoning-gym"), "dataset": self.dataset}
@@ -98,7 +98,7 @@ class ReasoningGym(Generated):
         return Item(f"{self.dataset}-{self.seed}-{index}", entry["question"].strip(), entry["answer"])
 
     def read(self, text: str) -> str | None:
-        """Return the content of the last box, or the rest of the line after "the answer is".
+        """Return the contents of the last box, or the rest of the line after "the answer is".
 
         Numbers are returned in canonical form.
         """
@@ -117,7 +117,7 @@ class ReasoningGym(Generated):
     def correct(self, item: Item, answer: str | None) -> bool:
         """Return true if the judge gives full marks.
 
-        Answers that it must not evaluate, or that reach a limit, get none.
+        Answers that the judge must not evaluate, or that reach a limit, are wrong.
         """
         index = int(item.id.rpartition("-")[2])
         if answer is None:

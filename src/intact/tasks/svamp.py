@@ -1,4 +1,4 @@
-"""SVAMP: word problems of one step, varied so that shallow reading fails."""
+"""SVAMP: one-step word problems, varied so that shallow reading fails."""
 
 from fractions import Fraction
 

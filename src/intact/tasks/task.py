@@ -1,4 +1,4 @@
-"""The task interface: problems as data, prompts, the reading of answers, and a judge."""
+"""The task interface: problems as data, prompts, answer reading, and a judge."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Item:
     secret : mapping
         Data for the judge only, such as hidden tests.
     cluster : str
-        The name of something shared with other items, such as a passage; empty if there is nothing. Confidence
+        The name of something shared with other items, such as a passage; empty if nothing is shared. Confidence
         intervals treat the items of a cluster together.
     """
 
@@ -62,7 +62,7 @@ class Task(ABC):
     line : str
         A one-line description.
     source, licence : str
-        Origin and licence of the data.
+        Source and licence of the data.
     files : mapping
         The file of each split in the data folder; the first split is the default.
     upstream : mapping
@@ -70,21 +70,21 @@ class Task(ABC):
     instruction : str
         Text after the question for chat models.
     shots : tuple
-        Questions with model answers, as examples for base models. They never come from the data.
+        Questions with worked answers, as examples for base models. They never come from the data.
     stops : tuple of str
         Stop strings for base models.
     measures : mapping
-        Metrics of a completion besides accuracy (`measure`), each with a one-line description.
+        Metrics of a completion other than accuracy (`measure`), each with a one-line description.
     extra : str
         The optional dependency group of this package that the task needs, such as ``reasoning-gym``.
     graded : bool
         If false, answers cannot be judged here.
     called : str
-        The text that selects the task on the command line, if that is not its name.
+        The string that selects the task on the command line, if it is not its name.
     version : int
         Increment it when the task reads, judges or generates differently (`intact.solving.receipts.versions`).
     uses : tuple of str
-        Shared parts that the task uses and that have versions of their own, such as ``reader number``.
+        Shared parts with their own versions that the task uses, such as ``reader number``.
     libraries : tuple of str
         Libraries that affect what it generates or how it judges.
     left_out : mapping
@@ -115,10 +115,10 @@ class Task(ABC):
 
     @abstractmethod
     def read(self, text: str) -> str | None:
-        """Return the canonical answer in a text, or None; equivalent answers must give the same string."""
+        """Return the canonical answer in a completion, or None; equivalent answers must give the same string."""
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Return true if an answer as returned by `read` is right; by default, if it equals the item's.
+        """Return true if an answer as returned by `read` is right; by default, if it equals the item's answer.
 
         None is never right.
 
@@ -137,7 +137,7 @@ class Task(ABC):
         A verdict is undecided if a time or memory limit of this machine stopped the judge first: a faster machine, or
         the same one on another day, may reach a verdict. `correct` reports this by raising `UndecidedError`, or by
         returning False after a worker reached a limit (`intact.tasks.score.judging.note`). The caller counts None as
-        neither right nor wrong and stores no verdict, so a later run tries again.
+        neither right nor wrong and stores no verdict, so a later run retries it.
         """
         with noting() as abandoned:
             try:
@@ -151,7 +151,7 @@ class Task(ABC):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The settings that its judge depends on besides its code, as JSON values."""
+        """The settings that its judge depends on in addition to its code, as JSON values."""
         return {}
 
     def measure(self, item: Item, text: str) -> dict[str, float]:
@@ -169,8 +169,8 @@ class Task(ABC):
         if path is None:
             sample = f", or take {self.name}:sample={SAMPLE_SIZE}" if self.has_sample(split) else ""
             raise ParameterError(
-                f"{given / self.files[split]} is absent: {self.origin(split)}, or name the folder of the data with "
-                f"INTACT_DATA{sample}"
+                f"{given / self.files[split]} does not exist: {self.origin(split)}, or name the folder of the "
+                f"data with INTACT_DATA{sample}"
             )
         return str(path), self.rows(split, read_rows(path))
 
@@ -202,8 +202,8 @@ class Task(ABC):
         ParameterError
             If there is no such split, or its file is missing.
         FormatError
-            If the file is damaged, empty or of another kind, or has two items with the same id or an answer that the
-            judge cannot read.
+            If the file is damaged, empty or of a different kind, or has two items with the same id or an answer that
+            the judge cannot read.
         """
         split = split or next(iter(self.files))
         if split not in self.files:
@@ -222,14 +222,14 @@ class Task(ABC):
                 raise FormatError(f"{where}: item {index} is not a valid {self.name} problem: {why}") from error
             name = f"{self.name}/{split}/{item.id}"
             if name in items:
-                raise FormatError(f"{where}: item {index} has the identifier {item.id!r} of an earlier one")
+                raise FormatError(f"{where}: item {index} repeats the identifier {item.id!r} of an earlier item")
             if not self.can_judge(item):
                 raise FormatError(
-                    f"{where}: item {index} ({item.id}): the judge cannot read its answer {item.answer!r:.80}"
+                    f"{where}: item {index} ({item.id}): the grader cannot read its answer {item.answer!r:.80}"
                 )
             items[name] = replace(item, id=name)
         if not items:
-            raise FormatError(f"{where} contains no {self.name} problem")
+            raise FormatError(f"{where} contains no {self.name} problems")
         return list(items.values())
 
     def can_judge(self, item: Item) -> bool:
@@ -247,24 +247,26 @@ class Task(ABC):
         return f"{examples}Question: {item.question}\nAnswer:"
 
     def read_for(self, item: Item, text: str) -> str | None:
-        """Return the canonical answer in a text to this item; of the item, use only `data`.
+        """Return the canonical answer to this item in a completion, using only `data` of the item.
 
-        A receipt contains nothing else of an item, and only those data that were used.
+        A receipt contains no other part of an item, and only those data that were used.
         """
         return self.read(text)
 
     def read_stated(self, item: Item, text: str) -> str | None:
-        """Return the canonical answer that a text explicitly states, or None; used for truncated texts, on request.
+        """Return the canonical answer that a completion explicitly states, or None; used on request if it is truncated.
 
         Raises
         ------
         ParameterError
             If the task cannot tell stated answers from others.
         """
-        raise ParameterError(f"{self.name} cannot tell stated answers from others, so it does not support cut=stated")
+        raise ParameterError(
+            f"{self.name} cannot distinguish stated answers from others, so it does not support cut=stated"
+        )
 
     def problem(self, item: Item, style: Style = "chat", seed: int = 0, shots: int | None = None) -> Problem:
-        """Return an item as methods see it: without its answer.
+        """Return an item in the form that methods see: without its answer.
 
         Parameters
         ----------
@@ -288,22 +290,22 @@ class Task(ABC):
 def _name_of(value: Any) -> str | None:
     """Return the name of a task class.
 
-    Return None for classes without a name of their own, which are shared bases of tasks.
+    Return None for classes without their own name, which are shared bases of tasks.
     """
     return vars(value).get("name") if isinstance(value, type) and issubclass(value, Task) else None
 
 
 TASKS: Final[Registry[type[Task]]] = Registry("intact.tasks", "intact.tasks", _name_of)
-"""Task classes by name: those in this package, and those of other packages' entry points."""
+"""Task classes by name: those in this package, and those from other packages' entry points."""
 
 
 def all_tasks() -> dict[str, Task]:
-    """Return all tasks that can be loaded, by name, sorted."""
+    """Return all loadable tasks by name, sorted."""
     return {name: kind() for name, kind in TASKS.working().items()}
 
 
 def find_task(name: str) -> Task:
-    """Return the task of this name.
+    """Return the task with this name.
 
     Raises
     ------
@@ -314,6 +316,6 @@ def find_task(name: str) -> Task:
     """
     if name not in TASKS:
         raise ParameterError(
-            unknown_name(f"there is no task {name!r:.200}", name, TASKS, also=", and FILE.toml for your own")
+            unknown_name(f"no task named {name!r:.200}", name, TASKS, also=", and FILE.toml for your own")
         )
     return TASKS[name]()

@@ -1,4 +1,4 @@
-"""Channels: messages of several kinds in one text, as gpt-oss writes them, including its thinking.
+"""Channels: several kinds of messages in one output, including thinking, as written by gpt-oss.
 
 Control tokens do not appear in decoded text: `<|start|>assistant<|channel|>final<|message|>` leaves the word
 `assistant` and the channel's name (openai/harmony, docs/format.md).
@@ -36,7 +36,7 @@ class ThinkingChannel:
     visible_marks: Final[tuple[str, ...]] = ()
 
     def reader(self, prompt: str = "") -> ChannelReader:
-        """Return a reader for one text; the prompt is ignored."""
+        """Return a reader for one output; the prompt is ignored."""
         return ChannelReader()
 
 
@@ -47,7 +47,7 @@ HARMONY: Final = ThinkingChannel()
 class ChannelReader:
     """Separates thinking from text by channel names.
 
-    The channel `analysis` is thinking; `commentary` and `final` are text, and `final` extends to the end. A text that
+    The channel `analysis` is thinking; `commentary` and `final` are text, and `final` extends to the end. Text that
     does not begin with a channel's name, with or without the word `assistant` before it, has no channels. White space
     around messages is dropped, except at the end of `final`; two messages of the same kind are separated by an empty
     line.
@@ -61,7 +61,7 @@ class ChannelReader:
         self._written = {True: False, False: False}  # by kind: some has been returned
 
     def push(self, text: str) -> list[tuple[bool, str]]:
-        """Add text; return the parts that are now certain, each with true if it is thinking."""
+        """Add text; return the parts that are now certain, each with a flag that is true for thinking."""
         return self._read(text, False)
 
     def flush(self) -> list[tuple[bool, str]]:
@@ -89,7 +89,7 @@ class ChannelReader:
         return self._channel in (ANALYSIS, COMMENTARY)
 
     def _find_channel(self, text: str, ended: bool) -> str:
-        """Read the first channel's name; return the text after it, or "" while more text is needed to decide."""
+        """Read the first channel's name; return the text after it, or "" until there is enough text to decide."""
         start = text.lstrip()
         self._space.append(text[: len(text) - len(start)])
         if ended and not (start or any(self._space)):

@@ -1,13 +1,13 @@
-"""SentencePiece's normalisation table (`precompiled_charsmap`): validated before a library traverses it.
+"""SentencePiece's normalisation table (`precompiled_charsmap`): validated before a library reads it.
 
 The table is a trie of UTF-8 keys in a double array, in the format of Darts-clone, followed by the replacement strings:
 
     bytes 0 to 3     size of the trie in bytes, little-endian
-    the trie         units of 32 bits: bits 0 to 7 the label, bit 8 says that a key ends, bits 9 to 31 the offset
-    the rest         replacements in UTF-8, each ended by a zero byte
+    the trie         units of 32 bits: bits 0 to 7 the label, bit 8 marks the end of a key, bits 9 to 31 the offset
+    the rest         replacements in UTF-8, each terminated by a zero byte
 
-A unit that ends a key leads to one that holds the position of its replacement. `tokenizers` and llama.cpp follow
-offsets without checking them, so a wrong one would lead out of the array.
+A unit that ends a key points to the unit that holds the position of its replacement. `tokenizers` and llama.cpp follow
+offsets without checking them, so an invalid offset would point outside the array.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ _NO_LABEL: Final = 1 << 31
 
 
 def check_charsmap(table: bytes, where: str) -> None:
-    """Raise if a normalisation table contains references out of its arrays.
+    """Raise if a normalisation table contains references outside its arrays.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def check_charsmap(table: bytes, where: str) -> None:
     Raises
     ------
     FormatError
-        If sizes disagree, an offset leads out of the trie, a key is longer than `LONGEST_KEY` (as in a cycle), or a
-        replacement is missing, not UTF-8 or begins within a character.
+        If sizes disagree, an offset points outside the trie, a key is longer than `LONGEST_KEY` (as in a cycle), or a
+        replacement is missing, is not UTF-8, or does not begin on a character boundary.
     """
 
     def fail(problem: str) -> NoReturn:
@@ -59,7 +59,7 @@ def check_charsmap(table: bytes, where: str) -> None:
     except UnicodeDecodeError as error:
         fail(f"has replacements that are not UTF-8: byte {error.start} of them ({error.reason})")
     if texts[-1:] != b"\0":
-        fail("has replacements without a zero byte at the end; expected one after each")
+        fail("has replacements that do not end with a zero byte; expected one after each")
     places = _places(units, fail)
     if outside := places[places >= len(texts)].tolist():
         fail(f"has a replacement at byte {outside[0]}; expected less than {len(texts)}")

@@ -1,6 +1,6 @@
-"""Control tokens spelled out in the contents of a conversation, kept as plain text while a template is rendered.
+"""Control tokens spelled out in the messages of a conversation, kept as plain text while a template is rendered.
 
-A template writes turns with control tokens such as `<|im_end|>`, and copies contents unchanged, so a content that
+A template writes turns with control tokens such as `<|im_end|>`, and copies message contents unchanged, so content that
 spells a control token would end its turn. Each of these strings is therefore replaced by a mark before rendering; the
 marks in the result show where the strings belong.
 """
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     import tokenizers
 
 _DIGITS: Final = 32
-"""Number of decimal digits in a mark that come from a digest of all texts; 8 more give the number of the text."""
+"""Number of decimal digits in a mark that come from a digest of all strings; 8 more digits number the string."""
 _CUT: Final = 10**8 - 1
-"""Number of a mark that represents no text, but separates what a template joins."""
+"""Number of a mark that does not represent a string, but separates strings that a template joins."""
 
 
 class PromptPart(NamedTuple):
-    """A part of a prompt; if `is_content`, a control token's text that a content spells out."""
+    """Part of a prompt; if `is_content`, a control token's text as spelled out in a message."""
 
     text: str
     is_content: bool
 
 
 class ControlTexts:
-    """The texts of a tokenizer's control tokens.
+    """The spellings of a tokenizer's control tokens.
 
     Parameters
     ----------
     parsing : tokenizers.Tokenizer
         Tokenizer that recognises control tokens in text.
     kept : collection of str
-        Control tokens that are recognised in contents too.
+        Control tokens that are also recognised in message contents.
     """
 
     def __init__(self, parsing: tokenizers.Tokenizer, kept: Collection[str] = ()) -> None:
@@ -59,7 +59,7 @@ class ControlTexts:
         return _any_of(map(self._normalizer.normalize_str, self._normalized))
 
     def spelled(self, text: str) -> list[tuple[int, int]]:
-        """Return the spans of control tokens spelled in a text, or the whole text if only its normal form has one."""
+        """Return the spans of control tokens spelled in a string, or all of it if only its normal form has one."""
         if self._pattern is None:
             return []
         found = [match.span() for match in self._pattern.finditer(text)]
@@ -68,7 +68,7 @@ class ControlTexts:
         return found
 
     def mark(self, values: Mapping[str, Any]) -> MarkedTexts | None:
-        """Replace the texts of control tokens in a template's variables by marks; return None if there are none.
+        """Replace control tokens spelled in a template's variables with marks; return None if nothing is replaced.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class ControlTexts:
 
 
 class MarkedTexts:
-    """Template variables in which marks replace the texts of control tokens.
+    """Template variables in which marks replace spelled control tokens.
 
     Attributes
     ----------
@@ -140,13 +140,13 @@ class MarkedTexts:
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
-    """Return a pattern that finds the longest of several texts; None if there are none."""
+    """Return a pattern that finds the longest of several strings; None if there are none."""
     found = sorted({text for text in texts if text})
     return re.compile(_tree_of(found)) if found else None
 
 
 def _tree_of(texts: list[str]) -> str:
-    """Return a pattern for sorted texts that tests each common prefix only once, so that hostile text stays cheap."""
+    """Return a pattern for sorted strings that tests each common prefix only once, to keep hostile input cheap."""
     groups = [(first, [text[1:] for text in group]) for first, group in groupby(filter(None, texts), itemgetter(0))]
     branches = "|".join([re.escape(first) + _tree_of(rest) for first, rest in groups])
     if not groups:

@@ -19,11 +19,11 @@ class Family(NamedTuple):
     spell : callable
         Returns the bytes that a token's text represents.
     default_ids : tuple
-        BOS and EOS tokens if the file names none.
+        BOS and EOS tokens if the file specifies none.
     add_bos, add_eos : bool
-        If true, the token is added to texts unless the file says otherwise.
+        If true, the token is added to input text unless the file specifies otherwise.
     leading_space : bool
-        If true, a space is prepended to a text.
+        If true, a space is prepended to input text.
     pair_types : tuple of int, optional
         Token types of the two texts of a pair; None for a family without pairs.
     """

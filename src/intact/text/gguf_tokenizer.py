@@ -3,7 +3,8 @@
 Five families: `gpt2`, byte-level BPE with its merges in the file; `bert` and `t5`, which have modules of their own
 (`wordpiece`, `unigram`); `llama`, SentencePiece BPE, which stores a score for every piece instead of merges; and
 `gemma4`, the same with merges in the file. SentencePiece repeatedly joins the neighbours whose joint piece has the best
-score, the leftmost of equals. With all pairs of pieces listed by the score of their result, this is BPE with merges.
+score, or the leftmost such pair on ties. Listing all pairs of pieces by the score of their result turns this into BPE
+with merges.
 """
 
 import math
@@ -48,7 +49,8 @@ _NAMED: Final = {
 }
 """Special tokens available to templates: names in Transformers, and keys in GGUF."""
 _LONGEST_PIECE: Final = 256
-"""Maximum length in characters of a piece with a score; Gemma 3 has up to 16. Every position to split one is tried."""
+"""Maximum length in characters of a piece with a score; Gemma 3 has up to 16. All positions to split a piece are tried.
+"""
 _MOST_MERGES: Final = 1 << 20
 """Maximum number of pairs of pieces that form a piece; Gemma 3 has half a million."""
 
@@ -100,9 +102,9 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
     add_bos = meta.flag("add_bos_token", family.add_bos and bos_id is not None)
     add_eos = meta.flag("add_eos_token", family.add_eos and eos_id is not None)
     if add_bos and bos_id is None:
-        meta.fail("bos_token_id", f"is missing, but {_PREFIX}add_bos_token asks for it")
+        meta.fail("bos_token_id", f"is missing, but {_PREFIX}add_bos_token requires it")
     if add_eos and eos_id is None:
-        meta.fail("eos_token_id", f"is missing, but {_PREFIX}add_eos_token asks for it")
+        meta.fail("eos_token_id", f"is missing, but {_PREFIX}add_eos_token requires it")
     ids = {name: metadata.get(_PREFIX + key) for name, key in _NAMED.items()}  # unvalidated, for templates only
     ids |= {"bos_token": bos_id, "eos_token": eos_id}
     user = {texts[token]: token for token, kind in enumerate(types) if kind is TokenType.USER_DEFINED}
@@ -135,9 +137,9 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
 
 
 def _pair(meta: Metadata, family: Family, prefix: tuple[int, ...], suffix: tuple[int, ...]) -> PairTemplate | None:
-    """Return the tokens around a pair of texts: those around one text, with EOS and maybe a separator between the two.
+    """Return the tokens around a pair of texts: as for a single text, with EOS and maybe a separator between the two.
 
-    XLM-RoBERTa has both (`add_sep_token`, by default if texts begin with BOS); BERT's separator is its EOS.
+    XLM-RoBERTa has both (`add_sep_token`, by default if inputs begin with BOS); BERT's separator is its EOS.
     """
     if family.pair_types is None:
         return None
@@ -149,7 +151,7 @@ def _pair(meta: Metadata, family: Family, prefix: tuple[int, ...], suffix: tuple
 
 
 def _templates(metadata: Mapping[str, Any], source: str) -> dict[str, str]:
-    """Read the chat templates: the default one, and others, whose names are suffixes of the key."""
+    """Read the chat templates: the default one, and named ones, whose names are suffixes of the key."""
     found = {}
     for key, value in metadata.items():
         if key == _TEMPLATE or key.startswith(_TEMPLATE + "."):
@@ -165,7 +167,7 @@ def _type_of(types: Sequence[TokenType]) -> Callable[[int], TokenType]:
 
 
 def _texts(meta: Metadata) -> tuple[list[str], Sequence[str]]:
-    """Read the vocabulary, as a list to build from and in a compact form to keep."""
+    """Read the vocabulary, both as a list for building and in a compact form to keep."""
     texts, stored = meta.strings("tokens"), meta.array("tokens")
     stored = stored if isinstance(stored, Strings) else Strings(stored)
     if not texts:
@@ -182,7 +184,7 @@ def _texts(meta: Metadata) -> tuple[list[str], Sequence[str]]:
 
 
 def _types(meta: Metadata, texts: Sequence[str]) -> list[TokenType]:
-    """Read the token types. Tokens known to end a turn are control tokens, whatever the file says."""
+    """Read the token types. Tokens known to end a turn are control tokens, regardless of the file."""
     if meta.get("token_type") is None:
         types = [TokenType.NORMAL] * len(texts)
     else:
@@ -191,7 +193,7 @@ def _types(meta: Metadata, texts: Sequence[str]) -> list[TokenType]:
         try:
             types = [known[number] if number >= 0 else TokenType.UNDEFINED for number in numbers]
         except (IndexError, TypeError):
-            meta.fail("token_type", f"holds a type that is not one of {', '.join(f'{t:d} {t.name}' for t in known)}")
+            meta.fail("token_type", f"contains a type that is not one of {', '.join(f'{t:d} {t.name}' for t in known)}")
     for token, (text, kind) in enumerate(zip(texts, types, strict=True)):
         if kind is TokenType.BYTE and not is_byte_token(text):
             meta.fail("tokens", f"entry {token} is {text!r:.60}, but its type is BYTE; expected <0x00> to <0xFF>")
@@ -220,12 +222,12 @@ def _byte_level(meta: Metadata, texts: Sequence[str]) -> Family:
 
 
 def _merges(meta: Metadata) -> list[tuple[str, str]]:
-    """Read the merges; the first of duplicates counts."""
+    """Read the merges; of duplicates, only the first counts."""
     written = meta.strings("merges")
     pairs: list[Any] = [tuple(merge.split(" ", 1)) for merge in written]
     for index, pair in enumerate(pairs):
         if len(pair) != 2 or not pair[0] or not pair[1] or " " in pair[1]:
-            meta.fail("merges", f"entry {index} is {written[index]!r:.60}; expected two tokens with a space between")
+            meta.fail("merges", f"entry {index} is {written[index]!r:.60}; expected two tokens separated by a space")
     return list(dict.fromkeys(pairs))
 
 
@@ -258,7 +260,7 @@ def _merges_by_score(meta: Metadata, texts: Sequence[str], types: Sequence[Token
         )
     merges = list(islice(merges_of_scores(scored), _MOST_MERGES + 1))
     if len(merges) > _MOST_MERGES:
-        meta.fail("tokens", f"has more than {_MOST_MERGES} pairs of pieces that make a piece; expected no more")
+        meta.fail("tokens", f"has more than the {_MOST_MERGES} allowed pairs of pieces that form another piece")
     return merges
 
 
@@ -295,9 +297,10 @@ def _sentencepiece(
 def merges_of_scores(scored: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     """Yield all pairs of pieces that form a piece, ordered by the score of the result, best first.
 
-    SentencePiece ranks a piece regardless of how it is formed, and takes the leftmost of equals; a list of merges has a
-    rank per pair. The two differ only where two pairs that form the same piece overlap, as in a run of one character;
-    with shorter left parts first, the leftmost still wins in all cases known to occur in vocabularies.
+    SentencePiece ranks a piece regardless of how it is formed, and takes the leftmost pair on ties; a list of merges
+    has a rank per pair. The two differ only where two pairs that form the same piece overlap, as in a run of one
+    repeated character; with shorter left parts first, the leftmost still wins in all cases known to occur in
+    vocabularies.
     """
     return (
         (left, right)
@@ -308,10 +311,10 @@ def merges_of_scores(scored: Mapping[str, float]) -> Iterator[tuple[str, str]]:
 
 
 def word_starts(pieces: Iterable[str]) -> str:
-    """Return a pattern for the spaces before which a text can be cut without changing its tokens.
+    """Return a pattern for the spaces before which text can be split without changing its tokens.
 
-    In most vocabularies no piece has a space inside, so words can be tokenized, and their tokens cached, one by one. A
-    text is not cut at a space after a character that precedes a space inside some piece.
+    In most vocabularies, no piece contains an inner space, so words can be tokenized, and their tokens cached, one by
+    one. Text is not split at a space after a character that precedes a space inside some piece.
     """
     joined = {
         piece[i - 1] for piece in pieces if WORD_START in piece for i in range(1, len(piece)) if piece[i] == WORD_START
@@ -331,7 +334,7 @@ def _assemble(model: "BPE", normalize: Any, split: Any) -> "tokenizers.Tokenizer
 
 
 def _copy(made: "tokenizers.Tokenizer") -> "tokenizers.Tokenizer":
-    """Return a second tokenizer that shares the model of the first."""
+    """Return a second tokenizer that shares the first one's model."""
     return _assemble(made.model, made.normalizer, made.pre_tokenizer)
 
 

@@ -1,4 +1,4 @@
-"""Fill-in-the-middle: the tokens that ask a model for the text between a prefix and a suffix."""
+"""Fill-in-the-middle: the tokens that prompt a model for the text between a prefix and a suffix."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _KEYS: Final = (
 
 
 def find_by_name(ids: Mapping[str, int]) -> InfillTokens | None:
-    """Find a vocabulary's fill-in-the-middle tokens by name; return None if it has none."""
+    """Find a vocabulary's fill-in-the-middle tokens by name; return None if there are none."""
     for names in SPELLINGS:
         if all(name in ids for name in names):
             return InfillTokens(*(ids[name] for name in names))
@@ -44,7 +44,7 @@ def find_by_name(ids: Mapping[str, int]) -> InfillTokens | None:
 
 
 def read_gguf(metadata: Mapping[str, Any], source: str) -> InfillTokens | None:
-    """Return the fill-in-the-middle tokens that a GGUF file names, or else those with known names.
+    """Return the fill-in-the-middle tokens specified in a GGUF file, or else those with known names.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ def load(content: bytes, file: Path, rows: int | None) -> Loaded:
     Raises
     ------
     FormatError
-        If the file cannot be read, or its model makes tokens random, or turns plain text into control tokens.
+        If the file cannot be read, or its model makes tokenization random or turns plain text into control tokens.
     """
     if any(word in content for word in _PARSED):
         document = parse(content, str(file), error=FormatError)
@@ -79,7 +79,7 @@ def _is_unigram(model: Any) -> bool:
 
 
 def _load_unigram(document: Mapping[str, Any], file: Path, rows: int | None) -> Loaded:
-    """Build the tokenizers of a Unigram, in which control tokens have different names, and therefore different ids."""
+    """Build the tokenizers of a Unigram model, in which control tokens have different names and thus different ids."""
     content, known = hide_controls(document, file)
     bare = _load(content, file)
     added, size = {}, len(known)
@@ -113,7 +113,7 @@ def _load(content: bytes, file: Path) -> "tokenizers.Tokenizer":
         value = getattr(loaded.model, name, None)
         if value not in plain:
             raise FormatError(
-                f"{file}: model.{name} is {value!r:.60}, which makes tokens random; expected none, as for inference"
+                f"{file}: model.{name} is {value!r:.60}, which makes tokens random; expected none for inference"
             )
     loaded.no_truncation()
     loaded.no_padding()

@@ -1,7 +1,7 @@
 """Tokenizers from the tokenizer.json of a safetensors folder, or from BERT's vocab.txt.
 
 `json_loading` builds the tokenizers. The folder may also have tokenizer_config.json (BOS, EOS, the chat template),
-chat_template.jinja and generation_config.json (the tokens that end a generation).
+chat_template.jinja and generation_config.json (the tokens that end generation).
 """
 
 import json
@@ -32,7 +32,7 @@ _LONGEST_TEMPLATE: Final = 4 << 20
 _NAMED: Final = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """Special tokens available to templates, as in Transformers."""
 _UNUSED_IDS: Final = 1 << 16
-"""Number of unused ids that a vocabulary may have, beyond one for each token that it lists."""
+"""Maximum number of unused ids in a vocabulary, beyond one for each token that it lists."""
 
 
 def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> Parts:
@@ -44,7 +44,7 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
         Folder with a tokenizer.json, or BERT's vocab.txt.
     rows : int, optional
         Rows of the model's embedding. Control tokens beyond them, which the model cannot read, are treated as plain
-        text: the small Gemma 3 models take no images, but their tokenizer.json has a token for one.
+        text: the small Gemma 3 models do not accept images, but their tokenizer.json has an image token.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
 
 
 def tokenizer_file(folder: Path) -> Path:
-    """Return the vocabulary file of a folder: tokenizer.json, or BERT's vocab.txt if there is none."""
+    """Return the vocabulary file of a folder: tokenizer.json, or BERT's vocab.txt if there is no such file."""
     file, vocabulary = folder / "tokenizer.json", folder / VOCABULARY
     return vocabulary if vocabulary.exists() and not file.exists() else file
 
@@ -131,7 +131,7 @@ def _texts(known: Mapping[str, int], file: Path) -> Strings:
 
 
 def _decoding(loaded: "tokenizers.Tokenizer", file: Path) -> tuple[Callable[[str], bytes], bool, bool]:
-    """Return the spelling function of tokens, whether a leading space is removed, and whether there are byte tokens."""
+    """Return the tokens' spelling function, true if a leading space is removed, and true if there are byte tokens."""
     steps = _steps(loaded.decoder)
     kinds = {step["type"]: step for step in steps}
     if "ByteLevel" in kinds:
@@ -156,7 +156,7 @@ def _steps(decoder: Any) -> list[dict[str, Any]]:
 
 
 def _around(loaded: "tokenizers.Tokenizer", size: int, file: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the tokens that the file puts before and after a text, found by tokenizing one."""
+    """Return the tokens that the file puts before and after a text, determined by tokenizing one."""
     try:
         bare = loaded.encode("a", add_special_tokens=False).ids
         full = loaded.encode("a", add_special_tokens=True).ids
@@ -175,7 +175,7 @@ def _around(loaded: "tokenizers.Tokenizer", size: int, file: Path) -> tuple[tupl
 
 
 def _pair(loaded: "tokenizers.Tokenizer", size: int, file: Path) -> PairTemplate | None:
-    """Return the tokens that the file puts around a pair of texts, found by tokenizing one; None if there are none."""
+    """Return the tokens that the file puts around a pair of texts, found by tokenizing a pair; None if none."""
     if not loaded.num_special_tokens_to_add(True):
         return None
     made = loaded.encode("a", "a", add_special_tokens=True)
@@ -203,7 +203,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _named(config: Mapping[str, Any], key: str, known: Mapping[str, int], folder: Path) -> int | None:
-    """Look up a token that the configuration names, as a string or as an object with its content."""
+    """Look up a token given in the configuration as a string, or as an object that contains it."""
     value = config.get(key)
     text = _content_of(value)
     if value is None:
@@ -217,12 +217,12 @@ def _named(config: Mapping[str, Any], key: str, known: Mapping[str, int], folder
 
 
 def _content_of(value: object) -> object:
-    """Return a token's text from the configuration, which has it as a string or inside an object."""
+    """Return a token's text from the configuration, where it is a string or inside an object."""
     return value.get("content") if isinstance(value, dict) else value
 
 
 def _configured(config: Mapping[str, Any], name: str, token: int | None, folder: Path) -> tuple[int, ...] | None:
-    """Return the BOS or EOS that the configuration adds to a text, or (); None if it does not specify."""
+    """Return the BOS or EOS that the configuration adds to input text, or (); None if unspecified."""
     flag = config.get(f"add_{name}_token")
     if flag is None:
         return None
@@ -232,13 +232,13 @@ def _configured(config: Mapping[str, Any], name: str, token: int | None, folder:
         )
     if flag and token is None:
         raise FormatError(
-            f"{folder / 'tokenizer_config.json'}: {name}_token is missing, but add_{name}_token asks for it"
+            f"{folder / 'tokenizer_config.json'}: {name}_token is missing, but add_{name}_token requires it"
         )
     return (token,) if flag and token is not None else ()
 
 
 def _listed(folder: Path, size: int) -> list[int]:
-    """Read the ids that end a generation from generation_config.json, or else config.json."""
+    """Read the ids that end generation from generation_config.json, or else config.json."""
     for name in ("generation_config.json", "config.json"):
         value = _read(folder / name).get("eos_token_id")
         if value is None:

@@ -12,7 +12,7 @@ class PairTokens(NamedTuple):
     ids : list of int
         Token ids.
     types : list of int
-        Type of each token: 0 or 1, which BERT uses to mark the second text. XLM-RoBERTa only uses 0.
+        Type of each token: 0 or 1, which BERT uses to mark the second text. XLM-RoBERTa uses only 0.
     """
 
     ids: list[int]
@@ -27,7 +27,7 @@ class PairTemplate(NamedTuple):
     before, between, after : tuple of int
         Tokens before the first text, between the two, and after the second.
     types : tuple of int
-        Token type of the first text with the tokens before and right after it, and of the rest.
+        Token type of the first text and of the tokens before and right after it, and token type of the rest.
     """
 
     before: tuple[int, ...]

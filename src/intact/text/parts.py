@@ -25,13 +25,13 @@ class Parts(NamedTuple):
     tokens : Tokens
         Vocabulary.
     bos_id, eos_id : int or None
-        Tokens that begin and end a text.
+        Tokens that mark the beginning and end of a text.
     eos_ids : frozenset of int
-        All tokens that end a generation: end of text, end of turn.
+        All tokens that end generation: end of text, end of turn.
     prefix, suffix : tuple of int
-        Tokens put around a text by default.
+        Tokens put around input text by default.
     leading_space : bool
-        If true, a space is prepended to a text, and removed when decoding.
+        If true, a space is prepended to input text and removed when decoding.
     templates : mapping of str to str
         Chat templates by name, such as `default` and `tool_use`; empty if the model has none.
     named : mapping of str to str
@@ -41,7 +41,7 @@ class Parts(NamedTuple):
     infill : InfillTokens or None
         Fill-in-the-middle tokens; None if the model has none.
     pair : PairTemplate or None
-        Tokens around a text pair; None if the model takes no pairs.
+        Tokens around a text pair; None if the model does not support pairs.
     aliases : mapping
         Added-token ids, by the ids under which `parsing` re-registers them.
     """

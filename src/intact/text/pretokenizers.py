@@ -30,7 +30,7 @@ _EXAONE_MOE: Final = (
     rf"{_ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+"
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
 )
-"""Words with single spaces between them form one piece."""
+"""Words separated by single spaces form one piece."""
 _BAILING: Final = rf"{_ENDINGS}|{_WORD}|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 _DEEPSEEK3: Final = (
     r"\p{N}{1,3}",
@@ -48,7 +48,7 @@ _TRINITY: Final = (
     ),
     _DEEPSEEK3[2],
 )
-"""Digits are grouped by threes from the right."""
+"""Digits are grouped in threes from the right."""
 _CASED: Final = (
     "41-5A 61-7A B5 C0-D6 D8-F6 F8-1BA 1BC-1BF 1C4-293 295-2AF 370-373 376-377 37B-37D 37F 386 388-38A 38C "
     "38E-3A1 3A3-3F5 3F7-481 48A-52F 531-556 10A0-10C5 13A0-13F5 13F8-13FD 1C90-1CBA 1CBD-1CBF 1D00-1D2B "
@@ -81,9 +81,9 @@ class PreTokenizerKind(NamedTuple):
     patterns : tuple of str
         Each pattern splits the pieces left by the one before; text between matches is a piece too.
     whole_words : bool
-        If true, a word that is itself a token becomes that token, whatever its merges would give.
+        If true, a word that is itself a token becomes that token, regardless of merges.
     bos : bool
-        If true, texts begin with BOS unless the file says otherwise.
+        If true, inputs begin with BOS unless the file specifies otherwise.
     nfc : bool
         If true, text is first normalised to NFC, as the models' own tokenizers do.
     """
@@ -99,7 +99,7 @@ _GPT2_KIND = PreTokenizerKind((_GPT2,))
 _DIGITS_KIND = PreTokenizerKind((r"\p{N}", _GPT2))
 
 KINDS: Final[dict[str, PreTokenizerKind]] = {
-    # Files from before converters stored the kind; same behaviour as llama.cpp.
+    # For files from older converters, which did not store the kind; same behaviour as llama.cpp.
     "default": PreTokenizerKind((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),
     **dict.fromkeys(("gpt-2", "olmo", "mpt", "exaone4"), _GPT2_KIND),
     **dict.fromkeys(("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"), _DIGITS_KIND),

@@ -8,11 +8,11 @@ from intact._base.errors import ParameterError
 
 
 class Detokenizer:
-    """Turns tokens into text as they come, never emitting part of a character.
+    """Converts tokens to text as they arrive, never emitting part of a character.
 
     A token may hold part of a character's UTF-8 bytes, which are kept until the rest arrives. Nothing else is held
-    back: a letter is returned before an accent that may follow it. The results of `push` and `flush`, joined, equal the
-    decoding of all the tokens at once. Bytes that can't be UTF-8 become U+FFFD, one for each maximal part of a
+    back: a letter is returned before an accent that may follow it. The results of `push` and `flush`, concatenated,
+    equal the decoding of all tokens at once. Bytes that can't be UTF-8 become U+FFFD, one for each maximal part of a
     well-formed sequence, as the Unicode Standard recommends (section 3.9) and Python's decoder does.
 
     Parameters
@@ -20,7 +20,7 @@ class Detokenizer:
     token_bytes : callable
         Returns the bytes of a token.
     strip_first_space : bool
-        If true, drop a space at the very beginning, which the tokenizer adds to a text.
+        If true, drop a space at the very beginning, which the tokenizer adds to input text.
     """
 
     __slots__ = ("_decoder", "_strip", "_token_bytes", "_within")
@@ -32,7 +32,7 @@ class Detokenizer:
         self._within = False  # inside a character
 
     def push(self, token: int) -> str:
-        """Add a token and return the characters that are now complete, perhaps none."""
+        """Add a token and return the characters that are now complete, if any."""
         data = self._token_bytes(token)
         if self._strip and data:
             self._strip = False
@@ -52,15 +52,15 @@ class Detokenizer:
 class StopStrings:
     """Cuts a stream of text at the first stop string.
 
-    The match that ends first wins; of matches that end together, the one that begins first. The stream thus stops as
-    soon as it contains a stop string, and the cut does not depend on how the text was split into pieces. Text before
-    the match is passed on, text after it is dropped; while there is no match, only the longest suffix that could still
-    become one is held back.
+    The match that ends first wins; among matches that end at the same position, the one that begins first. The stream
+    thus stops as soon as it contains a stop string, and the cut does not depend on how the text was split into chunks.
+    Text before the match is passed on, and text after it is dropped; while there is no match, only the longest suffix
+    that could still become one is held back.
 
     Parameters
     ----------
     stops : str or iterable of str
-        Stop strings, none of them empty. Without stop strings all text is passed on.
+        Stop strings, none of them empty. Without stop strings, all text is passed on.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class StopStrings:
         self.matched: str | None = None
 
     def push(self, text: str) -> tuple[str, bool]:
-        """Add the next piece of text.
+        """Add the next chunk of text.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Chat templates: convert conversations to prompts, with a fixed time for templates that write the date."""
+"""Chat templates: convert conversations to prompts, with a fixed time for templates that include the date."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Message = Mapping[str, Any]
 """A turn of a conversation: `role`, `content`, and any other fields that the template uses."""
 
 DEFAULT_NOW: Final = datetime(2024, 7, 26)
-"""Default time for runs of methods: the date that Llama's own templates use without a clock."""
+"""Default time for runs of methods: the date that Llama's own templates use if there is no clock."""
 _LONGEST_SOURCE: Final = 1 << 17
 """Maximum length of a template in characters: the longest known have tens of thousands, at 14 us each to compile."""
 _COMPILING: Final = 20.0
@@ -28,9 +28,9 @@ _COMPILING: Final = 20.0
 _GRACE: Final = 0.25
 """Seconds past the rendering limit after which the kernel ends a process that does not stop by itself."""
 _MEMORY: Final = 512 << 20
-"""Address space of the rendering process in bytes."""
+"""Address space limit of the rendering process, in bytes."""
 _ATTEMPTS: Final = 8
-"""Maximum number of compilations per rendering, in case other templates end or fill the process in between."""
+"""Maximum number of compilations per rendering, in case other templates end the process or evict this one."""
 _END_MARK: Final = "intactEndOfUnfinishedMessage7c1f"
 """Appended to the content of a message to be continued, to find its end in the prompt."""
 
@@ -62,11 +62,11 @@ class ChatTemplate:
     tokens : mapping of str to str, optional
         Special tokens available to the template, by name, such as `bos_token`.
     tool_use : ChatTemplate, optional
-        Template to use instead when tools are given, for models that have two.
+        Template to use instead when tools are given, for models that have both.
     source : str
         File name for error messages.
     seconds : float
-        Processor time limit of a rendering.
+        Processor time limit per rendering, in seconds.
     max_output : int
         Maximum number of characters in a prompt.
     """
@@ -92,22 +92,22 @@ class ChatTemplate:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Sources of this template and of the one for tools, which comes last."""
+        """Sources of this template and of the template for tools, which comes last."""
         return (self.source_text,) if self.tool_use is None else (self.source_text, *self.tool_use.sources)
 
     @property
     def uses_time(self) -> bool:
-        """True if the template may write the date or time."""
+        """True if the template may include the date or time."""
         return any("strftime_now" in text for text in self.sources)
 
     @property
     def knows_tools(self) -> bool:
-        """True if the template may show `tools` to the model."""
+        """True if the template may include `tools` in the prompt."""
         return "tools" in self.sources[-1]
 
     @cached_property
     def takes_system(self) -> bool:
-        """True if the template writes a system message; false if it rejects or ignores it."""
+        """True if the template supports a system message; false if it rejects or ignores one."""
         mark = "system message"
         turns = [{"role": "system", "content": mark}, {"role": "user", "content": "Hello"}]
         try:
@@ -147,10 +147,10 @@ class ChatTemplate:
             If true, append the beginning of the assistant's answer.
         continue_final_message : bool
             If true, the last message is an unfinished message of the assistant: the prompt ends with its content, and
-            `add_generation_prompt` has no effect. The name is that of Transformers and vLLM.
+            `add_generation_prompt` has no effect. The name is the same as in Transformers and vLLM.
         now : datetime, optional
-            Time for a template that writes the date; by default the clock's. Set it to get the same prompt on another
-            day.
+            Time for templates that include the date; by default the current time. Set it to get the same prompt on
+            another day.
         **variables
             Further template variables, such as `tools` or `enable_thinking`: strings, numbers, booleans, None, and
             lists, tuples or mappings of these.
@@ -223,7 +223,7 @@ class ChatTemplate:
             if reply is not None:
                 return reply
             self._compile()
-        return {"limit": "had to be compiled too often, as other templates kept ending its process"}
+        return {"limit": "had to be compiled too often, because other templates kept ending its worker process"}
 
     def _compile(self) -> None:
         """Compile the template in the worker.
@@ -262,7 +262,7 @@ def _reply(characters: int) -> int:
 
 
 def _parts_of(now: datetime) -> tuple[str, float | None, str | None]:
-    """Return a time without its zone, and the zone's offset in seconds and name."""
+    """Return a time without its zone, the zone's offset in seconds, and the zone's name."""
     offset = now.utcoffset()
     return now.replace(tzinfo=None).isoformat(), None if offset is None else offset.total_seconds(), now.tzname()
 
@@ -315,7 +315,7 @@ def _marked(messages: Sequence[Message]) -> list[Message]:
     content = last.get("content")
     if last.get("role") != "assistant" or last.get("tool_calls") or not content or not isinstance(content, str):
         raise ParameterError(
-            "the last message cannot be continued: it must be the assistant's, with a text and no calls"
+            "the last message cannot be continued: it must be an assistant message with text and no tool calls"
         )
     return [*messages[:-1], {**last, "content": content + _END_MARK}]
 
@@ -323,7 +323,7 @@ def _marked(messages: Sequence[Message]) -> list[Message]:
 def with_argument_values(messages: Sequence[Message]) -> Sequence[Message]:
     """Convert JSON arguments of tool calls to objects, as templates expect.
 
-    OpenAI's format has JSON text, which templates would encode again. Text that is not a JSON object stays as it is.
+    OpenAI's format has JSON text, which templates would encode again. Text that is not a JSON object is left unchanged.
     """
     return _with_arguments(messages, _as_value)
 
@@ -338,7 +338,7 @@ def _as_value(arguments: Any) -> Any:
 
 
 def _as_json(arguments: Any) -> Any:
-    """Return arguments that are an object as JSON text, others unchanged."""
+    """Return arguments that are an object as JSON text, and other arguments unchanged."""
     return json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else arguments
 
 
@@ -369,7 +369,7 @@ def _no_text(messages: Sequence[Message]) -> str:
             found = (
                 "has no 'content'" if "content" not in message else f"has a 'content' of type {type(content).__name__}"
             )
-            return f"; messages[{index}] {found}: this template may expect a text"
+            return f"; messages[{index}] {found}: this template may expect a string"
     return ""
 
 
@@ -384,7 +384,7 @@ def read_time(value: datetime | str) -> datetime:
     Raises
     ------
     ParameterError
-        If it is not such a time.
+        If the string is not such a time.
     """
     if isinstance(value, datetime):
         return value
@@ -395,7 +395,7 @@ def read_time(value: datetime | str) -> datetime:
 
 
 def exact_time(text: str) -> datetime | None:
-    """Return the time whose `isoformat` is exactly this text, or None."""
+    """Return the time whose `isoformat` is exactly this string, or None."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

@@ -42,11 +42,11 @@ JOINED: Final = "joined text"
 T = TypeVar("T")
 
 templates: dict[str, jinja2.Template] = {}
-"""Compiled templates by the parent's name for them, the oldest first."""
+"""Compiled templates by the names that the parent gives them, oldest first."""
 
 
 class OverTime(Exception):  # noqa: N818
-    """A rendering took too long."""
+    """Raised when a rendering takes too long."""
 
 
 class Refusal(Exception):  # noqa: N818
@@ -65,12 +65,13 @@ class GenerationBlock(Extension):
 
 
 class NoText(Exception):  # noqa: N818
-    """A template outputs a value without a text form, such as a generator, which would print a memory address."""
+    """Raised when a template outputs a value without a text form, such as a generator, which would show an address."""
 
     def __init__(self, expression: str, value: object) -> None:
         super().__init__(
-            f"{expression} is of type {type(value).__name__}, which has no text of its own; expected text, numbers, "
-            "booleans, None, or lists and mappings of these" + (" (add |list)" if isinstance(value, Iterator) else "")
+            f"{expression} is of type {type(value).__name__}, which cannot be rendered as text; expected text, "
+            "numbers, booleans, None, or lists and mappings of these"
+            + (" (add |list)" if isinstance(value, Iterator) else "")
         )
 
 
@@ -90,21 +91,21 @@ def plain(value: T, expression: str) -> T:
 
 @pass_context
 def written(context: Context, value: T, expression: str) -> T:
-    """Check and return a value to be output. Taking the context keeps jinja2 from evaluating it at compile time."""
+    """Check and return a value to be output. The context parameter keeps jinja2 from evaluating it at compile time."""
     return plain(value, expression)
 
 
 @pass_eval_context
 def join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: Any = None) -> str:
-    """Join the texts of items."""
-    return joined(context, value, "what |join is given", d, attribute=attribute)
+    """Join the text forms of items."""
+    return joined(context, value, "the input of |join", d, attribute=attribute)
 
 
 @pass_eval_context
 def joined(context: EvalContext, value: Iterable[Any], expression: str, d: str = "", attribute: Any = None) -> str:
-    """Join the texts of items like the filter `join`."""
+    """Join the text forms of items like the filter `join`."""
     items = list(value if attribute is None else map(filters.make_attrgetter(context.environment, attribute), value))
-    text: str = filters.do_join(context, plain(items, expression), plain(d, "what is put between"))
+    text: str = filters.do_join(context, plain(items, expression), plain(d, "the separator of |join"))
     return text
 
 
@@ -114,7 +115,7 @@ def checked(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(make)
     def filter(*args: Any, **kwargs: Any) -> Any:  # noqa: A001
-        plain([*args[begin:], *kwargs.values()], f"what |{name} is given")
+        plain([*args[begin:], *kwargs.values()], f"an argument of |{name}")
         return make(*args, **kwargs)
 
     return filter
@@ -156,7 +157,7 @@ def _arguments_of(node: nodes.Call | nodes.Filter) -> str:
 
 
 def check_texts(template: nodes.Template) -> None:
-    """Add checks to a template wherever it converts a value to text: output, `~`, `%`, and inputs of text filters."""
+    """Add checks to a template wherever it converts values to text: output, `~`, `%`, and inputs of text filters."""
 
     def check(node: Any) -> Any:
         if isinstance(node, nodes.TemplateData):
@@ -181,14 +182,14 @@ def check_texts(template: nodes.Template) -> None:
 
 
 class TemplateSandbox(ImmutableSandboxedEnvironment):
-    """jinja2's sandbox, which also rejects converting values without a text form to text."""
+    """jinja2's sandbox, extended to reject converting values without a text form to text."""
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
         check_texts(source)
         return super()._generate(source, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """Return the method `format` of a string, with checked arguments; None for other values."""
+        """Return a string's `format` method with checked arguments; None for other values."""
         made = super().wrap_str_format(value)
         return None if made is None else checked("format", made)
 
@@ -197,7 +198,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         owner = getattr(called, "__self__", None)
         if isinstance(owner, Markup) or owner is Markup:
             args = tuple([list(one) if isinstance(one, Iterator) else one for one in args])
-            plain([*args, *kwargs.values()], f"what {called.__name__} is given")
+            plain([*args, *kwargs.values()], f"an argument of {called.__name__}")
         return super().call(context, called, *args, **kwargs)
 
 
@@ -208,7 +209,7 @@ def to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Write JSON as Hugging Face's templates expect it: unescaped, in the given order."""
+    """Serialise JSON as Hugging Face's templates expect it: unescaped, in the given order."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
@@ -263,8 +264,8 @@ def render(
     Returns
     -------
     dict or None
-        `text`; or a message as `limit`, `refusal` or `failure`, with `line` if known. None if there is no template of
-        this name.
+        `text`; or a message under `limit`, `refusal` or `failure`, with `line` if known. None if there is no template
+        with this name.
     """
     template = templates.get(name)
     if template is None:
@@ -286,7 +287,7 @@ def render(
     except OverTime as error:
         return {"limit": f"took more than {seconds:g} s", "line": line_of(error)}
     except MemoryError as error:
-        return {"limit": "took more memory than a template may", "line": line_of(error)}
+        return {"limit": "used more memory than a template may", "line": line_of(error)}
     except RecursionError as error:
         return {"limit": f"raised RecursionError: {error}", "line": line_of(error)}
     except Refusal as error:

@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 from intact.text.channels import ANALYSIS, FINAL, HARMONY, MESSAGE
 
 VERSION: Final = 1
-"""Version of `answer_part`; raise it when that changes (`intact.solving.receipts.versions`)."""
+"""Version of `answer_part`; raise it when the function changes (`intact.solving.receipts.versions`)."""
 SWITCH: Final = "enable_thinking"
 """Template variable that switches thinking on or off in most chat templates."""
 SWITCHES: Final = (SWITCH, "thinking")
@@ -21,10 +21,10 @@ PROMPT_TAIL: Final = 16
 
 
 class ThoughtReader(Protocol):
-    """Separates thinking from text that arrives in pieces; the result does not depend on where the pieces are cut."""
+    """Separates thinking from text that arrives in chunks; the result does not depend on how the text is chunked."""
 
     def push(self, text: str) -> list[tuple[bool, str]]:
-        """Add text; return the parts that are now certain, each with true if it is thinking."""
+        """Add text; return the parts that are now certain, each with a flag that is true for thinking."""
 
     def flush(self) -> list[tuple[bool, str]]:
         """Return the parts held back, once the text has ended."""
@@ -42,7 +42,7 @@ class ThinkingFormat(Protocol):
         """Text in a chat template that identifies this format."""
 
     def reader(self, prompt: str = "") -> ThoughtReader:
-        """Return a reader that separates the thinking of one text from the rest.
+        """Return a reader that separates the thinking of one output from the rest.
 
         Parameters
         ----------
@@ -72,16 +72,16 @@ class ThinkingTags(NamedTuple):
         return self.opens
 
     def is_open(self, text: str) -> bool:
-        """Return true if a text ends within thinking."""
+        """Return true if text ends within thinking."""
         return text.rfind(self.opens) > text.rfind(self.closes)
 
     def reader(self, prompt: str = "") -> TagReader:
-        """Return a reader for one text, which begins within thinking if the prompt ends with the opening mark."""
+        """Return a reader for one output, which begins within thinking if the prompt ends with the opening mark."""
         return TagReader(self, prompt.rstrip().endswith(self.opens))
 
 
 class TagReader:
-    """Separates thinking between two marks from text; only marks at the beginning count. Drops white space around it.
+    """Separates thinking between two marks from text; only marks at the beginning count. Drops surrounding white space.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class TagReader:
         self._stage: Literal["before", "thoughts", "behind", "text"] = "thoughts" if begun else "before"
 
     def push(self, text: str) -> list[tuple[bool, str]]:
-        """Add text; return the parts that are now certain, each with true if it is thinking."""
+        """Add text; return the parts that are now certain, each with a flag that is true for thinking."""
         parts = list[tuple[bool, str]]()
         if self._stage == "before":
             text = self._find_beginning(text)
@@ -124,7 +124,7 @@ class TagReader:
         return held
 
     def _find_beginning(self, text: str) -> str:
-        """Read the text before the opening mark; return the text after it, or all of it if no mark can follow."""
+        """Read the text before the opening mark; return the text after it, or all the text if no mark can follow."""
         if not self._held:
             start = text.lstrip()
             self._space.append(text[: len(text) - len(start)])
@@ -144,7 +144,7 @@ class TagReader:
     def _read_thoughts(self, text: str) -> tuple[str, str]:
         """Return the certain part of the thinking, and the text after its closing mark.
 
-        White space or part of the mark at the end is not certain yet.
+        White space or part of the mark at the end is not yet certain.
         """
         closes = self._tags.closes
         thoughts, mark, rest = (self._held + text).partition(closes)
@@ -182,7 +182,7 @@ _CHANNELS: Final = re.compile(rf"\s*(?:{MESSAGE})?{ANALYSIS}.*{MESSAGE}{FINAL}",
 
 
 def prompt_mark(source: str, prompt: str) -> str:
-    """Return the mark of the thinking in which a text begins because of its prompt, or "".
+    """Return the mark of the thinking in which an output begins because of its prompt, or "".
 
     This is the opening mark if the prompt ends with it; for a model that writes channels, whose marks do not appear in
     text, it is the mark of the thinking channel.
@@ -201,16 +201,16 @@ def prompt_mark(source: str, prompt: str) -> str:
 
 
 def answer_part(text: str, mark: str = "") -> str | None:
-    """Return the part of a text after its thinking, which may hold the answer; None if the text ends within thinking.
+    """Return the part of an output after its thinking, which may hold the answer; None if it ends within thinking.
 
     Everything up to the last closing mark is thinking, with or without an opening mark, which may be the end of the
-    prompt. An opening mark counts only at the beginning of a line, and marks in quotation marks are text. A text
+    prompt. An opening mark counts only at the beginning of a line, and marks in quotation marks are text. Output
     without marks is returned unchanged.
 
     Parameters
     ----------
     mark : str
-        Mark with which the prompt begins the text's thinking (`prompt_mark`).
+        Mark with which the prompt begins the output's thinking (`prompt_mark`).
     """
     if mark == HARMONY.template_mark or _CHANNELS.match(text):
         return _final_channel(text)
@@ -227,7 +227,7 @@ def answer_part(text: str, mark: str = "") -> str | None:
 
 
 def _final_channel(text: str) -> str | None:
-    """Return a text of several channels without its thinking; None if there is nothing else."""
+    """Return an output with several channels without its thinking; None if there is nothing else."""
     reader = HARMONY.reader()
     parts = reader.push(text) + reader.flush()
     rest = "".join([part for is_thought, part in parts if not is_thought])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from intact.checkpoints.formats import Checkpoint
 
 BEGINNING: Final = 8
-"""Characters per token of the context in the prefix of a text that is tokenized first to check its length."""
+"""Number of characters per token of the context in the prefix that is tokenized first to check a text's length."""
 _EMBEDDINGS = (
     "token_embd.weight",
     "model.embed_tokens.weight",
@@ -91,7 +91,7 @@ class Tokenizer:
 
     @property
     def size(self) -> int:
-        """Number of tokens; ids are 0 to size - 1."""
+        """Number of tokens; ids run from 0 to size - 1."""
         return len(self._parts.tokens.texts)
 
     @cached_property
@@ -107,22 +107,22 @@ class Tokenizer:
 
     @property
     def bos_id(self) -> int | None:
-        """Token that begins a text, if the model has one."""
+        """Token that marks the beginning of a text, if the model has one."""
         return self._parts.bos_id
 
     @property
     def eos_ids(self) -> frozenset[int]:
-        """Tokens that end a generation: end of text and end of turn."""
+        """Tokens that end generation: end of text and end of turn."""
         return self._parts.eos_ids
 
     @property
     def around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Tokens put before and after a text by default."""
+        """Tokens put before and after input text by default."""
         return self._parts.prefix, self._parts.suffix
 
     @property
     def pair(self) -> PairTemplate | None:
-        """Tokens put around and between the texts of a pair, if the model takes pairs."""
+        """Tokens put around and between the texts of a pair, if the model supports pairs."""
         return self._parts.pair
 
     @property
@@ -146,14 +146,14 @@ class Tokenizer:
             If true, prepend the model's BOS token; if false, add nothing. By default follow the file, which for a few
             models also appends an EOS token.
         most : int, optional
-            Context size in tokens that the text must fit. A text that is longer than this many of the longest token, or
-            whose beginning has twice as many tokens, is rejected before all of it is tokenized; a text that passes may
-            still be too long.
+            Context size in tokens that the text must fit. Text that is longer than this many copies of the longest
+            token, or whose beginning has twice as many tokens, is rejected before all of it is tokenized; text that
+            passes may still be too long.
 
         Returns
         -------
         list of int
-            Token ids; empty for an empty text, except for BOS.
+            Token ids; empty for empty text, except for BOS.
 
         Raises
         ------
@@ -175,22 +175,22 @@ class Tokenizer:
         return [parts.bos_id, *ids] if bos and parts.bos_id is not None else ids
 
     def _check_length(self, text: str, special: bool, most: int) -> None:
-        """Raise ParameterError if a text cannot fit a context, judging by its length or by the tokens at its beginning.
+        """Raise ParameterError if text cannot fit a context, judging by its length or by the tokens at its beginning.
 
-        The tokens of a prefix are those of the whole text, except where the cut splits one.
+        The tokens of a prefix equal those of the whole text, except where the cut splits a token.
         """
-        what = f"a text of {len(text)} characters does not fit the context of {most} tokens"
+        what = f"a text of {len(text)} characters does not fit in the context of {most} tokens"
         if len(text) > most * self._longest:
             raise ParameterError(f"{what}: the longest token of {self._parts.source} has {self._longest} characters")
         size = BEGINNING * most
         while size < len(text):
             count = len(self._ids(text[:size], special))
             if count > 2 * most + 4 * self._longest:
-                raise ParameterError(f"{what}: the first {size} are {count} tokens")
+                raise ParameterError(f"{what}: its first {size} characters already have {count} tokens")
             size *= 4
 
     def _ids(self, text: str, special: bool) -> list[int]:
-        """Return the tokens of a text without BOS or EOS; raises like `encode`."""
+        """Return the tokens of text without BOS or EOS; raises like `encode`."""
         backend = self._parts.parsing if special else self._parts.plain
         try:
             ids: list[int] = backend.encode(text, add_special_tokens=False).ids
@@ -214,12 +214,12 @@ class Tokenizer:
         Returns
         -------
         PairTokens
-            Ids and token types, including the tokens that the files put around and between the texts.
+            Ids and token types, including the tokens that the model's files put around and between the texts.
 
         Raises
         ------
         ParameterError
-            If the files have no such tokens; otherwise as for `encode`.
+            If the model's files define no such tokens; otherwise as for `encode`.
         """
         pair = self._parts.pair
         if pair is None:
@@ -230,7 +230,7 @@ class Tokenizer:
         return pair.join(*(self.encode(text, special, False, most=most) for text in (first, second)))
 
     def encode_infill(self, prefix: str | Sequence[int], suffix: str, *, most: int | None = None) -> list[int]:
-        """Convert a prefix and a suffix to the prompt after which the model writes the text between them.
+        """Convert a prefix and a suffix to a prompt that the model continues with the text between them.
 
         Parameters
         ----------
@@ -276,8 +276,8 @@ class Tokenizer:
             If true, omit control tokens, except marks that the template's tool-call format keeps visible
             (`ToolCallFormat.visible_marks`); otherwise all control tokens appear by name.
         continuation : bool
-            If true, the tokens continue others, so a leading space is kept. Otherwise it is removed for a tokenizer
-            that adds a space to every text.
+            If true, the tokens continue earlier ones, so a leading space is kept. Otherwise it is removed for a
+            tokenizer that adds a space to every text.
 
         Returns
         -------
@@ -295,7 +295,7 @@ class Tokenizer:
         return "".join([stream.push(token) for token in self.check(ids)]) + stream.flush()
 
     def stream(self, *, skip_special: bool = True, continuation: bool = True) -> Detokenizer:
-        """Create a streaming detokenizer; the parameters are those of `decode`.
+        """Create a streaming detokenizer; the parameters are the same as for `decode`.
 
         By default the tokens continue a prompt, so a leading space is kept.
         """
@@ -348,7 +348,7 @@ class Tokenizer:
 
     @cached_property
     def chat_template(self) -> ChatTemplate | None:
-        """The model's chat template, or None. It is compiled, and rejected if unreadable, on first use."""
+        """The model's chat template, or None. It is compiled on first use, and rejected if unreadable."""
         parts = self._parts
 
         def made(name: str, tool_use: ChatTemplate | None = None) -> ChatTemplate | None:
@@ -360,7 +360,7 @@ class Tokenizer:
         return made("default", made("tool_use"))
 
     def _control_texts(self, kept: frozenset[str]) -> ControlTexts:
-        """Return the control-token texts except the given ones; cached."""
+        """Return the control tokens' spellings, excluding the given tokens; cached."""
         if kept not in self._controls:
             self._controls[kept] = ControlTexts(self._parts.parsing, kept)
         return self._controls[kept]
@@ -376,14 +376,14 @@ class Tokenizer:
     ) -> list[int]:
         """Convert a conversation to tokens with the model's chat template.
 
-        The template writes BOS itself if the model needs it, so none is added.
+        The template itself writes BOS if the model needs it, so no BOS is added.
 
         Parameters
         ----------
         control_tokens : bool or collection of str
-            If true, control tokens spelled in messages, tools or other variables become those tokens, so a user's text
-            can end its turn and begin another. By default they are plain text, tokenized separately from the text
-            around them. A collection names the ones that become tokens.
+            If true, control tokens spelled in messages, tools or other variables become those tokens, so user input can
+            end its turn and begin another. By default they are plain text, tokenized separately from the text around
+            them. A collection lists the ones that become tokens.
         messages, add_generation_prompt, **variables
             As for `render_chat`, which also lists the errors.
         """
@@ -416,7 +416,7 @@ class Tokenizer:
             else:
                 ids += self.encode(part, not is_content, False, most=most)
             if most is not None and len(ids) > most:
-                raise ParameterError(f"the conversation does not fit the context of {most} tokens")
+                raise ParameterError(f"the conversation does not fit in the context of {most} tokens")
         return ids
 
     def spells_control_tokens(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> bool:
@@ -434,7 +434,7 @@ class Tokenizer:
         return "" if self.chat_template is None else "".join(self.chat_template.sources)
 
     def render_chat(self, messages: Sequence[Message], /, add_generation_prompt: bool = True, **variables: Any) -> str:
-        """Render a conversation with the model's chat template; the parameters are those of `ChatTemplate.render`.
+        """Render a conversation with the model's chat template; takes the parameters of `ChatTemplate.render`.
 
         Raises
         ------
@@ -458,12 +458,12 @@ class ChatPrompt:
     Attributes
     ----------
     messages : sequence of mappings
-        Turns, each with `role` and `content`. Tool-call arguments that are a JSON object as text, as in OpenAI's
-        format, are parsed, since templates expect the object.
+        Turns, each with `role` and `content`. Tool-call arguments given as JSON text, as in OpenAI's format, are
+        parsed, since templates expect objects.
     variables : mapping
         Further template variables, such as `tools`; also `add_generation_prompt`, by default true.
     now : datetime
-        Time for a template that writes the date; by default the clock's. A string such as "2026-11-20T17:45:00" is
+        Time for templates that include the date; by default the current time. A string such as "2026-11-20T17:45:00" is
         parsed.
     reads_arguments : bool
         If false, tool-call arguments are rendered as given, as earlier versions did.
@@ -495,7 +495,7 @@ class ChatPrompt:
         variables = {**self.variables, "now": self.now}
         ids = tokenizer.encode_conversation(self.messages, variables, control_tokens=self.control_tokens, most=most)
         if not self.messages:
-            raise ParameterError("there are no messages: give turns like {'role': 'user', 'content': 'Hello'}")
+            raise ParameterError("messages is empty; expected turns like {'role': 'user', 'content': 'Hello'}")
         for index, message in enumerate(self.messages):
             if set(message) == {"role"}:
                 raise ParameterError(f"messages[{index}] has no 'content', got {message!r:.60}")

@@ -1,4 +1,4 @@
-"""Tools for chat templates without tool support: a prompt that lists them, and turns that any template can write."""
+"""Tools for chat templates without tool support: a prompt that lists them, and turns that any template can render."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from intact.text.template import Message
 
 VERSION: Final = 1
-"""Version of these texts: any change of them is a new version, since prompts and answers change with them."""
+"""Version of these texts: any change to them is a new version, since prompts and answers change with it."""
 PROMPT: Final = """\
 You can call these tools:
 <tools>
@@ -44,9 +44,10 @@ def with_tools(
     Parameters
     ----------
     tools : sequence of mapping, optional
-        Tools to list in the system message, or before the first question if the template takes no system message.
+        Tools to list in the system message, or before the first question if the template does not support a system
+        message.
     takes_system : bool
-        If true, the template takes a system message (`ChatTemplate.takes_system`).
+        If true, the template supports a system message (`ChatTemplate.takes_system`).
     """
     turns: list[dict[str, Any]] = []
     contents: list[list[Any]] = []  # per turn, joined only at the end, as there may be thousands of results in a row

@@ -4,15 +4,15 @@ A piece's score is the logarithm of its probability; a segmentation's score is t
 1804.10959, section 3.2). The `tokenizers` library finds the best one with the Viterbi algorithm, and its result is
 well-defined:
 
-- Scores are binary64 numbers, added from left to right: the score of a path to a position is that of the path to the
-  piece's start plus the piece's.
-- Starts are visited from left to right, and a path to a position replaces another only if its score is greater: among
-  equal scores, the path whose last piece begins first wins.
-- A character that is not itself a piece may be an unknown one, with the lowest score of the vocabulary minus 10.
+- Scores are binary64 numbers, added from left to right: the score of a path to a position is the score of the path to
+  the last piece's start plus the piece's score.
+- Starts are visited from left to right, and a path to a position replaces another only if its score is greater: on
+  ties, the path whose last piece begins first wins.
+- A character that is not itself a piece may be an unknown piece, with the vocabulary's lowest score minus 10.
   Neighbouring unknown characters form one unknown token or, with byte fallback, one token per byte.
 
-The library reads scores as JSON, some of them as a neighbour of the nearest binary64. Scores of GGUF files are passed
-to it in the same way, so that a file and a folder of the same model give the same tokens.
+The library reads scores as JSON, and parses some of them as a neighbour of the nearest binary64. Scores from GGUF files
+are passed to it in the same way, so a file and a folder of the same model give the same tokens.
 """
 
 import base64
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 LONGEST_PIECE: Final = 256
-"""Maximum length of a piece in characters; XLM-RoBERTa has up to 16. The time for a text grows with the longest."""
+"""Maximum length of a piece in characters; XLM-RoBERTa has up to 16. Tokenization time grows with the longest piece."""
 MOST_PIECE_BYTES: Final = 16 << 20
 """Maximum size of all pieces in bytes; XLM-RoBERTa has 2 million. The library needs about 170 times this memory."""
 MOST_SCORE: Final = 1e12
@@ -43,7 +43,7 @@ _UNKNOWN: Final = 2
 
 
 def hide(text: str) -> str:
-    """Return a name for a piece that no text can match: words never contain a space, as U+2581 replaces it."""
+    """Return a name for a piece that no input can match: words never contain a space, as U+2581 replaces it."""
     return " " + text
 
 
@@ -105,7 +105,7 @@ def unigram_family(meta: Metadata, texts: Sequence[str], types: Sequence[TokenTy
 
 
 def hide_controls(document: Mapping[str, Any], file: Path) -> tuple[bytes, dict[str, int]]:
-    """Rewrite a tokenizer.json so that no text can match a control token's piece.
+    """Rewrite a tokenizer.json so that no input can match a control token's piece.
 
     Parameters
     ----------
@@ -156,12 +156,12 @@ def added_tokens(document: Mapping[str, Any], file: Path) -> "list[tokenizers.Ad
                     raise FormatError(f"{file}: added_tokens[{index}] must have {', '.join(_FLAGS)} as true or false")
                 found[number] = AddedToken(text, **flags)
             case _:
-                raise FormatError(f"{file}: added_tokens[{index}] is {token!r:.80}; expected an id and its content")
+                raise FormatError(f"{file}: added_tokens[{index}] is {token!r:.80}; expected an id and content")
     return [found[number] for number in sorted(found)]
 
 
 def check_vocabulary(pairs: Sequence[Any], where: str) -> None:
-    """Raise a FormatError that names the first invalid entry: not a text of acceptable length with a finite score."""
+    """Raise a FormatError that names the first entry that is not a string of valid length with a finite score."""
     seen: set[str] = set()
     for index, pair in enumerate(pairs):
         match pair:
@@ -203,7 +203,7 @@ def check_charsmaps(document: Mapping[str, Any], file: Path) -> None:
 
 
 def _charsmap_of_gguf(meta: Metadata) -> bytes:
-    """Read the normalisation table; empty if there is none."""
+    """Read the normalisation table; empty if there is no table."""
     if meta.get("precompiled_charsmap") is None:
         return b""
     stored = meta.array("precompiled_charsmap")

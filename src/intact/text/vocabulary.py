@@ -6,7 +6,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 WORD_START: Final = "\u2581"
-"""Represents a space in SentencePiece pieces."""
+"""Character that represents a space in SentencePiece pieces."""
 
 
 class TokenType(IntEnum):
@@ -22,7 +22,7 @@ class TokenType(IntEnum):
 
 
 SPECIAL: Final = frozenset({TokenType.CONTROL, TokenType.UNKNOWN})
-"""Tokens without text: omitted from text with `skip_special`, and recognised in a prompt only with `special`."""
+"""Tokens without text: omitted from text with `skip_special`, and recognised in prompts only with `special`."""
 
 TURN_ENDS: Final = frozenset(
     {
@@ -39,7 +39,7 @@ TURN_ENDS: Final = frozenset(
         "<｜end▁of▁sentence｜>",
     }
 )
-"""Names of tokens that end a turn or a text in known models, for files that name only one of several."""
+"""Names of tokens that end a turn or an output in known models, for files that name only one of several."""
 
 
 class Tokens(NamedTuple):
@@ -60,7 +60,7 @@ class Tokens(NamedTuple):
     spell: Callable[[str], bytes]
 
     def bytes_of(self, token: int) -> bytes:
-        """Return the bytes that a token contributes to a text; unused tokens contribute none."""
+        """Return the bytes that a token contributes to decoded text; unused tokens contribute none."""
         text = self.texts[token]
         match self.type_of(token):
             case TokenType.NORMAL:
@@ -80,14 +80,14 @@ def is_byte_token(text: str) -> bool:
 
 @cache
 def byte_alphabet() -> dict[str, int]:
-    """Map the characters of byte-level BPE to bytes: printable Latin-1 to itself, the rest counting up from U+0100."""
+    """Map the characters of byte-level BPE to bytes: printable Latin-1 to itself, the rest counted up from U+0100."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
 
 
 def spell_byte_level(text: str) -> bytes:
-    """Return the bytes of a byte-level token; one with a character outside the alphabet is taken literally."""
+    """Return the bytes of a byte-level token; a token with a character outside the alphabet is taken literally."""
     alphabet = byte_alphabet()
     try:
         return bytes([alphabet[character] for character in text])

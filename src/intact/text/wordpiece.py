@@ -1,9 +1,9 @@
 """WordPiece, BERT's tokenizer: splits words from the left into the longest pieces in the vocabulary.
 
-A piece within a word begins with `##`. A word of more than 100 characters, or with a part at which no piece begins, is
-one unknown token. Before that, control characters are dropped, Chinese characters become separate words, and for an
-uncased vocabulary letters are lower-cased and accents removed (Devlin et al. 2019, arXiv 1810.04805; Schuster and
-Nakajima 2012).
+A piece within a word begins with `##`. A word of more than 100 characters, or one with a remainder that no piece
+matches, becomes one unknown token. Before splitting, control characters are dropped, Chinese characters become separate
+words, and for an uncased vocabulary letters are lower-cased and accents removed (Devlin et al. 2019, arXiv 1810.04805;
+Schuster and Nakajima 2012).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 CONTINUES: Final = "##"
 """Prefix of pieces within a word."""
 LONGEST_WORD: Final = 100
-"""Maximum length in characters of a word that is split into pieces, in all published models."""
+"""Maximum length, in characters, of a word that is split into pieces, as in all published models."""
 MOST_LONGEST_WORD: Final = 256
-"""Highest such limit that a file may set: the time per word grows with its cube."""
+"""Highest value of this limit that a file may set: the time per word grows with its cube."""
 _LONGEST_VOCABULARY: Final = 16 << 20
 _CONTROLS: Final = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
 _CLS: Final = 101
@@ -52,7 +52,7 @@ def build_wordpiece(
     lowercase : bool
         If true, lower-case letters.
     strip_accents : bool, optional
-        If true, remove accents; by default same as `lowercase`.
+        If true, remove accents; by default the same as `lowercase`.
     chinese : bool
         If true, each Chinese character is a word.
     """
@@ -90,7 +90,8 @@ def _piece(text: str) -> str:
 def wordpiece_family(meta: Metadata, pieces: Sequence[str], types: Sequence[TokenType]) -> Family:
     """Build the family of a GGUF file whose `tokenizer.ggml.model` is `bert`.
 
-    If the file does not specify `normalizer.lowercase`, the vocabulary is uncased if no piece has a letter from A to Z.
+    If the file does not specify `normalizer.lowercase`, the vocabulary is uncased unless a piece has a letter from A to
+    Z.
     """
     unknown = token_id(meta, "unknown_token_id", _UNKNOWN, len(pieces))
     if unknown is None:

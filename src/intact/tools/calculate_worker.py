@@ -1,6 +1,6 @@
 """Worker program for exact calculation, called by `calculate.py` (see `intact._base.process`).
 
-An expression is parsed as a Python syntax tree and built only from the numbers, names and functions below; nothing in
+An expression is parsed into a Python syntax tree and built only from the numbers, names and functions below; no part of
 it is evaluated as Python.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import sympy
 
 LARGEST = 1 << 16
-"""Maximum size in bits of a power of integers that is computed."""
+"""Maximum size, in bits, of a power of integers that is computed."""
 FACTORIAL = 3000
 """Largest argument of a factorial."""
 CONSTANTS: dict[str, Any] = {"pi": sympy.pi, "E": sympy.E, "I": sympy.I, "oo": sympy.oo}
@@ -80,7 +80,7 @@ def factorial(number: Any) -> Any:
 
 
 def decimal(value: Any, digits: Any = 15) -> Any:
-    """Return a value as a decimal number with this many digits, at most 1,000."""
+    """Return a value as a decimal number with the given number of digits, at most 1,000."""
     if not 1 <= int(digits) <= 1000:
         raise ValueError(f"N gives 1 to 1,000 digits, got {digits}")
     return sympy.N(value, int(digits))
@@ -95,7 +95,7 @@ FUNCTIONS |= {
 
 
 def build(node: ast.AST, text: str) -> Any:
-    """Return the value of a node."""
+    """Return the value of a syntax tree node."""
     match node:
         case ast.Constant(value=bool() | str() | bytes() | complex() | None):
             pass

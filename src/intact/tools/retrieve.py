@@ -1,7 +1,7 @@
 """BM25 retrieval from a local collection of passages, in the same order on every machine.
 
-Libraries compute scores in floating point, where the last bits depend on the machine, so that repeated runs could
-retrieve different passages. Here a score is an exact sum that is rounded once, and ties go to the earlier passage.
+Libraries compute scores in floating point, where the last bits depend on the machine, so repeated runs could retrieve
+different passages. Here a score is an exact sum that is rounded once, and ties go to the earlier passage.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ WORD: Final = re.compile(r"\w+")
 
 
 class Hit(NamedTuple):
-    """A retrieved passage: its index in the collection, and its score, above 0."""
+    """A retrieved passage: its index in the collection, and its score, which is above 0."""
 
     place: int
     score: float
 
 
 def words(text: str) -> list[str]:
-    """Return the case-folded words of a text; digits and letters of every script count."""
+    """Return the case-folded words of a text; digits and letters of any script count."""
     return WORD.findall(text.casefold())
 
 
@@ -35,19 +35,19 @@ def passages(text: str) -> list[str]:
 
 
 class Index:
-    """Passages, with the number of occurrences of each word in each.
+    """An index of passages, with the number of occurrences of each word in each passage.
 
     The score of a passage d is the sum of ``idf(q) f (k1 + 1) / (f + k1 (1 - b + b |d| / mean |d|))`` over the distinct
-    words q of the query; f is the number of times that d has q, and ``idf(q) = ln(1 + (N - n + 1/2) / (n + 1/2))``
-    if n of N passages have q. Robertson & Zaragoza 2009, The Probabilistic Relevance Framework: BM25 and Beyond, with
-    Lucene's idf, which is never negative.
+    words q of the query; f is the number of times that q occurs in d, and ``idf(q) = ln(1 + (N - n + 1/2) / (n +
+    1/2))`` if n of N passages contain q. Robertson & Zaragoza 2009, The Probabilistic Relevance Framework: BM25 and
+    Beyond, with Lucene's idf, which is never negative.
 
     Parameters
     ----------
     texts : sequence of str
-        Passages to search.
+        Passages to be searched.
     k1, b : float
-        Saturation of repeated words, and weight of the passage length, in [0, 1].
+        Saturation of repeated words (k1), and weight of the passage length, in [0, 1] (b).
     split : callable
         Splits a passage or query into words.
     """
@@ -66,7 +66,7 @@ class Index:
         return Counter([word for counts in self._counts for word in counts])
 
     def search(self, query: str, most: int) -> list[Hit]:
-        """Return up to `most` passages that share a word with a query, best first; ties keep their order."""
+        """Return up to `most` passages that share a word with the query, best first; ties keep their order."""
         distinct = list(dict.fromkeys(self._split(query)))
         known = {word: self._idf(word) for word in distinct if word in self._having}
         lengths = [counts.total() for counts in self._counts]

@@ -69,7 +69,7 @@ def test_a_joined_script_keeps_the_order_and_the_names_of_modules(tmp_path):
 def test_what_cannot_be_joined_is_refused(tmp_path, line):
     (tmp_path / "a.js").write_text(f"{line}\n", "utf-8")
     (tmp_path / "b.js").write_text("", "utf-8")
-    with pytest.raises(FormatError, match="cannot be joined"):
+    with pytest.raises(FormatError, match="cannot bundle"):
         joined(tmp_path / "a.js")
 
 
@@ -86,9 +86,9 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     with pytest.raises(NotInstalledError, match=r"pip install ziglang && python scripts/wasm\.py"):
         page()
     (tmp_path / "text").write_text("text", "utf-8")
-    for file, words in ((tmp_path / "absent", "cannot be read"), (tmp_path / "text", "is no WebAssembly module")):
+    for file, words in ((tmp_path / "absent", "cannot be read"), (tmp_path / "text", "is not a WebAssembly module")):
         with pytest.raises(FormatError, match=words):
             page(file)
     shutil.rmtree(tmp_path / "js" / "page")
-    with pytest.raises(NotInstalledError, match="install this package again"):
+    with pytest.raises(NotInstalledError, match="lacks the browser files; reinstall the package"):
         page()

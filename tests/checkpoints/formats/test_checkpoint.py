@@ -41,7 +41,7 @@ def test_folder_with_one_gguf_opens_it(tmp_path: Path) -> None:
     write_gguf(tmp_path / "a.gguf", {}, {})
     assert open_checkpoint(tmp_path).path == tmp_path / "a.gguf"
     write_gguf(tmp_path / "b.gguf", {}, {})
-    with pytest.raises(FormatError, match=r"holds 2 \.gguf files \(a\.gguf, b\.gguf\); expected the path of one"):
+    with pytest.raises(FormatError, match=r"contains 2 \.gguf files \(a\.gguf, b\.gguf\); expected the path of one"):
         open_checkpoint(tmp_path)
 
 
@@ -72,20 +72,20 @@ def test_missing_or_bad_config_is_an_error(folder: Path) -> None:
     with pytest.raises(FormatError, match=r"config\.json: the configuration is a JSON list; expected an object"):
         open_checkpoint(folder)
     (folder / "config.json").write_text("")
-    with pytest.raises(FormatError, match=r"config\.json: the configuration is no JSON"):
+    with pytest.raises(FormatError, match=r"config\.json: the configuration is not valid JSON"):
         open_checkpoint(folder)
     (folder / "config.json").unlink()
-    with pytest.raises(FormatError, match=r"config\.json: is missing; expected the model's config\.json next to"):
+    with pytest.raises(FormatError, match=r"config\.json is missing; expected the model's config\.json next to"):
         open_checkpoint(folder)
 
 
 def test_anything_else_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"holds no model; expected a \.gguf file"):
+    with pytest.raises(FormatError, match=r"contains no model; expected a \.gguf file"):
         open_checkpoint(tmp_path)
     with pytest.raises(IntactError, match="absent: no such file or folder"):
         open_checkpoint(tmp_path / "absent")
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(FormatError, match="is neither GGUF nor safetensors"):
+    with pytest.raises(FormatError, match="is not a GGUF, safetensors or PyTorch file"):
         open_checkpoint(tmp_path / "notes.txt")
     (tmp_path / "empty.gguf").touch()
     with pytest.raises(FormatError, match="expected a GGUF file"):

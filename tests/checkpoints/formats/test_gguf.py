@@ -231,8 +231,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "many keys": (header(0, (1 << 64) - 1), "number of metadata keys, byte 16: the count is"),
     "long key": (header(0, 1, u64(1 << 40), bytes(20)), "key 0 of 1, byte 24: a string has 1099511627776 bytes"),
     "key past the end": (header(0, 1, u64(60000), bytes(20)), "60000 bytes are needed; expected at most the 20 that"),
-    "key no UTF-8": (key(b"ab\xff", 4, u32(1)), "key 0 of 1, byte 34: a string is no UTF-8"),
-    "key twice": (header(0, 2, *2 * [u64(1), b"k", u32(4), u32(7)]), "key 'k', byte 41: the key is given twice"),
+    "key no UTF-8": (key(b"ab\xff", 4, u32(1)), "key 0 of 1, byte 34: a string is not UTF-8"),
+    "key twice": (header(0, 2, *2 * [u64(1), b"k", u32(4), u32(7)]), "key 'k', byte 41: the key occurs twice"),
     "value type": (key(b"k", 13, bytes(8)), "key 'k', byte 33: unknown value type 13; expected one of the value types"),
     "bool": (key(b"k", 7, b"\2"), "key 'k', byte 37: a bool has the value 2; expected 0 or 1"),
     "bools": (key(b"k", 9, u32(7), u64(3), b"\0\1\5"), "byte 51: a bool has the value 5"),
@@ -241,7 +241,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         key(b"k", 8, u64(100), bytes(9)),
         "100 bytes are needed; expected at most the 9 that remain",
     ),
-    "string no UTF-8": (key(b"k", 8, u64(2), b"a\x80"), "key 'k', byte 46: a string is no UTF-8"),
+    "string no UTF-8": (key(b"k", 8, u64(2), b"a\x80"), "key 'k', byte 46: a string is not UTF-8"),
     "many strings": (
         key(b"k", 9, u32(8), u64(1 << 60), bytes(99)),
         "the count is 1152921504606846976; expected at most 12",
@@ -253,17 +253,20 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     ),
     "element no UTF-8": (
         key(b"k", 9, u32(8), u64(3), u64(1), b"x", u64(1), b"\xc0", u64(0)),
-        "key 'k', element 1 of 3, byte 66: a string is no UTF-8",
+        "key 'k', element 1 of 3, byte 66: a string is not UTF-8",
     ),
     "array type": (key(b"k", 9, u32(77), u64(1), bytes(9)), "unknown type 77 of array elements"),
-    "nested too deep": (key(b"k", 9, *50 * [u32(9), u64(1)]), "arrays are nested too deep; expected at most 4 levels"),
+    "nested too deep": (
+        key(b"k", 9, *50 * [u32(9), u64(1)]),
+        "arrays are nested too deeply; expected at most 4 levels",
+    ),
     "many arrays": (key(b"k", 9, u32(9), u64(1 << 50), bytes(99)), "the count is 1125899906842624; expected at most 8"),
     "alignment 0": (key(b"general.alignment", 4, u32(0)), "value is 0; expected a power of two"),
     "alignment text": (key(b"general.alignment", 8, u64(1), b"8"), "the value is '8'; expected a power of two"),
     "split": (gguf_bytes({"split.count": np.uint16(3)}, {}), "the model is split into 3 files; expected a single file"),
     "tensor twice": (
         described((b"w", [8], 0, 0), (b"w", [8], 0, 32)),
-        "tensor 'w', byte .*: the tensor is given twice",
+        "tensor 'w', byte .*: the tensor occurs twice",
     ),
     "tensor type": (
         described((b"w", [8], 99, 0)),
@@ -274,10 +277,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "many axes": (header(1, 0, u64(1), b"w", u32(1 << 31), bytes(64)), "the tensor has 2147483648 axes"),
     "zero axis": (described((b"w", [8, 0], 0, 0)), r"the shape is \(0, 8\); expected sizes of at least 1"),
     "overflowing axes": (described((b"w", [1 << 32, 1 << 32], 0, 0)), "73786976294838206464 bytes of F32"),
-    "broken blocks": (described((b"w", [40], 2, 0)), r"the shape \(40,\) does not divide into blocks of Q4_0"),
+    "broken blocks": (described((b"w", [40], 2, 0)), r"rows of shape \(40,\) do not divide into blocks of Q4_0"),
     "unaligned": (described((b"w", [8], 0, 4)), "the data offset is 4; expected a multiple of the alignment 32"),
     "offset past the end": (described((b"w", [8], 0, 1 << 63)), "expected them to end by byte"),
-    "data past the end": (described((b"w", [8], 0, 256)), "32 bytes of F32 with shape .* truncated"),
+    "data past the end": (described((b"w", [8], 0, 256)), "32 bytes of F32 data with shape .* truncated"),
     "last byte missing": (described((b"w", [8], 0, 0), data=31), "32 bytes of F32 .* truncated"),
     "last byte of an element missing": (
         key(b"k", 9, u32(8), u64(1), u64(5), b"four"),
@@ -285,7 +288,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     ),
     "overlap": (
         described((b"a", [16], 0, 32), (b"b", [16], 0, 64)),
-        "tensor 'b', byte .*: the data at offset 64 overlap those of tensor 'a'; expected an offset of at least 96",
+        "tensor 'b', byte .*: the data at offset 64 overlaps that of tensor 'a'; expected an offset of at least 96",
     ),
 }
 

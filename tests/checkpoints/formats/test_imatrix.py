@@ -66,8 +66,8 @@ def test_both_kinds_of_files_agree(tmp_path) -> None:
         (binary()[:60], "96 bytes are declared, 25 remain"),
         (binary(chunks=-1), "the number of chunks is -1"),
         (binary(name=b"\xff\xff"), "a name is not UTF-8"),
-        (binary(sums=SUMS * np.nan), "negative or not finite"),
-        (binary(sums=-SUMS), "negative or not finite"),
+        (binary(sums=SUMS * np.nan), "negative or non-finite"),
+        (binary(sums=-SUMS), "negative or non-finite"),
     ],
 )  # fmt: skip
 def test_a_damaged_binary_file_is_refused(tmp_path, data: bytes, message: str) -> None:
@@ -83,5 +83,5 @@ def test_a_gguf_file_without_its_parts_is_refused(tmp_path) -> None:
         read_imatrix(gguf(tmp_path / "a.gguf", SUMS[None], None))
     with pytest.raises(FormatError, match=r"counts' is of shape \(2, 1\)"):
         read_imatrix(gguf(tmp_path / "b.gguf", SUMS[None], np.ones((2, 1))))
-    with pytest.raises(FormatError, match="holds no sums"):
+    with pytest.raises(FormatError, match="contains no sums"):
         read_imatrix(write_gguf(tmp_path / "c.gguf", {"general.type": "model"}, {}))

@@ -56,7 +56,7 @@ def test_shards_are_read_by_their_index(model: Path) -> None:
         found = {key: (one.kind, one.shape, one.data.tobytes()) for key, one in checkpoint.tensors.items()}
     assert found == tensors
     (model / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"w": "../w.bin"}}))
-    with pytest.raises(FormatError, match=r"the shard name '../w.bin' is refused; expected .* a \.bin file"):
+    with pytest.raises(FormatError, match=r"the shard name '../w.bin' is not allowed; expected .* a \.bin file"):
         open_checkpoint(model)
 
 
@@ -88,23 +88,23 @@ class Evil:
 @pytest.mark.parametrize(
     ("pickled", "message"),
     [
-        (pickle.dumps({"w": Evil()}, 2), r"it names '__builtin__ exec', which no state dict"),
-        (pickle.dumps({"w": Evil()}, 4), r"it has the instruction FRAME"),
+        (pickle.dumps({"w": Evil()}, 2), r"it names '__builtin__ exec', which does not occur in a state dict"),
+        (pickle.dumps({"w": Evil()}, 4), r"it uses the opcode FRAME"),
         (pickle.dumps({"w": 3}, 2), "'w' is not a tensor"),
-        (pickle.dumps([1], 2), "the instruction EMPTY_LIST"),
+        (pickle.dumps([1], 2), "the opcode EMPTY_LIST"),
         (pickle.dumps({3: None}, 2), "a dictionary whose keys are not strings"),
-        (b"\x80\x02K\x01.", "it holds no dictionary"),
+        (b"\x80\x02K\x01.", "it does not contain a dictionary"),
         (b"\x80\x02}}.", "too many values"),
         (b"\x80\x02h\x07.", "7"),
         (b"\x80\x02t.", "pop from empty list"),
-        (b"\x80\x02)R.", "takes more values than the stack holds"),
-        (b"\x80\x02((\x85.", "takes more values than the stack holds"),
+        (b"\x80\x02)R.", "pops more values than the stack holds"),
+        (b"\x80\x02((\x85.", "pops more values than the stack holds"),
         (b"\x80\x02}", "pickle exhausted"),
         (b"\x80\x02K\x01Q.", "something that is not a storage"),
         (b"\x80\x02(" + text("storage") + name("collections OrderedDict") + text("0") + text("cpu") + b"K\x00tQ.",
-         "a storage of an unknown class"),
-        (b"\x80\x02" + name("collections OrderedDict") + b"(K\x01tR.", "OrderedDict with other arguments"),
-        (b"\x80\x02" + name("torch._utils _rebuild_tensor_v2") + numbers((1, 2, 3, 4)) + b"R.", "with other arguments"),
+         "a storage of an unknown type"),
+        (b"\x80\x02" + name("collections OrderedDict") + b"(K\x01tR.", "OrderedDict with arguments that PyTorch"),
+        (b"\x80\x02" + name("torch._utils _rebuild_tensor_v2") + numbers((1, 2, 3, 4)) + b"R.", "with arguments that"),
         (b"\x80\x02" + name("torch.nn.modules.linear Linear") + b")R.", "it names 'torch.nn.modules.linear Linear'"),
     ],
 )  # fmt: skip
@@ -112,21 +112,21 @@ def test_a_pickle_that_is_no_state_dict_is_refused_and_never_run(tmp_path: Path,
     path = write_archive(tmp_path / "a.bin", {"data.pkl": pickled})
     with pytest.raises(FormatError, match=message) as caught:
         read_pytorch(path)
-    assert str(caught.value).startswith(f"{path}: the pickle is refused")
+    assert str(caught.value).startswith(f"{path}: the pickle is rejected")
     assert "save it again as safetensors" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (tensor("F32", "0", 0, (3, 2), (1, 3)), r"is a view with strides \(1, 3\); expected one row after the other"),
-        (tensor("F32", "0", 0, (2, 4), (4, 1)), r"ends at byte \d+; expected at most \d+, the storage's end"),
+        (tensor("F32", "0", 0, (3, 2), (1, 3)), r"is a view with strides \(1, 3\); expected contiguous rows"),
+        (tensor("F32", "0", 0, (2, 4), (4, 1)), r"ends at byte \d+; expected at most \d+, the end of its storage"),
         (tensor("F32", "0", 1, (2, 3), (3, 1)), "ends at byte"),
         (tensor("F32", "1", 0, (2, 3), (3, 1)), "the archive has no file 'archive/data/1'"),
         (tensor("F32", "../0", 0, (2, 3), (3, 1)), "the archive has no file"),
         (tensor("F32", "0", 0, (2, 3), (1,)), "has 2 sizes and 1 strides"),
         (tensor("F32", "0", 0, (1,) * 33, (1,) * 33), "has 33 sizes and 33 strides"),
-        (tensor("F32", "0", 0, (-1,), (1,)), "with other arguments"),
+        (tensor("F32", "0", 0, (-1,), (1,)), "with arguments that PyTorch"),
     ],
 )
 def test_a_tensor_that_does_not_lie_in_its_storage_is_refused(tmp_path: Path, made: bytes, message: str) -> None:
@@ -159,13 +159,13 @@ def test_other_archives_and_formats_are_refused(tmp_path: Path) -> None:
     files = {"data.pkl": state_dict({"w": ONE}), "data/0": VALUES}
     path = tmp_path / "a.bin"
     path.write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")  # of PyTorch before 1.6
-    with pytest.raises(FormatError, match=r"is not a PyTorch archive; expected torch\.save .* 1\.6 or later"):
+    with pytest.raises(FormatError, match=r"is not a PyTorch archive; expected .* torch\.save .* 1\.6 or later"):
         read_pytorch(path)
     with pytest.raises(FormatError, match="was written on a big-endian machine"):
         read_pytorch(write_archive(path, files | {"byteorder": b"big"}))
     with pytest.raises(FormatError, match="is compressed"):
         read_pytorch(write_archive(path, files, zipfile.ZIP_DEFLATED))
-    with pytest.raises(FormatError, match=r"has 0 files data\.pkl"):
+    with pytest.raises(FormatError, match=r"has 0 data\.pkl files"):
         read_pytorch(write_archive(path, {"data/0": VALUES}))
     with pytest.raises(FormatError, match="the pickle has 2000000 bytes"):
         read_pytorch(write_archive(path, {"data.pkl": bytes(2_000_000)}))

@@ -348,7 +348,7 @@ def test_biases_of_zeros_which_old_files_have_add_nothing(tmp_path) -> None:
     quantised_folder(tmp_path / "b", GPTQ, partial(with_bias, value=0))
     quantised_folder(tmp_path / "c", GPTQ, partial(with_bias, value=1))
     assert np.array_equal(raw_logits(tmp_path / "a"), raw_logits(tmp_path / "b"))
-    with pytest.raises(ModelError, match=r"bias.*has no use for it"):
+    with pytest.raises(ModelError, match=r"bias.*not part of"):
         intact.load(tmp_path / "c")
 
 
@@ -439,7 +439,7 @@ def zeros(kind: str, *shape: int, size: int = 4) -> Part:
         (compressed("pack-quantized"), A_PACKED, {"_weight_scale": zeros("F32", 32, 3)}, "3 groups for 64 inputs"),
         (
             compressed("float-quantized", num_bits=8, type="float"), packing.float8(DRAWN, 32, 64, ".weight_scale", ()),
-            {"_weight_zero_point": ("I8", (32, 1), b"\1" * 32)}, "zero_point' is not all 0",
+            {"_weight_zero_point": ("I8", (32, 1), b"\1" * 32)}, "zero_point' has values other than 0",
         ),
         (FP8 | {"weight_block_size": 128}, A_FLOAT8, {}, "weight_block_size must be two sizes"),
         (FP8 | {"weight_block_size": [32, 32]}, A_FLOAT8, {}, r"has shape \(2, 2\); expected \(3, 3\)"),
@@ -448,7 +448,7 @@ def zeros(kind: str, *shape: int, size: int = 4) -> Part:
         (MODELOPT, AN_NVFP4, {"_weight_scale": zeros("F8_E4M3", 4, 3, size=1)}, r"expected \(4, 4\)"),
         (BNB, AN_NF4, {"_weight": zeros("U8", 3, 1, size=1)}, "has 3 bytes; expected 128 for 4 x 64"),
         (BNB, AN_NF4, {"_weight.absmax": zeros("F32", 3)}, r"has shape \(3,\); expected \(4\)"),
-        (BNB, AN_NF4, {"_weight.quant_state.bitsandbytes__nf4": ("U8", (2,), b"{}")}, "expected JSON with the shape"),
+        (BNB, AN_NF4, {"_weight.quant_state.bitsandbytes__nf4": ("U8", (2,), b"{}")}, "expected JSON with a matrix"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_when_the_model_is_opened(settings, packed, changes, message) -> None:
@@ -471,8 +471,8 @@ def test_a_configuration_that_does_not_fit_the_folder_is_refused(tmp_path, found
     [
         (GPTQ, A_GPTQ, {"_scales": ("F16", (2, 32), b"\0\x7e" * 64)}, "'m.scales' has NaN or infinite values"),
         (FP8 | {"weight_block_size": [48, 48]}, A_FLOAT8, {"_weight": NANS}, "has NaN"),
-        (MODELOPT, AN_NVFP4, {"_weight_scale_2": zeros("F32", 2)}, "expected one that is not 0"),
-        (BNB, AN_NF4, {"_weight.quant_map": zeros("F32", 16)}, "is not that of nf4"),
+        (MODELOPT, AN_NVFP4, {"_weight_scale_2": zeros("F32", 2)}, "expected a single non-zero number"),
+        (BNB, AN_NF4, {"_weight.quant_map": zeros("F32", 16)}, "differs from the levels of nf4"),
     ],
 )  # fmt: skip
 def test_values_that_make_no_sense_are_refused_when_they_are_read(settings, packed, changes, message) -> None:

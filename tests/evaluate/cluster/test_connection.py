@@ -12,7 +12,7 @@ from support.absent import intact_without
 @pytest.mark.parametrize("address", ["", "here", "ray://127.0.0.1:10001", "127.0.0.1:", "127.0.0.1:0", ":6379"])
 def test_what_is_no_address_is_refused(address):
     pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
-    with pytest.raises(ParameterError, match="--ray takes local, auto or HOST:PORT"):
+    with pytest.raises(ParameterError, match="--ray must be local, auto or HOST:PORT"):
         check_cluster(address)
 
 

@@ -152,6 +152,6 @@ def test_a_damaged_entry_from_elsewhere_is_not_kept(tmp_path):
         stored = one.find_stored(key)
         two.add_stored({key: stored})
         assert two.find(key) == ["a text"]
-        with pytest.raises(JournalError, match=f"the entry {key_of('other').hex()} came damaged"):
+        with pytest.raises(JournalError, match=f"the entry {key_of('other').hex()} was damaged when read"):
             two.add_stored({key_of("other"): stored})
         assert two.find(key_of("other")) is None

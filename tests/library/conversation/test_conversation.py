@@ -140,23 +140,23 @@ def test_a_question_that_cannot_be_asked_leaves_no_trace(talk, question):
     for ask in (talk.say, talk.stream, talk.edit, lambda text: asyncio.run(talk.asay(text))):
         with pytest.raises(ParameterError):
             ask(question)
-    with pytest.raises(ParameterError, match="there is no option 'max_token': did you mean max_tokens"):
+    with pytest.raises(ParameterError, match="no option named 'max_token': did you mean max_tokens"):
         talk.say("two", max_token=3)
     assert talk.messages == before
     assert len(talk.branches()) == 1
 
 
 def test_misspelt_options_are_named_before_anything_is_said(model):
-    with pytest.raises(ParameterError, match="there is no option 'reciept': did you mean receipt"):
+    with pytest.raises(ParameterError, match="no option named 'reciept': did you mean receipt"):
         intact.Conversation(model, reciept=True)
-    with pytest.raises(ParameterError, match="system must be a text, got 5"):
+    with pytest.raises(ParameterError, match="system must be a string, got 5"):
         intact.Conversation(model, system=5)
 
 
 def test_names_that_do_not_exist_are_named(talk):
     talk.say("one")
     for ask in (talk.select, talk.branches, lambda name: talk.edit("two", name)):
-        with pytest.raises(ParameterError, match="there is no message 'nobody'"):
+        with pytest.raises(ParameterError, match="no message with the id 'nobody'"):
             ask("nobody")
     with pytest.raises(ParameterError, match="is an answer; expected a question"):
         talk.edit("two", talk.leaf)
@@ -222,19 +222,19 @@ def export(*nodes, **changes):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not valid JSON"),
         ([], 'expected an object with "format": "intact-conversations"'),
         (export() | {"version": 2}, '"version": 1'),
         (export() | {"conversations": {}}, "conversations must be a list of objects"),
-        (export() | {"conversations": []}, "holds 0 conversations"),
-        (export() | {"conversations": export()["conversations"] * 2}, "holds 2 conversations .* must be named"),
+        (export() | {"conversations": []}, "contains 0 conversations"),
+        (export() | {"conversations": export()["conversations"] * 2}, "contains 2 conversations .* name one of them"),
         (export(system=None), "must have an id, a system message"),
         (export(5), r"nodes\[0\] must be an object, got 5"),
-        (export(node(content=None)), r"nodes\[0\]: content must be a text, got None"),
+        (export(node(content=None)), r"nodes\[0\]: content must be a string, got None"),
         (export(node(role="tool")), r"nodes\[0\]: role must be 'user' or 'assistant', got 'tool'"),
-        (export(node(parent="a")), "follows 'a', which isn't before it"),
-        (export(node(), node()), "two messages are called 'a'"),
-        (export(node(), leaf="b"), "leaf must be the name of a message or null, got 'b'"),
+        (export(node(parent="a")), "follows 'a', which does not come before it"),
+        (export(node(), node()), "two messages have the id 'a'"),
+        (export(node(), leaf="b"), "leaf must be the id of a message or null, got 'b'"),
         (export(node(receipt={"format": "intact-receipt"})), r"nodes\[0\]: "),
         (export(sampling={"heat": 1}), "'heat' is not a sampling parameter"),
     ],
@@ -242,7 +242,7 @@ def export(*nodes, **changes):
 def test_a_file_that_is_none_is_named_with_what_is_wrong(model, tmp_path, value, message):
     file = tmp_path / "talk.json"
     file.write_text(value if isinstance(value, str) else json.dumps(value))
-    with pytest.raises(FormatError, match=f"talk.json holds no conversation that can be read: .*{message}"):
+    with pytest.raises(FormatError, match=f"cannot read a conversation from .*talk.json: .*{message}"):
         intact.Conversation.load(file, model)
 
 
@@ -251,7 +251,7 @@ def test_one_of_several_is_named(model, tmp_path):
     several = [{"id": name, "system": name, "leaf": None, "nodes": []} for name in ("first", "second")]
     file.write_text(json.dumps(export() | {"conversations": several}))
     assert intact.Conversation.load(file, model, name="second").system == "second"
-    with pytest.raises(FormatError, match="none or several are called 'third'"):
+    with pytest.raises(FormatError, match="not exactly one is named 'third'"):
         intact.Conversation.load(file, model, name="third")
 
 

@@ -232,7 +232,7 @@ def test_what_cannot_be_cut_is_refused_by_name(architecture: str, what: str, tmp
 
 
 def test_more_ranks_than_heads_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="3 at most"):
+    with pytest.raises(ParameterError, match="use at most 3"):
         cut_program(program_of(write_tiny(tmp_path / "m.gguf", "llama")), (1,) * 4, 0)
 
 

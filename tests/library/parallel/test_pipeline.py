@@ -248,7 +248,7 @@ def test_a_step_of_too_many_rows_is_refused_before_its_rows_come(path: Path) -> 
     one, two = socket.socketpair()
     step, count = stage_step(Channel(one, "rank 0"), stage, 96), MOST_ROWS + 1
     chunk = SequenceChunk(0, np.zeros(count, np.int32), np.zeros(1, np.int32))
-    with pytest.raises(WorkerError, match="a step of 65,537 rows: 65,536 at most"):
+    with pytest.raises(WorkerError, match="a step of 65,537 rows; expected at most 65,536"):
         step(StepPlan([chunk], np.zeros(0, np.int64), False))
     for end in (one, two, stage.executor):
         end.close()
@@ -257,7 +257,7 @@ def test_a_step_of_too_many_rows_is_refused_before_its_rows_come(path: Path) -> 
 def test_layers_follow_the_shares(path: Path) -> None:
     program = program_of(path)
     assert divide_layers(program, (3, 1)) == (Part(0, 3), Part(3, 4))
-    with pytest.raises(ParameterError, match="4 layers cannot be divided between 5 processes: 4 at most"):
+    with pytest.raises(ParameterError, match="4 layers cannot be divided between 5 processes; use at most 4"):
         divide_layers(program, (1,) * 5)
 
 
@@ -342,21 +342,21 @@ def test_another_model_is_refused(path: Path, address: str, tmp_path: Path) -> N
     other[-1] ^= 1
     copy = tmp_path / "m.gguf"
     copy.write_bytes(other)
-    with pytest.raises(WorkerError, match=r"the digest of m\.gguf is \w{64} here and \w{64} at rank 0"):
+    with pytest.raises(WorkerError, match=r"the digest of m\.gguf is \w{64} here but \w{64} at rank 0"):
         intact.load(copy, pipeline_parallel=address)
 
 
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"pipeline_parallel": 0}, "pipeline_parallel must be 1 to 64"),
+        ({"pipeline_parallel": 0}, "pipeline_parallel must be from 1 to 64"),
         ({"pipeline_parallel": "two"}, "pipeline_parallel must be a number of processes"),
         ({"pipeline_parallel": "local*0"}, "pipeline_parallel: a share"),
         ({"pipeline_parallel": 5}, "4 layers cannot be divided between 5 processes"),
-        ({"pipeline_parallel": 2, "tensor_parallel": 2}, "give one"),
+        ({"pipeline_parallel": 2, "tensor_parallel": 2}, "cannot be combined: choose one"),
         ({"pipeline_parallel": 2, "adapters": {"a": "somewhere"}}, "pipeline parallel does not support adapters"),
         ({"pipeline_parallel": 2, "prefix_cache": "somewhere"}, "pipeline parallel does not keep pages in files"),
-        ({"pipeline_parallel": 2, "weights_memory": "1GB"}, "weights_memory and pipeline_parallel do not go together"),
+        ({"pipeline_parallel": 2, "weights_memory": "1GB"}, "weights_memory and pipeline_parallel cannot be combined"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_starts(options: dict[str, Any], what: str, path: Path) -> None:

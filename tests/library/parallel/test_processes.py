@@ -199,7 +199,7 @@ def test_another_program_or_version_is_refused(path: Path, monkeypatch: pytest.M
         intact.load(path, tensor_parallel=2)
     monkeypatch.undo()
     monkeypatch.setattr(intact, "__version__", "0.0.1")
-    with pytest.raises(WorkerError, match=r"intact is .* here and 0\.0\.1 at rank 0"):
+    with pytest.raises(WorkerError, match=r"intact is .* here but 0\.0\.1 at rank 0"):
         intact.load(path, tensor_parallel=2)
     assert not children()
 
@@ -209,9 +209,9 @@ def test_another_program_or_version_is_refused(path: Path, monkeypatch: pytest.M
     [
         ({"tensor_parallel": 0}, "1 to 64"),
         ({"tensor_parallel": "two"}, "a number of processes"),
-        ({"tensor_parallel": "local,here"}, "here may only come first"),
+        ({"tensor_parallel": "local,here"}, "'here' may only come first"),
         ({"tensor_parallel": "local*0"}, "a share"),
-        ({"tensor_parallel": 4}, "3 at most"),
+        ({"tensor_parallel": 4}, "use at most 3"),
         ({"tensor_parallel": 2, "adapters": {"a": "somewhere"}}, "adapters"),
         ({"tensor_parallel": 2, "prefix_cache": "somewhere"}, "files"),
         ({"tensor_parallel": 2, "profile": "int8+wina50"}, "whole matrices"),

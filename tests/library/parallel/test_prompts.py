@@ -302,7 +302,7 @@ def test_damaged_pages_and_those_of_other_texts_are_refused(data: bytes) -> None
     one, two = socket.socketpair()
     peer, client = Channel(one, "peer"), PromptClient(Channel(two, "rank 1"), PageBox(ROOT, 64, 640), 64, two.close)
     peer.send(FrameKind.PAGE, data)
-    with pytest.raises(WorkerError, match="rank 1 sent a page that is damaged, or of another text"):
+    with pytest.raises(WorkerError, match="rank 1 sent a page that is damaged or belongs to another text"):
         client.fetch(np.arange(3, dtype=np.int32), [KEY], 0)
     assert not list(client.box.read([KEY]))
     peer.close()
@@ -385,7 +385,7 @@ def test_another_model_is_refused(path: Path, address: str, tmp_path: Path) -> N
     other[-1] ^= 1
     copy = tmp_path / "m.gguf"
     copy.write_bytes(other)
-    with pytest.raises(WorkerError, match=r"the digest of m\.gguf is \w{64} here and \w{64} at rank 0"):
+    with pytest.raises(WorkerError, match=r"the digest of m\.gguf is \w{64} here but \w{64} at rank 0"):
         intact.load(copy, prefill=address)
 
 
@@ -394,10 +394,10 @@ def test_another_model_is_refused(path: Path, address: str, tmp_path: Path) -> N
     [
         ({"prefill": "somewhere"}, "prefill must be HOST:PORT"),
         ({"prefill": 2}, "prefill must be HOST:PORT of an intact shard, or local"),
-        ({"prefill": "local", "tensor_parallel": 2}, "prefill and tensor_parallel do not go together"),
+        ({"prefill": "local", "tensor_parallel": 2}, "prefill and tensor_parallel cannot be combined"),
         ({"prefill": "local", "prefix_cache": False}, "prefill needs the cache in memory"),
         ({"prefill": "local", "prefix_cache": "somewhere"}, "prefill needs the cache in memory"),
-        ({"prefill": "local", "partners": ["somewhere"]}, "prefill computes prompts of one model"),
+        ({"prefill": "local", "partners": ["somewhere"]}, "prefill computes the prompts of a single model"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_starts(options: dict[str, Any], what: str, path: Path) -> None:

@@ -40,7 +40,7 @@ def test_texts_over_tcp_are_those_of_one_process(path: Path, address: tuple[str,
 
 def test_a_second_rank_0_is_refused_meanwhile(path: Path, address: tuple[str, int]) -> None:
     name = "{}:{}".format(*address)
-    with intact.load(path, tensor_parallel=name), pytest.raises(WorkerError, match=f"{name}.*works for another"):
+    with intact.load(path, tensor_parallel=name), pytest.raises(WorkerError, match=f"{name}.*in use by another"):
         intact.load(path, tensor_parallel=name)
 
 
@@ -49,7 +49,7 @@ def test_another_model_is_refused(path: Path, address: tuple[str, int], tmp_path
     other[-1] ^= 1
     copy = tmp_path / "m.gguf"
     copy.write_bytes(other)
-    with pytest.raises(WorkerError, match=r"the digest of m\.gguf is \w{64} here and \w{64} at rank 0"):
+    with pytest.raises(WorkerError, match=r"the digest of m\.gguf is \w{64} here but \w{64} at rank 0"):
         intact.load(copy, tensor_parallel="{}:{}".format(*address))
 
 
@@ -81,7 +81,7 @@ def test_frames_are_bounded_and_of_the_right_kind() -> None:
     one, two = socket.socketpair()
     a, b = Channel(one, "a"), Channel(two, "b")
     a.send(FrameKind.ROWS, bytes(64))
-    with pytest.raises(WorkerError, match=r"b?a? ?sent 64 bytes of kind 5: expected ROWS, 63 at most"):
+    with pytest.raises(WorkerError, match=r"b?a? ?sent 64 bytes of kind 5; expected ROWS of at most 63"):
         b.receive(FrameKind.ROWS, most=63)
     a.close()
     with pytest.raises(WorkerError, match="has ended"):
@@ -97,5 +97,5 @@ def test_addresses() -> None:
             parse_address(bad)
     with pytest.raises(ParameterError, match="cannot listen at"):
         listen_at(("192.0.2.1", 1))
-    with pytest.raises(IntactError, match="64 at most"):
+    with pytest.raises(IntactError, match="expected at most 64"):
         parse_ranks(",".join(["local"] * 65))

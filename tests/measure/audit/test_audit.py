@@ -109,11 +109,11 @@ def test_people_see_what_machines_see(folder, models, honest):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"output_tokens": [3, 99999] * 10}, "beyond this model's vocabulary"),
-        ({"prompt_tokens": [-1]}, "beyond this model's vocabulary"),
-        ({"text": "something else"}, "another tokenizer, a text that was changed"),
+        ({"output_tokens": [3, 99999] * 10}, "outside this model's vocabulary"),
+        ({"prompt_tokens": [-1]}, "outside this model's vocabulary"),
+        ({"text": "something else"}, "it is from another tokenizer, was changed"),
         ({"output_tokens": []}, "the output is empty"),
-        ({"output_tokens": [3] * 4000}, "the model holds"),
+        ({"output_tokens": [3] * 4000}, "the model's context is"),
         ({"output_tokens": [3] * 15}, "too little to judge"),
         ({"temperature": None}, "temperature is missing"),
     ],
@@ -161,7 +161,7 @@ def test_tokens_are_held_against_the_text_beside_them(folder, models, text, stop
     result = audit(folder, path, "--json")
     assert result.exit_code == code, result.stderr
     if code:
-        assert "a text that was changed" in " ".join(result.stderr.split())
+        assert "it is from another tokenizer, was changed" in " ".join(result.stderr.split())
 
 
 def test_what_was_not_judged_or_read_is_told(folder, models):
@@ -196,4 +196,4 @@ def test_bytes_of_an_endpoint_become_tokens(folder, models):
     path.write_text(json.dumps(exchange))
     result = audit(folder, path)
     assert result.exit_code == 2
-    assert "is no token of this model" in " ".join(result.stderr.split())
+    assert "is not a token of this model" in " ".join(result.stderr.split())

@@ -87,7 +87,7 @@ def test_surprises_count_on_both_sides(shift):
 
 
 def test_too_few_tokens_are_not_judged():
-    with pytest.raises(LogError, match="too little to judge: 15 tokens"):
+    with pytest.raises(LogError, match="too little to judge: only 15 tokens"):
         judge([scored([0.0] * 15)], "int8")
 
 

@@ -153,7 +153,7 @@ def test_more_answers_on_one_side_are_a_difference(tmp_path):
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"{", "is no JSON"),
+        (b"{", "is not valid JSON"),
         (b'{"completions": 3}', "completions must be a list"),
         (b'{"completions": [{"tokens": "x"}]}', "tokens must be a list"),
         (b'{"format": "intact-receipt"}', ""),

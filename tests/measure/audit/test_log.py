@@ -25,28 +25,28 @@ def write(tmp_path, *records):
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ('{"prompt_tokens": [1, 2], "output_tok', "line 2 is no JSON"),
+        ('{"prompt_tokens": [1, 2], "output_tok', "line 2 is not valid JSON"),
         ("[1, 2]", "expected a JSON object"),
         ("[" * 100_000, "nested too deep"),
-        ('{"temperature": NaN}', "holds the number NaN"),
+        ('{"temperature": NaN}', "contains the number NaN"),
         ({**GOOD, "temperature": None}, "temperature is missing"),
         ({**GOOD, "temperature": -1}, "temperature must be a number from 0 to 100"),
         ({**GOOD, "temperature": True}, "temperature must be a number"),
         ({**GOOD, "temperature": 1e-9}, "temperature must be 0 .greedy. or at least 0.001"),
         ({**GOOD, "top_p": 1.5}, "top_p must be a number from 0 to 1"),
-        ({**GOOD, "output_tokens": None, "pieces": [[1], [2]]}, "there is no output"),
+        ({**GOOD, "output_tokens": None, "pieces": [[1], [2]]}, "the output is missing"),
         (
             '{"temperature": 1' + "0" * 400 + ', "prompt_tokens": [1], "output_tokens": [2]}',
             "temperature must be a number",
         ),
-        ('{"temperature": 1e999, "prompt_tokens": [1], "output_tokens": [2]}', "line 2 holds the number 1e999"),
-        ('{"seed": ' + "9" * 5000 + "}", "is no JSON"),
+        ('{"temperature": 1e999, "prompt_tokens": [1], "output_tokens": [2]}', "line 2 contains the number 1e999"),
+        ('{"seed": ' + "9" * 5000 + "}", "is not valid JSON"),
         ({**GOOD, "top_k": 1.5}, "top_k must be an integer"),
         ({**GOOD, "seed": "7"}, "seed must be an integer"),
-        ({**GOOD, "prompt_tokens": None}, "there is no prompt"),
+        ({**GOOD, "prompt_tokens": None}, "the prompt is missing"),
         ({**GOOD, "prompt_tokens": []}, "prompt_tokens is empty"),
         ({**GOOD, "prompt_tokens": [1, "2"]}, r"prompt_tokens\[1\] must be an integer"),
-        ({**GOOD, "output_tokens": None}, "there is no output"),
+        ({**GOOD, "output_tokens": None}, "the output is missing"),
         ({**GOOD, "output_tokens": [1, 2.0]}, r"output_tokens\[1\] must be an integer"),
         ({**GOOD, "logprobs": [-1.0]}, "1 logprobs for 2 output tokens"),
         ({**GOOD, "logprobs": [-1.0, 2.0]}, r"logprobs\[1\] must be a log-probability"),
@@ -57,7 +57,7 @@ def write(tmp_path, *records):
         ({**GOOD, "extra_body": {"repetition_penalty": 1.3}}, "repetition_penalty is 1.3"),
         ({"request": {**GOOD, "extra_body": {"best_of": 5}}, "choices": [{"text": "a"}]}, "best_of is 5"),
         ({**GOOD, "extra_body": 3}, "extra_body must be an object"),
-        ({**GOOD, "stop": [3]}, "stop must be a text or a list of texts"),
+        ({**GOOD, "stop": [3]}, "stop must be a string or a list of strings"),
         ({"response": {"choices": []}, "temperature": 0}, "the response has no choices"),
         ({"response": 3}, "response must be an object"),
     ],
@@ -70,7 +70,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, record, message):
 
 @pytest.mark.parametrize("content", ["", "\n\n  \n"])
 def test_an_empty_log_holds_no_response(tmp_path, content):
-    with pytest.raises(LogError, match="holds no response"):
+    with pytest.raises(LogError, match="contains no response"):
         read_log(write(tmp_path, content))
 
 

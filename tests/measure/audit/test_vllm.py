@@ -205,7 +205,7 @@ def test_a_temperature_that_vllm_raises_is_raised(tmp_path):
     ("record", "message"),
     [
         ({"outputs": []}, "outputs must be a list of objects"),
-        ({"outputs": [{"token_ids": [1], "logprobs": []}]}, "must be lists of one length"),
+        ({"outputs": [{"token_ids": [1], "logprobs": []}]}, "must be lists of equal length"),
         ({"outputs": [{"token_ids": [1], "logprobs": [{"2": -1}]}]}, r"logprobs\[0\] has no entry for token 1"),
         ({"outputs": [{"token_ids": [1]}], "sampling_params": 3}, "sampling_params must be an object"),
         ({"outputs": [{"token_ids": [1]}], "sampling_params": {"min_tokens": 4}}, "min_tokens is 4"),
@@ -214,8 +214,8 @@ def test_a_temperature_that_vllm_raises_is_raised(tmp_path):
         ({"outputs": [{"token_ids": [1]}], "prompt_logprobs": ["x"]}, r"prompt_logprobs\[0\] must be a log-prob"),
         ({"outputs": [{"token_ids": [1]}], "device": "tpu"}, "device must be one of cpu, cuda"),
         ({"outputs": [{"token_ids": [1]}], "device": "cuda", "gpu_threads": 3}, "gpu_threads must be an integer"),
-        (exchange({"text": "a"}, request={"echo": True}), "with echo the answer begins"),
-        (exchange({"text": "a"}, request={"prompt": ["a", "b"]}), "1 choices do not answer 2 prompts"),
+        (exchange({"text": "a"}, request={"echo": True}), "with echo, usage.prompt_tokens must give"),
+        (exchange({"text": "a"}, request={"prompt": ["a", "b"]}), "got 1 choices for 2 prompts"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, record, message):

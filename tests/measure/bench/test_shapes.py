@@ -91,7 +91,7 @@ def test_the_same_shape_is_the_same_model_everywhere(small):
 def test_what_cannot_be_made_is_refused():
     with pytest.raises(ParameterError, match="did you mean llama-8b"):
         random_checkpoint("lama-8b")
-    with pytest.raises(ParameterError, match="there is no type 'Q4'"):
+    with pytest.raises(ParameterError, match="no type named 'Q4'"):
         random_checkpoint("llama-8b", "Q4")
     with pytest.raises(ParameterError, match="not a whole number of blocks of Q4_K"):
         random_checkpoint("smollm2-135m", "Q4_K")
@@ -109,8 +109,8 @@ def test_the_command_measures_and_writes(small, tmp_path):
     assert open_checkpoint(path).metadata["general.name"] == "llama with random weights"
     wanted = path.read_bytes()
     for words, message in (
-        (["--gguf", str(tmp_path / "x.gguf")], "which is missing"),
-        (["--type", "Q8_0"], "which is missing"),
+        (["--gguf", str(tmp_path / "x.gguf")], "--gguf and --type need --shape NAME"),
+        (["--type", "Q8_0"], "--gguf and --type need --shape NAME"),
         (["--shape", "llama", "--gguf", str(path)], "already exists"),
         ([str(path), "--shape", "llama"], "leave out"),
         (["--shape", "lama"], "did you mean llama?"),

@@ -153,8 +153,8 @@ def test_workloads_that_do_not_fit_the_context_are_left_out():
 @pytest.mark.parametrize(
     ("only", "context", "message"),
     [
-        (["speed"], 512, "no workload 'speed': expected one of prompt, stream"),
-        (["prompt"], 100, "smallest workload takes 129"),
+        (["speed"], 512, "no workload named 'speed': expected one of prompt, stream"),
+        (["prompt"], 100, "smallest workload needs 129"),
     ],
 )
 def test_impossible_choices_are_refused(only, context, message):

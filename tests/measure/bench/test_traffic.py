@@ -82,7 +82,7 @@ def test_csv_of_azure_and_of_burst_gpt_is_read(tmp_path, text, expected):
                 '{"timestamp": 2, "input_length": 5, "output_length": 1}\n'
                 '{"timestamp": 1, "input_length": 5, "output_length": 1}'
             ),
-            "line 2: it arrives before",
+            "line 2: the request arrives before",
         ),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,1\n", "line 2: Invalid isoformat"),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.1,many,1\n", "line 2: invalid literal"),

@@ -175,5 +175,7 @@ def test_what_is_kept_is_for_this_machine_and_this_file(path, tmp_path, monkeypa
 
 
 def test_a_workload_must_fit(path):
-    with pytest.raises(ParameterError, match="a prompt of 500 and an answer of 64 tokens exceed the context of 512"):
+    with pytest.raises(
+        ParameterError, match="a prompt of 500 tokens and an answer of 64 tokens exceed the context of 512"
+    ):
         tune(path, TuneWorkload(prompt=500))

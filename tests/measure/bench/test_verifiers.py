@@ -32,7 +32,7 @@ def test_the_scorer_has_the_quality_that_is_set(verifiers, quality):
 def test_scores_are_the_chance_that_a_text_is_right(verifiers):
     """Of the texts with a score near p a share p is right."""
     found = [
-        (verifiers.score_of(right, 0.8, verifiers.noise(0, "calibrated", i), 0.25), right)
+        (verifiers.noisy_score(right, 0.8, verifiers.noise(0, "calibrated", i), 0.25), right)
         for i in range(20_000)
         for right in [i % 4 == 0]
     ]

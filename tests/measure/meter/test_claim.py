@@ -5,11 +5,12 @@ import asyncio
 import pytest
 
 import intact
-from intact.measure.meter.apis.base import Setting
+from intact.measure.meter.apis.base import Question, Setting
 from intact.measure.meter.claim import compare_with
 from intact.measure.meter.client import MeteredEndpoint
 from intact.measure.meter.questions import Questions
 from intact.measure.meter.spending import Caps, Spending
+from support.moody import Moody, serve
 from support.serving import running
 from support.tiny import write_tiny
 
@@ -64,3 +65,24 @@ def test_too_little_is_not_judged(paths, exchanges):
         found = compare_with(model, "claimed", [])
     assert (found.verdict, found.greedy, found.tokens) == ("unjudged", 0, 0)
     assert "nothing to compare" in found.why or "too little" in found.why
+
+
+def test_samples_of_an_unknown_sampler_are_not_judged(paths, exchanges):
+    with intact.load(paths["claimed"], threads=1) as model:
+        found = compare_with(model, "claimed", exchanges["openai"], plain_sampling=False)
+    assert (found.greedy, found.verdict) == (6, "consistent")
+    assert found.tokens <= 6 * 16
+    assert "likelihood" not in found.why
+
+
+def test_a_sampler_counts_as_known_only_if_all_of_its_fields_are_taken():
+    async def scene(moody):
+        with serve(moody):
+            async with MeteredEndpoint(moody.url, Spending(Caps())) as endpoint:
+                await endpoint.find(5)
+                await endpoint.ask(Question("", "x", Setting(0.8, 3), 8))
+                return endpoint.plain_sampling
+
+    assert asyncio.run(scene(Moody()))
+    assert not asyncio.run(scene(Moody(refuse=("top_k",))))
+    assert not asyncio.run(scene(Moody(refuse=("seed",))))

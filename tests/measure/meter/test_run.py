@@ -171,3 +171,29 @@ def test_it_stops_early_once_it_is_decided(metered):
     journal, outcome, _ = metered(moody, stop_at=0.01)
     assert {trial.condition for trial in journal.trials} == {"again"}
     assert {why for _, why in outcome.unmeasured} == {"it is decided whether more than 0.01 of the answers change"}
+
+
+@pytest.mark.parametrize(
+    ("size", "mood"),
+    [
+        (44, lambda number, now, body: f"{number % 3}" if now >= 44 else ""),  # vllm 51187: from 44 sequences on
+        (
+            45,
+            lambda number, now, body: "some" if now > 1 and " 1" in body["messages"][1]["content"] else "",
+        ),  # imp 1314
+        pytest.param(256, lambda number, now, body: "rows" if now > 256 else "", marks=pytest.mark.slow),  # vllm 48271
+    ],
+)
+def test_breaks_of_invariance_that_people_reported_are_found(metered, size, mood):
+    plan = MeterPlan(probes=5, settings=(Setting(0.0),), company=(2, size), pause=0)
+    before = 5 + 5 + 6 + (5 + 10 + 5 if size > 64 else 0)  # references, again, among 2; large company comes last
+    moody = Moody(mood, range(before + 1, before + size + 2))
+    journal, _, _ = metered(moody, plan, Caps(requests=400))
+    assert changed(journal) == [f"among {size}"]
+
+
+def test_log_probabilities_that_a_warm_cache_changes_are_found(metered):
+    # llama.cpp 28368: the same text, other log-probabilities once the prompt is in the cache
+    journal, _, _ = metered(Moody(lambda number, now, body: "shift" if 3 < number <= 6 else ""))
+    shifted = {trial.condition for trial in journal.trials if trial.comparison.shift}
+    assert shifted == {"again"}

@@ -37,7 +37,7 @@ def test_differences_are_paired_and_a_tie_covers_zero() -> None:
     third = row("nf4-32", 4.5, (noise + np.array([0.1, -0.1, 0.1, -0.1, 0.01])).tolist())
     assert order(one, third).tie
     assert str(order(one, third)).startswith("tie: ")
-    with pytest.raises(ParameterError, match="on 5 windows, nearest:int4-32@search on 4"):
+    with pytest.raises(ParameterError, match="on 5 windows, but nearest:int4-32@search on 4"):
         order(row("nf4", 4.5, [0.9] * 5), row("int4", 4.5, [1.0] * 4))
 
 

@@ -94,7 +94,7 @@ def test_levels_without_zero_take_a_bit_more_in_padded_rows(name: str) -> None:
 
 def test_as_many_levels_as_codes_and_none_of_them_zero_need_whole_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(GRIDS, "odd", NumberGrid("odd", tuple(range(-255, 256, 2)), "none"))
-    with pytest.raises(ParameterError, match="without a level 0 it needs rows of a multiple of 32 values, got 40"):
+    with pytest.raises(ParameterError, match="has no level 0, so rows must have a multiple of 32 values, got 40"):
         QUANTIZERS["nearest"](np.ones((2, 40), np.float32), parse_spec("odd"), None)
 
 
@@ -146,20 +146,20 @@ def test_fixed_rows_are_within_half_a_unit() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("int9", "no grid 'int9'"),
-        ("best:int4", "no quantizer 'best'"),
-        ("int4@wild", "no rule 'wild'"),
+        ("int9", "no grid named 'int9'"),
+        ("best:int4", "no quantizer named 'best'"),
+        ("int4@wild", "no rule named 'wild'"),
         ("int4-24", "multiple of 16"),
-        ("int4-", "no spec"),
+        ("int4-", "is not a spec"),
         ("int4-16", None),
         ("int8-16", "no kernel"),
-        ("e4m3", "the grid e4m3 has several planes; it is for fp8"),
-        ("gptq:mxfp8", "'gptq:mxfp8' is no spec"),
-        ("Q4_0", "'Q4_0' is no spec: did you mean q4_0?"),
-        ("Q4_K_M", "'Q4_K_M' is no spec: did you mean q4_k?"),
-        ("fp8:e4m3@search", "fp8 takes the rules largest, power, not search"),
-        ("gptq:e5m2-32", r"e5m2 spans \+-3,758,096,384 of its least steps, .* 32,767 in all"),
-        ("", "no spec"),
+        ("e4m3", "the grid e4m3 has several planes; use it with fp8"),
+        ("gptq:mxfp8", "'gptq:mxfp8' is not a spec"),
+        ("Q4_0", "'Q4_0' is not a spec: did you mean q4_0?"),
+        ("Q4_K_M", "'Q4_K_M' is not a spec: did you mean q4_k?"),
+        ("fp8:e4m3@search", "fp8 supports the rules largest, power, not search"),
+        ("gptq:e5m2-32", r"e5m2 spans \+-3,758,096,384 of its smallest steps, .* at most 32,767"),
+        ("", "is not a spec"),
     ],
 )
 def test_a_spec_that_cannot_be_is_refused(text: str, message: str | None) -> None:

@@ -71,5 +71,5 @@ def test_rows_of_zeros_and_padding() -> None:
 def test_what_it_cannot_do_is_refused() -> None:
     with pytest.raises(ParameterError, match="needs calibration"):
         QUANTIZERS["llm_fp4"](np.ones((2, 32), np.float32), parse_spec("llm_fp4:e2m1"), None)
-    with pytest.raises(ParameterError, match="llm_fp4 takes the grids"):
+    with pytest.raises(ParameterError, match="llm_fp4 supports the grids"):
         parse_spec("llm_fp4:int4a")

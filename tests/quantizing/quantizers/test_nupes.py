@@ -47,5 +47,5 @@ def test_longer_blocks_want_a_smaller_exponent() -> None:
 
 
 def test_other_grids_are_refused() -> None:
-    with pytest.raises(ParameterError, match="nupes takes the grids nupes4, not int4"):
+    with pytest.raises(ParameterError, match="nupes supports the grids nupes4, not int4"):
         parse_spec("nupes:int4")

@@ -66,5 +66,5 @@ def test_zeros_stay_zeros() -> None:
 
 
 def test_other_grids_are_refused() -> None:
-    with pytest.raises(ParameterError, match="ptqtp takes the grids trits, trits2, not int4"):
+    with pytest.raises(ParameterError, match="ptqtp supports the grids trits, trits2, not int4"):
         parse_spec("ptqtp:int4-32")

@@ -40,5 +40,5 @@ def test_released_weights_stay_by_the_rule_largest() -> None:
 
 
 def test_other_grids_are_refused() -> None:
-    with pytest.raises(ParameterError, match="spectra takes the grids ternary, not int2"):
+    with pytest.raises(ParameterError, match="spectra supports the grids ternary, not int2"):
         parse_spec("spectra:int2")

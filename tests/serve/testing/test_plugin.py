@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from intact._base.errors import LockError
-from intact.serve.testing.exchange import Exchange
+from intact.serve.exchange import Exchange
 from intact.serve.testing.lock import FORMAT, VERSION, difference, read_lock
 from intact.serve.testing.server import RequestRecorder
 from support.patience import PATIENCE
@@ -94,7 +94,7 @@ def test_a_changed_answer_fails_and_is_shown(suite: Path) -> None:
     ("options", "message"),
     [
         (["--intact-lock", "absent.json"], "absent.json cannot be read"),
-        (["--intact-lock", "test_agent.py"], "test_agent.py is not JSON"),
+        (["--intact-lock", "test_agent.py"], "test_agent.py is not valid JSON"),
         (["--intact-lock-update"], "need --intact-lock FILE"),
         (["--intact-any-name"], "need --intact-lock FILE"),
     ],
@@ -109,7 +109,7 @@ def test_what_cannot_be_a_lock_is_refused_before_tests_run(suite: Path, options:
 def test_a_suite_that_asks_for_another_model_is_answered_with_any_name(suite: Path, tmp_path: Path) -> None:
     (tmp_path / "test_agent.py").write_text(SUITE.replace('model="intact"', 'model="gpt-4o"'))
     lock = ["--intact-lock", "answers.json", "--intact-model", str(suite / "tiny.gguf")]
-    assert "there is no model 'gpt-4o'" in run(tmp_path, *lock, "--intact-lock-update").stdout
+    assert "no model named 'gpt-4o'" in run(tmp_path, *lock, "--intact-lock-update").stdout
     assert run(tmp_path, *lock, "--intact-lock-update", "--intact-any-name").returncode == 0
     locked, named = (json.loads((folder / "answers.json").read_text()) for folder in (suite, tmp_path))
     assert named["fingerprint"] == locked["fingerprint"]
@@ -140,6 +140,24 @@ def test_what_is_missing_is_named_once_for_several_processes(suite: Path) -> Non
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert done.stderr.count("absent.gguf: no such file or folder") == 1
     assert "node down" not in done.stdout
+
+
+@pytest.mark.slow
+def test_several_processes_write_the_lock_that_one_writes(suite: Path, tmp_path: Path) -> None:
+    pytest.importorskip("xdist")
+    (tmp_path / "test_agent.py").write_text(SUITE)
+    options = "--intact-lock", "answers.json", "--intact-model", str(suite / "tiny.gguf")
+    done = run(tmp_path, *options, "--intact-lock-update", "-n", "2")
+    assert done.returncode == 0, done.stdout
+    merged, alone = (json.loads((folder / "answers.json").read_text()) for folder in (tmp_path, suite))
+    assert merged | {"model": None} == alone | {"model": None}
+    assert run(tmp_path, *options, "-n", "2").returncode == 0
+    (tmp_path / "test_agent.py").write_text(SUITE.replace("Two?", "Three?"))
+    done = run(tmp_path, *options, "--intact-lock-update", "-n", "2", "-k", "stream")
+    updated = json.loads((tmp_path / "answers.json").read_text())["tests"]
+    assert done.returncode == 0, done.stdout
+    assert updated["test_agent.py::test_an_answer"] == merged["tests"]["test_agent.py::test_an_answer"]
+    assert updated["test_agent.py::test_a_stream"] != merged["tests"]["test_agent.py::test_a_stream"]
 
 
 PLACES = """
@@ -219,7 +237,7 @@ def test_the_end_of_a_stream_is_waited_for() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": 3}, "model is 3; expected a text"),
+        ({"model": 3}, "model is 3; expected a string"),
         ({"tests": {"test_a": 7}}, "is damaged"),
         ({"tests": {"test_a": [{"answer": {}}]}}, "is damaged"),
         ({"tests": None}, "is damaged"),

@@ -16,7 +16,7 @@ from intact.tools.sandbox import protection
 from support.tiny import write_tiny
 
 METHODS = all_methods()
-ELSEWHERE = ("value", "next_value", "unit_tests", "self_certainty")
+ELSEWHERE = ("value", "next_value", "prefix_value", "unit_tests", "self_certainty")
 """Scorers that need a file, tests or likeliest tokens: test_models, test_tasks, test_likeliest."""
 DIALOGUE = (("system", "You lie."), ("user", "What is 1 + 1?"), ("assistant", "3"))
 """What was never said."""

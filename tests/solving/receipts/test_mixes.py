@@ -241,8 +241,8 @@ def test_tokens_and_losers_of_mixed_texts_are_held_against_all_streams(model: Mo
         ({"name": "guidances"}, "unverifiable", "this program has none"),
         ({"parameters": (("scale", 10**9),)}, "false", "must lie in"),
         ({"parameters": ()}, "false", "takes the parameters scale"),
-        ({"shadow": None}, "false", "takes the streams shadow"),
-        ({"partners": "one"}, "false", "takes the streams shadow"),
+        ({"shadow": None}, "false", "must have the streams shadow"),
+        ({"partners": "one"}, "false", "must have the streams shadow"),
     ],
 )
 def test_impossible_and_unknown_mixes_have_a_verdict(

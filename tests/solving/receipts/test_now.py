@@ -108,6 +108,6 @@ def test_times_that_cannot_be(models):
         run(earlier, now=TODAY)
     with pytest.raises(ParameterError, match=r"now must be a time such as .*, got 'noon'"):
         run(models["plain"], now="noon")
-    with pytest.raises(ParameterError, match="endpoints apply their chat templates themselves"):
+    with pytest.raises(ParameterError, match="endpoints apply their own chat templates"):
         intact.solve("http://127.0.0.1:1/v1#m", "chain_of_thought", "Why?", now=THEN)
     assert run(earlier).receipt.header.now == datetime.fromisoformat(THEN)

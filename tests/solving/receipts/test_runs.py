@@ -358,13 +358,13 @@ def test_impossible_runs_are_false(model, honest, lie):
         (
             b'"version":3}',
             b'"version":2}',
-            "version 2; this program reads version 3; the last intact to read it is 0.1",
+            "version 2, but this program reads version 3; the last version of intact that reads it is 0.1",
         ),
         (b'"version":3}', b'"version":0}', "version must be a positive integer"),
         (b'{\\"n\\": 5}', b'{\\"n\\": 1000000000}', "at most 65536"),
         (b'{\\"n\\": 5}', b'{\\"n\\": 1000000000.0}', "at most 65536"),
         (b'{\\"n\\": 5}', b'{\\"n\\": NaN}', "NaN"),
-        (b'{\\"n\\": 5}', b'{\\"n\\": 1e999}', "holds the number 1e999"),
+        (b'{\\"n\\": 5}', b'{\\"n\\": 1e999}', "contains the number 1e999"),
         (b'{\\"n\\": 5}', b'{\\"n\\":5}', "plain values"),
         (b'{\\"n\\": 5}', b'{\\"n\\": \\"' + b"x" * 65_537 + b'\\"}', "plain values"),
         (b'"prompt":[["user","What', b'"prompt":[["user","' + b"What" * 65_536, "at most 262,144 characters"),
@@ -417,7 +417,7 @@ def test_hostile_parts_are_refused(honest, name, old, new, error):
 def test_models_have_different_names(honest):
     receipt = honest["best_of_n"]
     twice = RunReceipt.make(replace(receipt.header, models=receipt.header.models * 2), receipt.entries, receipt.result)
-    with pytest.raises(ReceiptError, match="two models of one name"):
+    with pytest.raises(ReceiptError, match="a list of models with distinct names"):
         RunReceipt.parse(twice.encode())
 
 
@@ -464,13 +464,13 @@ def test_a_run_that_fails_has_no_receipt(model):
 
 
 def test_who_reads_answers_must_have_a_name(model):
-    with pytest.raises(ParameterError, match="a question as a text"):
+    with pytest.raises(ParameterError, match="a question as a string"):
         intact.solve(model, "chain_of_thought", Problem("own", "Why?", lambda text: text), receipt=True)
     cut = Problem("own", "Why?", read_cut=whole_text)
     with pytest.raises(ParameterError, match="reading truncated texts differently"):
         intact.solve(model, "chain_of_thought", cut, max_tokens=9, receipt=True)
     for data in ({"x": object()}, {"x": [["nested"]]}, {"x": "y" * 65_537}):
-        with pytest.raises(ParameterError, match="no receipt can hold x of the problem's data"):
+        with pytest.raises(ParameterError, match="a receipt cannot represent x of the problem's data"):
             intact.solve(model, "chain_of_thought", Problem("own", "Why?", data=data), receipt=True)
     result = intact.solve(model, "chain_of_thought", Problem("own", "Why?"), max_tokens=9, receipt=True)
     assert result.receipt.header.reader == "text"

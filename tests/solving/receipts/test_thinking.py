@@ -71,5 +71,5 @@ def test_what_cannot_be_is_refused_before_the_work(model):
         run(model, None, Problem("text", "2 + 2 =", read_answer), system="Be brief.")
     with pytest.raises(ParameterError, match="the system message is empty"):
         run(model, system=" ")
-    with pytest.raises(ParameterError, match="endpoints apply their chat templates"):
+    with pytest.raises(ParameterError, match="endpoints apply their own chat templates"):
         intact.solve("http://127.0.0.1:1/v1#m", "chain_of_thought", "Why?", thinking="on")

@@ -181,7 +181,7 @@ def test_nobody_waits_for_a_tool_longer_than_a_receipt_may_ask_for(model, receip
     lie = RunReceipt.make(replace(receipt.header, parameters=parameters), receipt.entries, receipt.result)
     verdict = verify_run(model, lie)
     assert (verdict.outcome, verdict.what) == ("false", "method")
-    assert "a tool at most 60 seconds, got 61" in verdict.detail
+    assert "a tool may take at most 60 seconds, got 61" in verdict.detail
 
 
 def test_without_a_sandbox_it_is_said_what_was_not_checked(model, receipt, monkeypatch):
@@ -194,7 +194,7 @@ def test_without_a_sandbox_it_is_said_what_was_not_checked(model, receipt, monke
 def test_an_output_with_control_characters_is_no_entry(receipt):
     for text in ("\x1b[31m", "x" * 5000, "\u202e"):
         false = uncovered(receipt, lie(receipt, text=text))
-        with pytest.raises(ReceiptError, match="none of which controls"):
+        with pytest.raises(ReceiptError, match="none of them control characters"):
             RunReceipt.parse(false.encode())
 
 
@@ -203,7 +203,7 @@ def test_a_tool_of_another_package_and_a_long_one_cannot_be_part_of_a_receipt():
         name = "foreign"
 
     recorder = RunRecorder({}, Budget(), {}, find_scorer)
-    with pytest.raises(intact.ParameterError, match="not of this package"):
+    with pytest.raises(intact.ParameterError, match="not part of this package"):
         recorder.use(ToolUse(Foreign(), {"code": "1"}), Event())
     with pytest.raises(intact.ParameterError, match="at most 60 seconds, got 61"):
         recorder.use(ToolUse(PythonTool(), {"code": "1", "seconds": 61.0}), Event())

@@ -162,13 +162,16 @@ def test_chances_of_long_answers_do_not_vanish() -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda state: replace(state, why="error", error="no regex"), "cannot be made to write a given text: no regex"),
+        (
+            lambda state: replace(state, why="error", error="no regex"),
+            "cannot be forced to write a given text: no regex",
+        ),
         (lambda state: replace(state, why="context"), "no room in the context"),
         (
             lambda state: replace(state, pieces=(replace(state.pieces[0], logprobs=()),)),
             "does not report log-probabilities",
         ),
-        (lambda state: replace(state, why="budget"), "does not pay"),
+        (lambda state: replace(state, why="budget"), "the budget is too small"),
     ],
 )
 def test_chances_that_are_not_known_are_errors(spoil: Callable[[State], State], message: str) -> None:

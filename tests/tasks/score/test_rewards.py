@@ -223,7 +223,7 @@ def test_what_is_no_reward_model_is_named(checkpoints, tmp_path):
     shutil.copytree(checkpoints["math-shepherd"], plain)
     with pytest.raises(ParameterError, match=r"family of .* is not recognised"):
         open_reward(str(plain))
-    with pytest.raises(ParameterError, match="no family 'x'"):
+    with pytest.raises(ParameterError, match="no family of reward models named 'x'"):
         open_reward(f"x={plain}")
     with pytest.raises(FormatError, match=r"is no qwen reward model: tensor score\.0\.weight is missing"):
         open_reward(f"qwen={plain}").rewards(QUESTION, STEPS)
@@ -232,7 +232,7 @@ def test_what_is_no_reward_model_is_named(checkpoints, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FormatError, match=r"config\.json"):
         open_reward(str(tmp_path / "empty"))
-    with pytest.raises(ParameterError, match="reward takes a model"):
+    with pytest.raises(ParameterError, match="reward needs a model"):
         find_scorer("reward")
 
 

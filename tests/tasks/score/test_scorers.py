@@ -48,7 +48,7 @@ def test_scorers_are_found_by_name():
         SCORERS.own
     )
     assert {"unit_tests", "verification", "colep", "pair_prediction"} <= set(SCORERS.own)
-    with pytest.raises(ParameterError, match="there is no scorer 'x'"):
+    with pytest.raises(ParameterError, match="no scorer named 'x'"):
         find_scorer("x")
 
 
@@ -116,7 +116,7 @@ def test_equations_score_the_share_that_holds():
     right, half, none = (written([0.5], text=text) for text in ("1 + 1 = 2", "1 + 1 = 2\n2 + 2 = 5", "well"))
     assert scores("equations", right, half, none) == [1.0, 0.5, 0.5]
     assert scores("equations:0", none) == [0.0]
-    with pytest.raises(ParameterError, match="equations takes"):
+    with pytest.raises(ParameterError, match="argument of equations must be"):
         find_scorer("equations:x")
 
 
@@ -203,7 +203,7 @@ def test_a_judge_that_cannot_be_asked_is_an_error():
     driver = Driver(models, services=Services(find_scorer), sampling={"max_tokens": 4})
     ((_, result),) = driver.solve([MethodJob(judged, PROBLEM, {"scorer": "p_true:judge"})])
     assert result.why == "failed"
-    assert "the scorer p_true could not ask:  cannot be continued" in result.error
+    assert "the scorer p_true could not make a request:  cannot be continued" in result.error
 
 
 CODE = {
@@ -319,5 +319,5 @@ def test_scorer_errors_are_raised_where_the_method_waits():
 
 
 def test_a_reward_needs_the_name_of_its_model():
-    with pytest.raises(ParameterError, match="reward takes a model: reward:FOLDER, or reward:NAME with a Hub name"):
+    with pytest.raises(ParameterError, match="reward needs a model: reward:FOLDER, or reward:NAME with a Hub name"):
         find_scorer("reward")

@@ -104,7 +104,7 @@ def test_a_file_gives_the_same_head_back(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"kind": "model"}, "of kind 'intact value head'"),
-        ({"version": 2}, "version 2; this program reads version 1"),
+        ({"version": 2}, "version 2, but this program reads version 1"),
         ({"weights": [1.5]}, "must be integers"),
         ({"weights": [True]}, "must be integers"),
         ({"weights": [1 << 21]}, "must be integers"),
@@ -112,8 +112,8 @@ def test_a_file_gives_the_same_head_back(tmp_path: Path) -> None:
         ({"weights": [1] * 4097}, "1 to 4096"),
         ({"fraction": 10**6}, "must be integers"),
         ({"bias": None}, "must be integers"),
-        ({"model": 3}, "model must be a text"),
-        ({"learnt": []}, "model must be a text, learnt an object"),
+        ({"model": 3}, "model must be a string"),
+        ({"learnt": []}, "model must be a string and learnt an object"),
         (None, "not a value head"),
     ],
 )
@@ -172,7 +172,7 @@ def test_a_file_gives_the_same_next_token_head_back(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"kind": "intact value head"}, "of kind 'intact next-token head'"),
-        ({"version": 2}, "version 2; this program reads version 1"),
+        ({"version": 2}, "version 2, but this program reads version 1"),
         ({"rows": []}, "rows must be a list of 1 to 16 lists"),
         ({"rows": [1, 2]}, "rows must be a list of 1 to 16 lists"),
         ({"rows": [[1], [1, 2]]}, "rows must have the same length"),
@@ -184,7 +184,7 @@ def test_a_file_gives_the_same_next_token_head_back(tmp_path: Path) -> None:
         ({"tokens": {"a": [1, True, 2]}}, "must be integers"),
         ({"tokens": {"a": [1, 2, 1 << 53]}}, "must be integers"),
         ({"token_fraction": 10**6}, "must be integers"),
-        ({"model": 3}, "model must be a text"),
+        ({"model": 3}, "model must be a string"),
         (None, "not a next-token head"),
     ],
 )
@@ -431,7 +431,7 @@ def test_what_does_not_fit_is_named(backend: NativeBackend, head: Path, tmp_path
     narrow = tmp_path / "narrow.json"
     ValueHead.of(backend.identity, [1.0], 0.0, {}).write(narrow)
     for scorer, on, message in (
-        (f"value:{other}", backend, "was learnt on 'intact 1 int8 mixed 00', the text is by"),
+        (f"value:{other}", backend, "was learnt on 'intact 1 int8 mixed 00', but the text is by"),
         (f"value:{narrow}", backend, "needs 1 components, but the state has 96"),
         (f"value:{head}", MarkovBackend(), "works only on intact's engine"),
     ):

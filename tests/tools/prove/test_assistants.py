@@ -469,7 +469,7 @@ def test_an_assistant_that_is_missing_says_what_to_do(monkeypatch):
 
 
 def test_unknown_names_and_bad_limits_are_refused():
-    with pytest.raises(ParameterError, match="there is no proof assistant 'coq'"):
+    with pytest.raises(ParameterError, match="no proof assistant named 'coq'"):
         find_assistant("coq")
     with pytest.raises(ParameterError, match="seconds"):
         AssistantLimits(0)

@@ -144,6 +144,6 @@ def test_a_report_counts_the_labels_of_all_tries():
         "parse error (problems)", "unknown name (problems)", "failed tactic (problems)",
     ]  # fmt: skip
     assert made.blocks[0].rows == [["made", "5", "1", "1", *["1, 33.3% (1)"] * 3]]
-    assert made.blocks[-1].text == "other is not shown, because no proof was tried by the tool proof."
+    assert made.blocks[-1].text == "other is not shown, because no proof was tried with the tool proof."
     with pytest.raises(OmittedError):
         proofs.SECTION.make([arm([[{"correct": True}]])])

@@ -65,12 +65,12 @@ def test_polynomials_are_read_as_they_are_meant(text, same):
         ("x +", "got 'the end'"),
         ("x^y", "whole number up to 64, got 'y'"),
         ("x^65", "whole number up to 64"),
-        ("x/y", "divided by a number"),
-        ("x/0", "divided by a number that is not 0"),
+        ("x/y", "divided by a non-zero number"),
+        ("x/0", "divided by a non-zero number"),
         ("(x", "not closed"),
         ("x)", "expected an operator"),
         ("x & y", "character 3: expected"),
-        ("q", "no variable 'q'"),
+        ("q", "no variable named 'q'"),
     ],
 )
 def test_what_is_no_polynomial_is_named(text, error):

@@ -51,8 +51,8 @@ def test_nearest_lemmas_are_those_of_the_library():
     [
         ("none", 3, "the file has no theorem 'none' with a complete proof"),
         ("unfinished", 3, "the file has no theorem 'unfinished' with a complete proof"),
-        ("open", ["Nat.add_comm"], "only a proved theorem can be changed, and open is not"),
-        ("double", ["Nat.nothing"], "the lemma Nat.nothing is not known before double"),
+        ("open", ["Nat.add_comm"], "only a proved theorem can be changed, but open is not proved"),
+        ("double", ["Nat.nothing"], "the lemma Nat.nothing is unknown before double"),
         ("double", ["Nat.add_comm. Abort"], "a lemma must be a name such as Nat.add_comm"),
         ("double", 0, "at least one lemma"),
         ("double", -3, "at least one lemma"),

@@ -66,7 +66,7 @@ def test_rocq_knows_its_libraries_and_the_lemmas_of_the_text_but_not_the_theorem
 
 
 def test_lean_has_no_list_and_says_what_to_do():
-    with pytest.raises(ParameterError, match="Lean cannot list the statements of its library: name a file of them"):
+    with pytest.raises(ParameterError, match="Lean cannot list the statements of its library: give a file of them"):
         find_assistant("lean").known("theorem t : 1 = 1 := by", LIMITS)
 
 
@@ -80,5 +80,5 @@ def test_the_tool_gives_whole_lines_within_its_bound():
     assert LONGEST_OUTPUT - 400 < len(one.text) <= LONGEST_OUTPUT
     assert all(" : |- " in line for line in lines)
     assert tool.use(tool.check(values), Event()).text.splitlines() == lines[:8]
-    with pytest.raises(ParameterError, match="there is no proof assistant 'coq'"):
+    with pytest.raises(ParameterError, match="no proof assistant named 'coq'"):
         tool.check({**values, "assistant": "coq"})

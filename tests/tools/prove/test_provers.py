@@ -109,12 +109,12 @@ def test_a_missing_prover_says_what_to_install():
         "none", "Nobody", program="no-such-prover", package="pip install it", command=lambda steps: [], steps=1,
         write=smtlib.format_problem, read=lambda problem, text: None,
     )  # fmt: skip
-    with pytest.raises(NotInstalledError, match="no program no-such-prover on the path; pip install it"):
+    with pytest.raises(NotInstalledError, match="the program no-such-prover is not on the path; pip install it"):
         absent.prove(PROBLEM, ProverLimits())
 
 
 def test_unknown_names_and_bad_limits_are_refused():
-    with pytest.raises(ParameterError, match=r"there is no prover 'cvc4'.*cvc5"):
+    with pytest.raises(ParameterError, match=r"no prover named 'cvc4'.*cvc5"):
         find_prover("cvc4")
     with pytest.raises(ParameterError, match="steps must be at least 1, got 0"):
         ProverLimits(steps=0)

@@ -1,1 +1,1 @@
-"""HTML output: templates that escape every text, abbreviations of texts, and drawings of traces."""
+"""HTML output: templates that escape all text, abbreviated strings, and drawings of traces."""

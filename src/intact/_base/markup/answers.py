@@ -1,4 +1,4 @@
-"""Completions and results as HTML for notebooks: no scripts, no external resources, every text escaped."""
+"""Completions and results as HTML for notebooks: no scripts, no external resources, all text escaped."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _coloured(completion: Any, scale: int) -> Iterator[ColouredText]:
 
 
 def result_html(result: Any) -> str:
-    """Render a `Result` of `intact.solve`: answer, votes, cost, and the tree of texts."""
+    """Render a `Result` of `intact.solve`: answer, votes, cost, and the tree of outputs."""
     answer, cost = result.answer, result.cost
     votes = sorted(answer.votes.items(), key=lambda vote: -vote[1])
     largest = max([weight for _, weight in votes], default=0) or 1

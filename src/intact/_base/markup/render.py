@@ -1,4 +1,4 @@
-"""HTML templates that escape every text, since models may write anything."""
+"""HTML templates that escape all text, since models may write anything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHORT.maxstring = 60
 
 
 def quoted(text: str) -> str:
-    """Return a text in quotes on one line, with the middle left out if it is long."""
+    """Return a string in quotes on one line, with the middle omitted if it is long."""
     return _SHORT.repr(text)
 
 
@@ -27,7 +27,7 @@ def render(template: str, **values: Any) -> str:
 
 @cache
 def environment(package: str, folder: str) -> Environment:
-    """Return the template environment of a folder in a package; control characters in texts become U+FFFD."""
+    """Return the template environment of a folder in a package; control characters in strings become U+FFFD."""
     from jinja2 import Environment, PackageLoader
 
     return Environment(
@@ -41,10 +41,10 @@ def environment(package: str, folder: str) -> Environment:
 
 
 def visible(text: str) -> str:
-    """Replace characters that HTML, XML and SVG do not allow by U+FFFD."""
+    """Replace characters that HTML, XML and SVG do not allow with U+FFFD."""
     return _CONTROL.sub("\ufffd", text)
 
 
 def without_controls(value: object) -> object:
-    """Replace disallowed characters; markup, which the template made from such texts, is left unchanged."""
+    """Replace disallowed characters; markup that the template made from such strings is left unchanged."""
     return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -1,4 +1,4 @@
-"""The tree of texts behind an answer, laid out for drawing: parents and positions."""
+"""The tree of outputs that led to an answer, laid out for drawing: parents and positions."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 MOST: Final = 300
-"""Maximum number of texts drawn; the rest are counted."""
+"""Maximum number of outputs drawn; the rest are only counted."""
 LONGEST: Final = 4000
-"""Maximum number of characters shown of a text."""
+"""Maximum number of characters shown per output."""
 _ROW, _COLUMN, _WIDTH, _EDGE = 16, 44, 860, 12
 _KINDS: Final = {"end": "whole", "closed": "whole", "stop": "whole", "error": "wrong"}
 
 
 @dataclass
 class TreeNode:
-    """A text, or the call of another method or scorer, in the tree.
+    """A node of the tree: an output, or a call to another method or scorer.
 
     Attributes
     ----------
@@ -25,13 +25,13 @@ class TreeNode:
     text : str
         The generated text.
     kind : {'whole', 'cut', 'wrong', 'call', 'question'}
-        A complete text, a text that was cut, or one that ended with an error; a call; the root.
+        A complete output, a truncated one, or one that ended with an error; a call; the root.
     winning : bool
-        If true, the answer is taken from it or from one of its descendants.
+        If true, the answer is taken from this node or from one of its descendants.
     above : TreeNode or None
         The parent.
     depth, row : int, float
-        Position: the number of texts before it, and the row in which it is drawn.
+        Position: the number of ancestors, and the row in which the node is drawn.
     """
 
     line: str
@@ -51,9 +51,9 @@ class TreeDrawing:
     Attributes
     ----------
     nodes : list of (TreeNode, x, y)
-        The nodes in pixels, the root first and parents before children; empty without a text.
+        The nodes with positions in pixels, the root first and parents before children; empty if there are no outputs.
     more : int
-        The number of texts left out.
+        Number of outputs omitted.
     """
 
     nodes: list[tuple[TreeNode, float, float]]
@@ -63,7 +63,7 @@ class TreeDrawing:
 
     @property
     def lines(self) -> Iterator[tuple[bool, str]]:
-        """Yield the path of each line from a parent to a child, and true if it leads to the answer."""
+        """Yield the path of each line from parent to child, and a flag that is true if it leads to the answer."""
         place = {id(node): (x, y) for node, x, y in self.nodes}
         for node, x, y in self.nodes:
             if node.above is not None:
@@ -106,7 +106,7 @@ def _from_top(root: TreeNode) -> Iterator[TreeNode]:
 
 
 def _nodes(nodes: Sequence[Mapping[str, Any]], above: TreeNode, chosen: str) -> Iterator[TreeNode]:
-    """Yield the texts of a trace, parents before children; then the calls of other methods, with their texts."""
+    """Yield the outputs of a trace, parents before children; then the calls to other methods, with their outputs."""
     texts, scores = texts_of(nodes), scores_of(nodes)
     winning = set(way_to(texts, chosen))
     found: dict[str, TreeNode] = {}
@@ -131,12 +131,12 @@ def _nodes(nodes: Sequence[Mapping[str, Any]], above: TreeNode, chosen: str) -> 
 
 
 def texts_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Return the texts among a trace's nodes, by branch."""
+    """Return the outputs among a trace's nodes, by branch."""
     return {node["branch"]: node for node in nodes if node["kind"] == "extend"}
 
 
 def scores_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return the scores among a trace's nodes, as pairs of scorer and number, by the branch of their text."""
+    """Return the scores among a trace's nodes, as pairs of scorer and number, by the branch of the scored output."""
     scores: dict[str, list[str]] = {}
     for node in nodes:
         for branch, score in node.get("scores", ()):
@@ -145,7 +145,7 @@ def scores_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def way_to(texts: Mapping[str, Mapping[str, Any]], branch: str) -> Iterator[str]:
-    """Yield the branches of a text and its ancestors, from the text to the root."""
+    """Yield the branches of an output and its ancestors, from the output to the root."""
     for _ in texts:  # bounded: a forged trace may contain a cycle
         if branch not in texts:
             return

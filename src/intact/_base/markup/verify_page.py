@@ -1,6 +1,6 @@
 """The page that verifies receipts in a browser: one HTML file with the JavaScript package and its WebAssembly module.
 
-The file is self-contained, so that it works from disk (`file://`), where browsers load no modules, and only workers
+The file is self-contained, so it works from disk (`file://`), where browsers do not load modules and allow only workers
 created from the page's own text.
 """
 
@@ -23,7 +23,7 @@ CONFORMANCE = Path("dist") / "conformance.bin"
 """The conformance set, if `scripts/js_conformance.py` has written it."""
 
 ISOLATION = {"cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp"}
-"""Response headers with which browsers let the page compute on several threads that share memory."""
+"""Response headers that make browsers let the page compute on several threads that share memory."""
 
 _IMPORT = re.compile(r'^import (?:(\w+)|\{([^}]*)\}) from "(\.[^"]+)";\n', re.M)
 _EXPORT = re.compile(r"^export (?:async )?(?:class|function\*?|const|let) (\w+)", re.M)
@@ -37,7 +37,7 @@ def folder() -> Path:
 
 
 def page(wasm: Path | None = None) -> str:
-    """Return the page as one HTML text.
+    """Return the page as a single HTML document.
 
     Parameters
     ----------
@@ -47,13 +47,15 @@ def page(wasm: Path | None = None) -> str:
     Raises
     ------
     NotInstalledError
-        If this installation lacks the module or a script; the message says how to make it.
+        If this installation lacks the module or a script; the message says how to build it.
     FormatError
         If the given file cannot be read, or is not a WebAssembly module.
     """
     js = folder()
     if not (js / "page").is_dir():
-        raise NotInstalledError(f"{js / 'page'} is missing: install this package again, it lacks the part for browsers")
+        raise NotInstalledError(
+            f"{js / 'page'} is missing: this installation lacks the browser files; reinstall the package"
+        )
     module = _module(wasm or js / WASM, given=wasm is not None)
     style = (js / "page" / "style.css").read_text("utf-8")
     script = joined(js / "page" / "main.js")
@@ -100,7 +102,7 @@ def joined(entry: Path) -> str:
             text = text.replace("\nexport default ", "\nconst defaultExport = ")
             exported.append("default: defaultExport")
         if (left := _LEFT.search(text)) is not None:
-            raise FormatError(f"{path}: {left[0]!r} cannot be joined; expected `import {{ a }} from` or `export`")
+            raise FormatError(f"{path}: cannot bundle {left[0]!r}; expected `import {{ a }} from` or `export`")
         names[path] = f"m{len(names)}_{path.stem}"
         body = f"{''.join(heads)}{text}return {{ {', '.join(exported)} }};\n"
         parts.append(f"const {names[path]} = (() => {{\n{body}}})();\n")
@@ -118,10 +120,10 @@ def _module(path: Path, *, given: bool) -> bytes:
             raise FormatError(f"{path}: cannot be read ({error.strerror})") from None
         raise NotInstalledError(
             f"{path} is missing: this installation was built without the WebAssembly module. In a checkout, `pip "
-            "install ziglang && python scripts/wasm.py` makes it; --wasm FILE takes one that was made elsewhere"
+            "install ziglang && python scripts/wasm.py` builds it; --wasm FILE uses one built elsewhere"
         ) from None
     if not module.startswith(b"\0asm"):
-        raise FormatError(f"{path} is no WebAssembly module: it begins with {module[:4]!r}; expected b'\\x00asm'")
+        raise FormatError(f"{path} is not a WebAssembly module: it begins with {module[:4]!r}; expected b'\\x00asm'")
     return module
 
 

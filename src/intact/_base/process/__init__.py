@@ -1,6 +1,6 @@
-"""Worker processes: work on untrusted texts under limits that the kernel enforces.
+"""Worker processes: work on untrusted input under limits that the kernel enforces.
 
-Chat templates, computer algebra, Reasoning Gym and trial compilations of constraints run in them: a known program on
+Chat templates, computer algebra, Reasoning Gym and trial compilations of constraints run in them: trusted code on
 untrusted data. The sandbox (`intact.tools.sandbox`) runs untrusted programs, each once, and also removes access to
 files, network and system calls.
 """

@@ -1,8 +1,8 @@
-"""The program of a worker process: answer requests one by one, each under limits.
+"""The program of a worker process: answers requests one by one, each under limits.
 
 A frame is a length (8 bytes, big-endian) followed by that many bytes. Requests use the `marshal` format, which
 preserves Python's own types; they come from the trusted parent. Replies are JSON, which is safe to parse even if this
-process was compromised. Only the standard library is imported here, not the package, so that the process starts fast.
+process was compromised. Only the standard library is imported here, not the package, so the process starts fast.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
     def send(*reply: Any, most: int = 1 << 20) -> None:
         data = json.dumps(reply, ensure_ascii=False).encode("utf-8", "surrogatepass")
         if len(data) > most:
-            data = json.dumps(["error", f"a reply of {len(data):,} bytes is longer than {most:,}"]).encode()
+            data = json.dumps(["error", f"the reply has {len(data):,} bytes, more than the limit of {most:,}"]).encode()
         replies.write(LENGTH.pack(len(data)))
         replies.write(data)
         replies.flush()

@@ -1,4 +1,4 @@
-"""A process for work on untrusted texts, which may run forever or exhaust memory without harming the parent."""
+"""A process for work on untrusted input, which may run forever or exhaust memory without harming the parent."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _FLAGS: Final = ("-P", "-s", "-S", "-B", "-X", "utf8")  # not -I, which ignores 
 _STARTING: Final = 300.0
 """Timeout for starting a worker, in seconds; generous, for busy machines."""
 _PIECE: Final = 1 << 20
-_SLOW: Final = "took too long by the clock on the wall"
+_SLOW: Final = "exceeded the wall-clock timeout"
 
 
 class LimitReached(Exception):  # noqa: N818
-    """A request exceeded a limit on time, memory or length, or killed the worker; the message says which."""
+    """A request exceeded a limit on time, memory or length, or killed the worker; the message says which limit."""
 
 
 class TimedOut(LimitReached):
@@ -58,15 +58,15 @@ class WorkerProcess:
     program : Path
         A Python file whose function `start` returns the functions to call, by name. Only the worker loads it.
     package : str
-        The package that the program imports, named in the error if it is not installed.
+        The package that the program imports; the error names it if it is not installed.
     seconds : float
-        CPU time limit of a request.
+        CPU time limit per request.
     memory : int
-        Limit of the address space in bytes.
+        Address space limit in bytes.
     reply : int
         Maximum size of a reply in bytes.
     limits : mapping of str to int
-        Further limits, by their names in `resource` without `RLIMIT_`; in effect from the first request on.
+        Further limits, by their names in `resource` without `RLIMIT_`; in effect as of the first request.
 
     Attributes
     ----------
@@ -148,7 +148,7 @@ class WorkerProcess:
                 raise
             if status == "memory":
                 self._end()
-                raise LimitReached(f"took more than {self.memory >> 20:,} MB of memory")
+                raise LimitReached(f"used more than {self.memory >> 20:,} MB of memory")
         if status == "error":
             raise WorkerFailure(rest[0])
         return rest[0]
@@ -159,7 +159,7 @@ class WorkerProcess:
             self._end()
 
     def forget(self) -> None:
-        """Leave the process to the one that started it, of which this one is a fork."""
+        """Leave the process to the parent that started it; this process is a fork of that parent."""
         self._lock = Lock()
         process, self._process = self._process, None
         if process is not None:
@@ -190,7 +190,7 @@ class WorkerProcess:
                 start_new_session=True,  # only the parent handles Ctrl-C
             )
         except OSError as error:
-            raise CapacityError(f"no process can be started here: {error.strerror}") from error
+            raise CapacityError(f"cannot start a process: {error.strerror}") from error
         self.started += 1
         self._ready = False
         self._finalizer = weakref.finalize(self, _kill, process)
@@ -221,7 +221,7 @@ class WorkerProcess:
         self._ready = True
 
     def _reason(self, seconds: float) -> str:
-        """Describe how the process ended, and forget it."""
+        """Describe how the process ended, and drop it."""
         assert self._process is not None
         try:
             status = self._process.wait(5)
@@ -231,8 +231,8 @@ class WorkerProcess:
         if status < 0:
             name = signal.Signals(-status).name
             limit = name in ("SIGPROF", "SIGXCPU")
-            return f"took more than {seconds:g} s" if limit else f"ended its process by {name}"
-        return "ended its process"
+            return f"took more than {seconds:g} s" if limit else f"crashed its worker process with {name}"
+        return "ended its worker process"
 
     def _end(self) -> None:
         self._process = None
@@ -253,7 +253,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Ended(Exception):  # noqa: N818
-    """The process reads and writes no more."""
+    """Raised when the process no longer reads or writes."""
 
 
 def _patience(seconds: float) -> float:

@@ -48,7 +48,7 @@ def aliases() -> dict[str, str]:
 
 
 def could_be_alias(text: str) -> bool:
-    """Return true if a text has the form of an alias."""
+    """Return true if a string has the form of an alias."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -56,7 +56,7 @@ def _checked(name: str, value: object, where: str) -> str:
     if not could_be_alias(name):
         raise ParameterError(f"{where}: an alias consists of letters, digits and ._-, at most 64, got {name!r:.80}")
     if name in CATALOGUE:
-        raise ParameterError(f"{where}: {name} is a name of the catalogue; expected another")
+        raise ParameterError(f"{where}: {name} is already a name of the catalogue; choose another one")
     expected = '"hf:OWNER/REPO", or a path that begins with / or ~'
     if not isinstance(value, str):
         raise ParameterError(f"{where}: {name} must be {expected}, got {value!r:.80}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Package:
-    """A file inside a wheel on the package index; nothing of the package is installed or run.
+    """A file inside a wheel on the package index; no part of the package is installed or run.
 
     Attributes
     ----------
@@ -58,9 +58,9 @@ class Entry:
     file
         Name of its file in the store.
     size
-        Bytes of the file; exact if ``sha256`` is given, otherwise approximate.
+        Size of the file in bytes; exact if ``sha256`` is given, otherwise approximate.
     sources
-        Where the file can be downloaded, in order of preference.
+        Sources of the file, in order of preference.
     sha256
         Digest of the file. None: check the digest given by the hub, then record it next to the file.
     """

@@ -59,7 +59,7 @@ class HubName:
 
     @staticmethod
     def matches(text: str) -> bool:
-        """Return true if a text has the form of a name on the hub."""
+        """Return true if a string has the form of a name on the hub."""
         return _NAME.fullmatch(text) is not None
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """Validated file listings of repositories on the hub, to which anyone can upload.
 
-Names are validated before they become paths. A listing is stored with the pulled models, so that a name keeps selecting
-the same files without access to the hub.
+Names are validated before they become paths. A listing is stored with the pulled models, so a name keeps selecting the
+same files, even without access to the hub.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MOST_FILES = 10_000
 LONGEST_NAME = 200
 """Maximum length in characters of a file name, with special characters written as %XX."""
 LARGEST_FILE = 50_000_000_000
-"""Maximum bytes of a file; the hub serves no larger ones by plain HTTP."""
+"""Maximum size of a file in bytes; the hub does not serve larger files over plain HTTP."""
 LARGEST_TEXT = 256 << 20
-"""Maximum bytes of a file that does not hold weights."""
+"""Maximum size, in bytes, of a file that does not hold weights."""
 
 SMALL = (
     "config.json",
@@ -95,7 +95,7 @@ class Listing:
 
     @classmethod
     def kept(cls, folder: Path) -> Listing | None:
-        """Return the listing stored in a folder of the store; None if it has none."""
+        """Return the listing stored in a folder of the store; None if there is none."""
         value = read_object(folder / LISTING)
         return None if value is None else cls.of_document(value, str(folder / LISTING))
 
@@ -112,7 +112,7 @@ def is_wanted(name: str) -> bool:
 
 
 def check_files(listing: Listing, names: Collection[str]) -> int:
-    """Return the total bytes of some files of a repository.
+    """Check some files of a repository, and return their total size in bytes.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def check_files(listing: Listing, names: Collection[str]) -> int:
         if file.size > most:
             raise FormatError(f"{listing.repo}: {name} has {file.size:,} bytes; expected at most {most:,}")
         if file.sha256 is None and file.git is None:
-            raise FormatError(f"{listing.repo}: no digest of {name} is stated (is HF_ENDPOINT a hub?)")
+            raise FormatError(f"{listing.repo}: the hub states no digest of {name} (is HF_ENDPOINT a hub?)")
     return sum(listing.files[name].size for name in names)
 
 
@@ -132,7 +132,7 @@ def _file(name: str, value: Any, where: str) -> HubFile:
     """Validate a file's name, by the rules of every operating system, and its size."""
     plain = all(part and not part.startswith(".") and not part.endswith((".", " ")) for part in name.split("/"))
     if not plain or not name.isprintable() or _UNSAFE.search(name) or len(quoted(name)) > LONGEST_NAME:
-        raise FormatError(f"{where}: the name {name!r:.120} is refused; expected a path within the repository")
+        raise FormatError(f"{where}: the name {name!r:.120} is not allowed; expected a path within the repository")
     size, sha256, git = (value.get(key) if isinstance(value, dict) else None for key in ("size", "sha256", "git"))
     if not isinstance(size, int) or not is_integer(size, 0, LARGEST):
         raise FormatError(f"{where}: {name} has the size {size!r:.40}; expected a number of bytes")

@@ -1,4 +1,4 @@
-"""Stored digests of models, so that a known model's digests need not be computed from its weights again.
+"""Stored digests of models, so that a known model's weights need not be read again to compute its digests.
 
 They are stored in ``$INTACT_HOME/digests``, in one small file per state of a model's files: device, inode, size, times.
 Writing to a file changes its times. Recently changed files are not trusted, since another change could have the same
@@ -52,7 +52,7 @@ def state_of(path: Path, *, settled: bool = True) -> str | None:
 
 
 def known_digests(path: Path) -> dict[str, Any] | None:
-    """Return a model's digests by its path, as from `ModelDigests.to_document`; None if they are not known."""
+    """Return the digests of the model at a path, as from `ModelDigests.to_document`; None if they are not known."""
     state = state_of(path)
     if state is None:
         return None
@@ -63,7 +63,7 @@ def known_digests(path: Path) -> dict[str, Any] | None:
 
 
 def remember_digests(path: Path, state: str | None, digests: dict[str, Any]) -> None:
-    """Store the digests of a model, unless its files have changed since they were in this state.
+    """Store the digests of a model, unless its files have changed since this state.
 
     If the folder is not writable, nothing is stored.
     """

@@ -39,8 +39,8 @@ def entry(name: str) -> Entry:
     if name in CATALOGUE:
         return CATALOGUE[name]
     known = [*CATALOGUE, *aliases()]
-    advice = did_you_mean(name, known) or "intact models lists them (a file goes by its path, such as ./model.gguf)"
-    raise ParameterError(f"{name!r} is no model of the catalogue: {advice}")
+    advice = did_you_mean(name, known) or "intact models lists them (a file is given by its path, such as ./model.gguf)"
+    raise ParameterError(f"{name!r} is not a model of the catalogue: {advice}")
 
 
 def find(name: str) -> Path | None:
@@ -49,19 +49,19 @@ def find(name: str) -> Path | None:
     Raises
     ------
     ParameterError
-        If there is no such name.
+        If the catalogue has no such name.
     """
     path = store() / entry(name).file
     return path if path.is_file() else None
 
 
 def expand(text: str) -> str:
-    """Return the target of an alias, and any other text unchanged.
+    """Return the target of an alias; return any other string unchanged.
 
     Raises
     ------
     ParameterError
-        If the aliases file is invalid; it is read only for texts that have the form of an alias.
+        If the aliases file is invalid; it is read only for strings that have the form of an alias.
     """
     if text in CATALOGUE or not could_be_alias(text):
         return text
@@ -69,16 +69,16 @@ def expand(text: str) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Return true if a text is a name of the catalogue or the hub, or an alias."""
+    """Return true if a string is a name from the catalogue or the hub, or an alias."""
     return text in CATALOGUE or HubName.matches(text) or expand(text) != text
 
 
 def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the file or folder for a name or a path; never downloads.
 
-    A text is tried as a name of the catalogue, a name on the hub (``hf:...``), an alias and a path, in this order; so a
-    name takes precedence over a file of the same name in the working directory (write ``./name`` for the file, or pass
-    a `Path`).
+    A string is tried as a catalogue name, a name on the hub (``hf:...``), an alias and a path, in this order, so a name
+    takes precedence over a file of the same name in the working directory (write ``./name`` for the file, or pass a
+    `Path`).
 
     Raises
     ------
@@ -88,7 +88,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
         If it is neither a name nor an existing path.
     """
     if not isinstance(name_or_path, str | os.PathLike):
-        raise ParameterError(f"name_or_path must be a model's name or path, got {name_or_path!r:.60}")
+        raise ParameterError(f"name_or_path must be the name or path of a model, got {name_or_path!r:.60}")
     text = os.fspath(name_or_path)
     if not text:
         raise ParameterError("name_or_path is empty: expected a model's name or path")
@@ -110,12 +110,12 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
         return path
     if looks_like_path(text) or not isinstance(name_or_path, str):
         is_hub = isinstance(name_or_path, str) and HubName.matches(PREFIX + text)
-        hint = f"; a repository on the hub has the name {PREFIX}{text}" if is_hub else ""
+        hint = f"; a repository on the hub is named {PREFIX}{text}" if is_hub else ""
         raise ParameterError(f"{text}: no such file or folder{hint}")
     entry(text)
     raise AssertionError("entry() raises for unknown names")
 
 
 def looks_like_path(text: str) -> bool:
-    """Return true if a text that is not a name of the catalogue looks like a path."""
+    """Return true if a string that is not a catalogue name looks like a path."""
     return "/" in text or os.sep in text or text.startswith("~") or text.endswith((".gguf", ".safetensors"))

@@ -1,8 +1,8 @@
 """The store: the folder of pulled models.
 
-A catalogue model is a file in the store. A hub model is in ``hub/OWNER/REPO/REVISION``: `listing.json` has the
-repository's files as of the first pull of one of its models; each model has a folder there and next to it a record,
-which is written once all files of the model are there.
+A catalogue model is a file in the store. A hub model is in ``hub/OWNER/REPO/REVISION``: `listing.json` lists the
+repository's files as of the first pull of any of its models; each model has a folder there and, next to it, a record
+that is written once all files of the model are there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ADVICE = "delete its folder and pull the model again"
 
 
 def cache() -> Path:
-    """Return the folder for all downloads: ``$INTACT_HOME``, by default ``~/.cache/intact``."""
+    """Return the folder that holds all downloads: ``$INTACT_HOME``, by default ``~/.cache/intact``."""
     return expand_home(os.environ.get("INTACT_HOME") or "~/.cache/intact")
 
 
@@ -32,7 +32,7 @@ def store() -> Path:
 
 
 def quoted(name: str) -> str:
-    """Quote a name for use as a file or folder name: letters, digits and ``_.-~`` are kept, all else becomes %XX."""
+    """Quote a name for use as a file or folder name: letters, digits and ``_.-~`` are kept; all others become %XX."""
     return quote(name, safe="")
 
 

@@ -36,7 +36,7 @@ class PulledModel:
 
     @property
     def complete(self) -> bool:
-        """If true, the pull was completed and all files are there."""
+        """True if the pull was completed and all files are there."""
         return bool(self.files) and all((self.folder / name).is_file() for name in self.files)
 
     @property
@@ -47,7 +47,7 @@ class PulledModel:
 
     @property
     def bytes(self) -> int:
-        """Bytes on disk, including partial files."""
+        """Size on disk in bytes, including partial files."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
 
@@ -57,7 +57,7 @@ def record_path(folder: Path, variant: Variant) -> Path:
 
 
 def open_pulled(name: HubName, listing: Listing, variant: Variant) -> PulledModel:
-    """Return a model of the store, complete or not.
+    """Return a model in the store, complete or not.
 
     Raises
     ------

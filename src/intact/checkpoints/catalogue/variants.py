@@ -39,11 +39,11 @@ class Variant:
     Attributes
     ----------
     key : str
-        Path of its GGUF file in the repository, without a part number; or ``safetensors`` or ``pytorch``.
+        Path of its GGUF file in the repository, without part number; or ``safetensors`` or ``pytorch``.
     label : str, optional
-        Quantisation given in its name.
+        Quantisation in its name.
     files : tuple of str
-        Its files; for a folder with an index all except the shards, which the index lists.
+        Its files; for a folder with an index, all files except the shards, which the index lists.
     """
 
     key: str
@@ -57,7 +57,7 @@ class Variant:
 
     @property
     def is_folder(self) -> bool:
-        """If true, the model is a folder with weights, configuration and tokenizer."""
+        """True if the model is a folder with weights, configuration and tokenizer."""
         return self.key in _FOLDERS
 
     @property
@@ -97,17 +97,17 @@ def choose(listing: Listing, choice: str | None) -> Variant:
     Raises
     ------
     ParameterError
-        If there is no such model, or there are several; the message lists the available ones.
+        If there is no such model, or more than one; the message lists the available ones.
     """
     several = variants(listing)
     if not several:
         raise ParameterError(
-            f"{listing.repo} holds no model that intact can read; expected .gguf files, or config.json with "
+            f"{listing.repo} has no model that intact can read; expected .gguf files, or config.json with "
             ".safetensors or pytorch_model.bin"
         )
     variant = _default(listing, several) if choice is None else _named(listing, several, choice)
     if variant.label is not None and not _can_be_read(variant.label):
-        raise ParameterError(f"{variant.label} of {listing.repo} cannot be read; it holds {_list(several)}")
+        raise ParameterError(f"{variant.label} of {listing.repo} cannot be read; the repository has {_list(several)}")
     return variant
 
 
@@ -125,7 +125,7 @@ def shards(content: Any, listing: Listing, variant: Variant) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(weights.values()))
     for name in names:
         if "/" in name or not name.endswith(variant.suffix) or name not in listing.files:
-            message = f"{variant.index} names the shard {name!r:.120}, which the repository lacks"
+            message = f"{variant.index} names the shard {name!r:.120}, which is not in the repository"
             raise FormatError(f"{listing.repo}: {message}")
     return names
 
@@ -137,7 +137,7 @@ def choice_of(listing: Listing, variant: Variant) -> str:
 
 
 def _folder(listing: Listing) -> list[Variant]:
-    """Return the model that is not GGUF, if there is one."""
+    """Return the model that is not GGUF, if any."""
     if "config.json" not in listing.files:
         return []
     small = [name for name in listing.files if name in SMALL or TEMPLATE.fullmatch(name)]
@@ -168,7 +168,7 @@ def _default(listing: Listing, several: list[Variant]) -> Variant:
             return _one(listing, found, label)
     if several[0].is_folder or len(several) == 1:
         return several[0]
-    raise ParameterError(f"{listing.repo} holds several models: {_list(several)}; name one: hf:{listing.repo}:NAME")
+    raise ParameterError(f"{listing.repo} has several models: {_list(several)}; name one: hf:{listing.repo}:NAME")
 
 
 def _named(listing: Listing, several: list[Variant], choice: str) -> Variant:
@@ -177,14 +177,14 @@ def _named(listing: Listing, several: list[Variant], choice: str) -> Variant:
     label = [one for one in several if choice.upper() == one.label]
     found = [one for one in (exact or label) if not one.is_folder or choice == one.key]
     if not found:
-        raise ParameterError(f"{listing.repo} holds no {choice!r:.200}; it holds {_list(several)}")
+        raise ParameterError(f"{listing.repo} has no {choice!r:.200}; it has {_list(several)}")
     return _one(listing, found, choice)
 
 
 def _one(listing: Listing, found: list[Variant], choice: str) -> Variant:
     if len(found) > 1:
         names = ", ".join(one.files[0] for one in found[:10])
-        raise ParameterError(f"{listing.repo} holds {len(found)} models {choice}: {names}; give the name of a file")
+        raise ParameterError(f"{listing.repo} has {len(found)} models {choice}: {names}; give the name of a file")
     return found[0]
 
 
@@ -194,7 +194,7 @@ def _list(several: list[Variant]) -> str:
 
 
 def _can_be_read(label: str) -> bool:
-    """Return true if the format that a quantisation is named after is supported."""
+    """Return true if the format after which a quantisation is named is supported."""
     from intact.numerics.weight_formats import FORMATS
 
     words = label.removeprefix("UD-").split("_")

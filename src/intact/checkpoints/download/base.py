@@ -17,22 +17,24 @@ from filelock import FileLock, Timeout
 from intact._base.errors import IntactError
 
 Report = Callable[[str, int, int | None], None]
-"""Called with the stage ("fetch", "unpack", "check", "wait"), the bytes done, and the total bytes if known."""
+"""Called with the stage ("fetch", "unpack", "check", "wait"), the number of bytes done, and the total number of bytes
+if known.
+"""
 
 CHUNK = 1 << 20
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class DownloadError(IntactError):
-    """A model could not be downloaded; the message names the source and what to do."""
+    """Raised when a model could not be downloaded; the message names the source and suggests a remedy."""
 
 
 class NoSpaceError(DownloadError):
-    """The store does not have enough space for the file."""
+    """Raised when the store does not have enough space for a file."""
 
 
 class WrongContentError(DownloadError):
-    """The data downloaded now, or left by an earlier call, is not the requested file and must be discarded."""
+    """Raised when data downloaded now, or left by an earlier call, is not the requested file and must be discarded."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def sha256(path: Path, report: Callable[[int], None] = lambda done: None) -> str
 
 @contextmanager
 def locked(path: Path, report: Report) -> Iterator[None]:
-    """Hold a lock file, so that two processes do not pull the same thing at once; report if this means waiting."""
+    """Hold a lock file, so that two processes do not pull the same thing at once; report if this requires waiting."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -95,19 +97,20 @@ def require_space(folder: Path, needed: int, name: object) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise NoSpaceError(
-            f"{folder} has {free / 1e6:.0f} MB free, pulling {name} needs {needed / 1e6:.0f} MB: "
-            "make room, or point INTACT_HOME elsewhere"
+            f"{folder} has {free / 1e6:.0f} MB free, but pulling {name} needs {needed / 1e6:.0f} MB: "
+            "free some space, or point INTACT_HOME elsewhere"
         )
 
 
 @contextmanager
 def space_errors(folder: Path, name: object) -> Iterator[None]:
-    """Turn file system errors into a one-line message that says what to do."""
+    """Turn file system errors into a one-line message that suggests a remedy."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
             raise NoSpaceError(
-                f"{folder} is full ({error.strerror}), pulling {name}: make room, or point INTACT_HOME elsewhere"
+                f"{folder} ran full while pulling {name} ({error.strerror}): free some space, or point INTACT_HOME "
+                "elsewhere"
             ) from error
-        raise DownloadError(f"cannot write the store {folder}: {error}") from error
+        raise DownloadError(f"cannot write to the store {folder}: {error}") from error

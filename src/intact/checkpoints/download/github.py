@@ -30,7 +30,7 @@ class GitHubFile:
     bytes : int
         Size of the file.
     sha256 : str
-        Digest of the file; any other content is rejected.
+        Digest of the file; different content is rejected.
     """
 
     repo: str
@@ -79,11 +79,11 @@ def _fetch(file: GitHubFile, target: Path, report: Report) -> None:
             file.url, {}, target.name, partial, size=file.bytes, report=lambda done: report("fetch", done, file.bytes)
         )
         if (found := _digest(partial, report)) != file.sha256:
-            raise WrongContentError(f"the file fetched has SHA-256 {found}, expected {file.sha256}")
+            raise WrongContentError(f"the downloaded file has SHA-256 {found}, expected {file.sha256}")
     except WrongContentError as error:
         partial.unlink()
         if not kept:
-            raise DownloadError(f"cannot fetch {file}: {error}; it was thrown away") from error
+            raise DownloadError(f"cannot fetch {file}: {error}; it was deleted") from error
         _fetch(file, target, report)
     except DownloadError as error:
         raise DownloadError(f"cannot fetch {file}: {error}") from error

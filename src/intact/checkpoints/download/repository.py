@@ -1,8 +1,8 @@
 """Pulling a model of a hub repository: GGUF files, or a folder of weights with configuration and tokenizer.
 
-The repository's listing is stored by the first pull, and later pulls of the same name use its commit: a name keeps its
-meaning until its models are removed. Files are downloaded one by one and checked before they get their names; the
-model's record is written once all are there.
+The repository's listing is stored by the first pull, and later pulls of the same name use its commit: so a name keeps
+its meaning until its models are removed. Files are downloaded one by one and checked before they get their names; the
+model's record is written once all files are there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from intact.checkpoints.download.base import (
 from intact.checkpoints.download.hub import bytes_kept, endpoint, hub_errors, transfer
 
 _LONGEST_ANSWER = 32 << 20
-"""Maximum bytes of the hub's answer with a repository's list of files."""
+"""Maximum size, in bytes, of the hub's response with a repository's list of files."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PullPlan:
     name : HubName
         Name as given.
     bytes : int
-        Approximate total size: which shards an index lists is only known once it has been downloaded.
+        Approximate total size: the shards in an index are known only once it has been downloaded.
     """
 
     name: HubName
@@ -63,7 +63,7 @@ def plan_pull(name: HubName) -> PullPlan:
     Raises
     ------
     DownloadError
-        If the hub does not answer, has no such repository, or gives an invalid listing.
+        If the hub does not respond, has no such repository, or returns an invalid listing.
     ParameterError
         If the repository has no such model.
     """
@@ -84,7 +84,7 @@ def pull_planned(plan: PullPlan, report: Report = lambda stage, done, total: Non
     NoSpaceError
         If there is not enough space; data downloaded so far is kept.
     DownloadError
-        If a file cannot be downloaded, or does not match the hub's size and digest.
+        If a file cannot be downloaded, or does not match the size and digest given by the hub.
     """
     folder = plan.name.folder
     with space_errors(folder, plan.name):
@@ -114,7 +114,7 @@ def _listing(name: HubName) -> Listing:
         hf_raise_for_status,
     )
 
-    # the client's own call would read an answer of any length
+    # the client's own call would read a response of any length
     url = f"{endpoint() or constants.ENDPOINT}/api/models/{name.repo}/revision/{quote(name.revision, safe='')}"
     data = bytearray()
     try:
@@ -134,10 +134,10 @@ def _listing(name: HubName) -> Listing:
 
 
 def _document(name: HubName, value: Any) -> dict[str, Any]:
-    """Convert the hub's answer to the form of a listing."""
+    """Convert the hub's response to the form of a listing."""
     siblings = value.get("siblings") if isinstance(value, dict) else None
     if not isinstance(siblings, list) or not all(isinstance(one, dict) for one in siblings):
-        raise DownloadError("the hub's answer has no list of files (is HF_ENDPOINT a hub?)")
+        raise DownloadError("the hub's answer contains no list of files (is HF_ENDPOINT a hub?)")
     files = {}
     for one in siblings:
         file, lfs = one.get("rfilename"), one.get("lfs")
@@ -202,7 +202,7 @@ def _fetch(plan: PullPlan, name: str, folder: Path, report: Any, check: Report) 
     except WrongContentError as error:
         partial.unlink()
         if not kept:
-            raise DownloadError(f"cannot pull {plan.name}: {error}; it was thrown away, try again") from error
+            raise DownloadError(f"cannot pull {plan.name}: {error}; it was deleted, try again") from error
         _fetch(plan, name, folder, report, check=check)
         return
     except DownloadError as error:
@@ -241,7 +241,7 @@ def _digest(path: Path, report: Report) -> str:
 
 
 def _git_digest(path: Path) -> str:
-    """Return Git's blob hash of a file. It only protects against damage, since it is SHA-1."""
+    """Return Git's blob hash of a file. It protects only against damage, since it is SHA-1."""
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(CHUNK):

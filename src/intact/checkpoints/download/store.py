@@ -22,7 +22,7 @@ from intact.checkpoints.download.entry import record_path as entry_record_path
 
 @dataclass(frozen=True)
 class Removed:
-    """A model that is to be removed or has been: its name, and the paths and total bytes of its files."""
+    """A model to be removed, or already removed: its name, and the paths and total bytes of its files."""
 
     name: str
     paths: tuple[Path, ...]
@@ -30,21 +30,21 @@ class Removed:
 
 
 def removable(name: str) -> Removed:
-    """Return what removing a model would delete: its complete and partial files, and its record.
+    """List everything that removing a model would delete: its complete and partial files, and its record.
 
     Parameters
     ----------
     name : str
-        A name of the catalogue or on the hub.
+        A name from the catalogue or on the hub.
 
     Raises
     ------
     ParameterError
-        If the name is invalid, or nothing of the model is in the store.
+        If the name is invalid, or no part of the model is in the store.
     """
     paths = _of_entry(CATALOGUE[name]) if name in CATALOGUE else _of_hub(HubName.parse(name))
     if not paths:
-        raise ParameterError(f"{name} is not in the store {store()}: there is nothing to remove")
+        raise ParameterError(f"{name} is not in the store {store()}, so it cannot be removed")
     return Removed(name, tuple(paths), sum(map(_bytes, paths)))
 
 
@@ -65,7 +65,7 @@ def remove(name: str) -> Removed:
             for path in found.paths:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     except Timeout:
-        raise DownloadError(f"{name} is being pulled now; stop that first") from None
+        raise DownloadError(f"{name} is being pulled right now; stop the pull first") from None
     lock.unlink(missing_ok=True)
     if name not in CATALOGUE:
         folder = HubName.parse(name).folder

@@ -19,7 +19,7 @@ from intact.checkpoints.formats.tensor import Tensor, map_file, mapped_file
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 METADATA_FILE = "metadata.gguf"
-"""A GGUF file without tensors next to a safetensors file; its metadata describe the model instead of config.json."""
+"""A GGUF file without tensors next to a safetensors file; its metadata replaces config.json."""
 _PYTORCH_INDEX = MAIN_FILE + ".index.json"
 _EXPECTED = "a .gguf file, a .safetensors or pytorch_model.bin file next to a config.json, or a folder of these"
 
@@ -58,11 +58,11 @@ class Checkpoint:
         return self.path if self.path.is_dir() else self.path.parent
 
     def close(self) -> None:
-        """Drop the tensors. A file is unmapped with its last view, so existing views stay valid."""
+        """Drop the tensors. A file is unmapped when its last view is dropped, so existing views stay valid."""
         self.tensors = MappingProxyType({})
 
     def rest(self) -> None:
-        """Release memory: pages of mapped files, which are read again when needed, and unused heap.
+        """Release memory: pages of mapped files, which are reread when needed, and unused heap.
 
         Reading metadata and building a tokenizer temporarily takes tens of megabytes, which the heap would otherwise
         keep.
@@ -97,14 +97,15 @@ def _main_file(folder: Path) -> Path:
             return folder / found[0]
         if len(found) > 1:
             raise FormatError(
-                f"{folder}: holds {len(found)} {suffix} files ({', '.join(found)[:200]}); expected the path of one"
+                f"{folder} contains {len(found)} {suffix} files ({', '.join(found)[:200]}); "
+                "expected the path of one of them"
             )
         if found:
             return folder / found[0]
     for name in (MAIN_FILE, _PYTORCH_INDEX):
         if name in names:
             return folder / name
-    raise FormatError(f"{folder}: holds no model; expected {_EXPECTED}")
+    raise FormatError(f"{folder} contains no model; expected {_EXPECTED}")
 
 
 def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
@@ -119,7 +120,7 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     Raises
     ------
     FormatError
-        If the file is missing, truncated, damaged or not supported.
+        If the file is missing, truncated, damaged or unsupported.
     """
     path = Path(path)
     try:
@@ -127,14 +128,16 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
             raise FormatError(f"{path}: no such file or folder; expected {_EXPECTED}")
         main = _main_file(path) if path.is_dir() else path
     except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error}); expected {_EXPECTED}") from error
+        raise FormatError(f"{path} cannot be read ({error}); expected {_EXPECTED}") from error
     if main.name.endswith(INDEX_SUFFIX):
         return _folder(main.parent, main, read_shards(main))
     if main.name == _PYTORCH_INDEX:
         return _folder(main.parent, main, read_shards(main, ".bin", read_pytorch))
     if main.suffix == ".safetensors":
         if _SHARD.search(main.name):
-            raise FormatError(f"{main}: is one of several shards; expected the folder or the index that lists them all")
+            raise FormatError(
+                f"{main} is one of several shards; expected the folder or the index that lists all shards"
+            )
         own = main.with_name(METADATA_FILE)
         if own.is_file():
             return Checkpoint(main, "gguf", read_gguf(own).metadata, read_safetensors(main))
@@ -145,7 +148,7 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     if main.suffix == ".gguf" or start == MAGIC:
         contents = read_parts(main)
         return Checkpoint(main, "gguf", contents.metadata, contents.tensors)
-    raise FormatError(f"{main}: is neither GGUF nor safetensors nor PyTorch's; expected {_EXPECTED}")
+    raise FormatError(f"{main} is not a GGUF, safetensors or PyTorch file; expected {_EXPECTED}")
 
 
 def model_files(path: Path) -> list[Path]:
@@ -154,7 +157,7 @@ def model_files(path: Path) -> list[Path]:
 
 
 def _folder(path: Path, main: Path, tensors: Mapping[str, Tensor]) -> Checkpoint:
-    """Return a checkpoint of tensors next to a config.json, with each quantised matrix as one tensor."""
+    """Return a checkpoint from tensors next to a config.json, with each quantised matrix as one tensor."""
     config = _config(main)
     settings = quantisation(main.parent, config)
     if settings is not None:
@@ -170,5 +173,5 @@ _CONSTANTS: Final = {name: {"__float__": name} for name in ("NaN", "Infinity", "
 def _config(main: Path) -> dict[str, Any]:
     config = main.parent / "config.json"
     if not config.is_file():
-        raise FormatError(f"{config}: is missing; expected the model's config.json next to {main.name}")
+        raise FormatError(f"{config} is missing; expected the model's config.json next to {main.name}")
     return read_json(config, "the configuration", _CONSTANTS.__getitem__)

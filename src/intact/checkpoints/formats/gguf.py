@@ -3,7 +3,7 @@
 A header of metadata (typed key-value pairs) and tensor descriptions, then the tensors' bytes, aligned. The header is
 parsed in one pass; tensors are views into the mapped file. Before anything is allocated, every count and length is
 checked against the remaining bytes, and every object against a memory budget. The `gguf` package takes seconds and
-gigabytes to read the same files, so it serves as the tests' oracle and not as the reader.
+gigabytes to read the same files, so it serves as the tests' oracle rather than as the reader.
 
 Source: the GGUF specification, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
@@ -67,7 +67,7 @@ _NUMBERS: Final = {
 }
 _VALUE_TYPES: Final = "one of the value types 0 to 12"
 
-# memory cost of objects, in addition to the characters or numbers that they hold
+# Memory cost of objects, in addition to the characters or numbers that they hold.
 _STRING_COST, _VALUE_COST, TENSOR_COST = 56, 256, 1024
 _CHARACTER_COST = 4
 
@@ -76,8 +76,9 @@ class Contents(NamedTuple):
     """The contents of a GGUF file."""
 
     metadata: dict[str, Any]
-    """Numbers are int, float and bool, strings are str; arrays of strings are `Strings`, arrays of numbers read-only
-    NumPy arrays of their type, arrays of arrays lists."""
+    """Numbers are int, float or bool, and strings are str; arrays of strings are `Strings`, arrays of numbers are
+    read-only NumPy arrays of their type, and arrays of arrays are lists.
+    """
     tensors: dict[str, Tensor]
 
 
@@ -93,7 +94,7 @@ _WHOLE: Final = SplitPart(0, 1)
 
 
 class _Reader:
-    """A position in the header, with the checks that every read goes through."""
+    """A position in the header, with the checks applied to every read."""
 
     def __init__(self, buffer: mmap.mmap | bytes, path: Path, memory: int) -> None:
         self.buffer = buffer
@@ -138,7 +139,9 @@ class _Reader:
         count = self.u64(where)
         most = (self.size - self.offset) // least
         if count > most:
-            raise self.error(where, f"the count is {count}", f"at most {most}, for which the file has room", begin)
+            raise self.error(
+                where, f"the count is {count}", f"at most {most}, which is all the file has room for", begin
+            )
         return count
 
     def string(self, where: str, longest: int = LONGEST_STRING) -> str:
@@ -151,7 +154,7 @@ class _Reader:
         try:
             return self.buffer[begin : self.offset].decode()
         except UnicodeDecodeError as error:
-            raise self.error(where, "a string is no UTF-8", "valid UTF-8", begin + error.start) from error
+            raise self.error(where, "a string is not UTF-8", "valid UTF-8", begin + error.start) from error
 
     def strings(self, where: str) -> Strings:
         """Read an array of strings; vocabularies are long, so this loop has to be fast."""
@@ -177,7 +180,7 @@ class _Reader:
         self.offset = offset
         if len(strings) < count:
             self.string(where)  # raises a precise error
-            raise self.error(where, "the header's strings are too long", "a smaller header")
+            raise self.error(where, "the strings of the header are too long", "a smaller header")
         return strings
 
     def numbers(self, dtype: str, count: int, where: str) -> npt.NDArray[Any]:
@@ -205,7 +208,7 @@ class _Reader:
             return self.strings(where)
         if kind == _ARRAY:
             if depth == DEEPEST_ARRAY:
-                raise self.error(where, "arrays are nested too deep", f"at most {DEEPEST_ARRAY} levels", begin)
+                raise self.error(where, "arrays are nested too deeply", f"at most {DEEPEST_ARRAY} levels", begin)
             count = self.count(where, 12)
             self.charge(_VALUE_COST * count, where)
             return [self.array(where, depth + 1) for _ in range(count)]
@@ -263,7 +266,7 @@ def _read_metadata(reader: _Reader, count: int) -> dict[str, Any]:
         key = reader.string(f"key {index} of {count}", LONGEST_NAME)
         where = f"key {quote_name(key)}"
         if key in metadata:
-            raise reader.error(where, "the key is given twice", "every key once", begin)
+            raise reader.error(where, "the key occurs twice", "each key once", begin)
         metadata[key] = reader.value(where)
     return metadata
 
@@ -295,15 +298,15 @@ def _alignment(reader: _Reader, metadata: dict[str, Any]) -> int:
 
 
 def _check_part(reader: _Reader, metadata: dict[str, Any], part: SplitPart) -> None:
-    """Refuse a file that is not the part of a split model that its name says."""
+    """Refuse a file that is not the part of a split model indicated by its name."""
     count, number = metadata.get("split.count", 0), metadata.get("split.no", 0)
     if type(count) is not int or max(count, 1) != part.count:
-        right = "a single file" if part.count == 1 else f"{part.count}, as its name says"
+        right = "a single file" if part.count == 1 else f"{part.count}, as in its name"
         if part.count == 1:
             right += ", or all of them in one folder under names such as model-00001-of-00003.gguf"
         raise reader.error("key 'split.count'", f"the model is split into {count!r:.80} files", right)
     if part.count > 1 and (type(number) is not int or number != part.number):
-        raise reader.error("key 'split.no'", f"the value is {number!r:.80}", f"{part.number}, as the file's name says")
+        raise reader.error("key 'split.no'", f"the value is {number!r:.80}", f"{part.number}, as in the file's name")
 
 
 def _read_description(reader: _Reader, where: str) -> _Description:
@@ -329,7 +332,7 @@ def _read_description(reader: _Reader, where: str) -> _Description:
     length = byte_length(kind, shape)
     if length is None:
         raise reader.error(
-            where, f"the shape {shape} does not divide into blocks of {kind}", "whole blocks a row", begin
+            where, f"rows of shape {shape} do not divide into blocks of {kind}", "rows of whole blocks", begin
         )
     return _Description(name, kind, shape, length, offset=reader.u64(where), at=at)
 
@@ -343,18 +346,18 @@ def _read_tensors(reader: _Reader, count: int, alignment: int) -> dict[str, Tens
     for name, kind, shape, length, offset, at in descriptions:
         where = f"tensor {quote_name(name)}"
         if name in tensors:
-            raise reader.error(where, "the tensor is given twice", "every tensor once", at)
+            raise reader.error(where, "the tensor occurs twice", "each tensor once", at)
         if offset % alignment:
             raise reader.error(where, f"the data offset is {offset}", f"a multiple of the alignment {alignment}", at)
         begin = start + offset
         if begin + length > reader.size:
-            wrong = f"{length} bytes of {kind} with shape {shape} begin at byte {begin}"
+            wrong = f"{length} bytes of {kind} data with shape {shape} begin at byte {begin}"
             raise reader.error(where, wrong, f"them to end by byte {reader.size} (is the file truncated?)", at)
         tensors[name] = Tensor(name, kind, shape, data[begin : begin + length])
     end, before = 0, ""
     for name, _, _, length, offset, at in sorted(descriptions, key=lambda description: description.offset):
         if offset < end:
-            wrong = f"the data at offset {offset} overlap those of tensor {quote_name(before)}"
+            wrong = f"the data at offset {offset} overlaps that of tensor {quote_name(before)}"
             raise reader.error(f"tensor {quote_name(name)}", wrong, f"an offset of at least {end}", at)
         end, before = offset + length, name
     return tensors
@@ -368,7 +371,7 @@ def parse_gguf(
     Parameters
     ----------
     path : Path
-        The file, used only in messages.
+        The file, used only in error messages.
     part : SplitPart
         Position in a split model (`intact.checkpoints.formats.gguf_parts` reads all parts); by default a whole file.
     memory : int
@@ -392,8 +395,8 @@ def read_gguf(path: str | PathLike[str]) -> Contents:
     Raises
     ------
     FormatError
-        If the file cannot be read, is truncated or damaged, has another version or byte order, or has a tensor of an
-        unsupported type.
+        If the file cannot be read, is truncated or damaged, has a different version or byte order, or has a tensor of
+        an unsupported type.
     """
     path = Path(path)
     return parse_gguf(map_file(path), path)

@@ -16,7 +16,7 @@ from intact.checkpoints.formats.safetensors import Stored
 from intact.numerics.weight_formats import Bytes
 
 NUMBERS: Final = {kind: number for number, kind in TENSOR_KINDS.items()}
-"""Tensor kinds that a file can hold, with their numbers."""
+"""Kinds of tensors that a file can hold, with their numbers."""
 _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 
 
@@ -54,7 +54,7 @@ def pair(key: str, value: object) -> bytes:
     Raises
     ------
     TypeError
-        If the value has another type, or is an empty list.
+        If the value has a different type, or is an empty list.
     struct.error
         If an integer is out of range.
     """

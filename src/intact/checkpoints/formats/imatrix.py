@@ -1,4 +1,4 @@
-"""llama.cpp's importance matrices: sums of the squares of each product's inputs on a text.
+"""llama.cpp's importance matrices: sums of the squares of each product's inputs on calibration text.
 
 Source: llama.cpp, tools/imatrix: a GGUF file, or the older binary file, which has no magic number.
 """
@@ -24,13 +24,14 @@ _LONGEST_NAME: Final = 1 << 10
 
 
 class SquaredInputs(NamedTuple):
-    """Squares of a product's inputs: the diagonal of their second moments."""
+    """Squares of a product's inputs: the diagonal of their second-moment matrix."""
 
     sums: npt.NDArray[np.float32]
     """(experts, K): sum of each input's squares; one expert for layers without experts."""
     counts: npt.NDArray[np.int64]
-    """(experts,): number of rows in the sums. Binary files count chunks of the text instead, and their sums have one
-    mean per chunk."""
+    """(experts,): number of rows in the sums. Binary files count chunks of text instead, and their sums contain one
+    mean per chunk.
+    """
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
@@ -56,10 +57,10 @@ def read_imatrix(path: str | PathLike[str]) -> dict[str, SquaredInputs]:
     found = _read_gguf(path) if data[:4] == MAGIC else _Binary(path, bytes(data[:])).entries()
     out = dict(found)
     if not out:
-        raise FormatError(f"{path}: holds no sums; expected llama.cpp's importance matrix (imatrix)")
+        raise FormatError(f"{path} contains no sums; expected an importance matrix (imatrix) of llama.cpp")
     for name, one in out.items():
         if not (np.isfinite(one.sums).all() and (one.sums >= 0).all() and (one.counts >= 0).all()):
-            raise FormatError(f"{path}: {quote_name(name)} has sums or counts that are negative or not finite")
+            raise FormatError(f"{path}: {quote_name(name)} has negative or non-finite sums or counts")
     return out
 
 
@@ -76,7 +77,7 @@ def _read_gguf(path: Path) -> Iterator[tuple[str, SquaredInputs]]:
             problem = "missing" if counts is None else f"of shape {counts.shape}, {counts.kind}"
             raise FormatError(
                 f"{path}: tensor {quote_name(stem + _COUNTS)} is {problem}; "
-                f"expected ({experts}, 1) in F32, as there is {quote_name(name)}"
+                f"expected ({experts}, 1) in F32 to go with {quote_name(name)}"
             )
         yield (
             stem,
@@ -89,13 +90,15 @@ def _values(tensor: Tensor) -> npt.NDArray[np.float32]:
 
 
 class _Binary:
-    """The binary file: the number of entries, then for each its name, its number of chunks, and its sums."""
+    """The binary file: the number of entries, then for each entry its name, its number of chunks, and its sums."""
 
     def __init__(self, path: Path, data: bytes) -> None:
         self.path, self.data, self.at = path, data, 0
 
     def fail(self, problem: str) -> NoReturn:
-        raise FormatError(f"{self.path}: {problem} at byte {self.at}; expected llama.cpp's importance matrix (imatrix)")
+        raise FormatError(
+            f"{self.path}: {problem} at byte {self.at}; expected an importance matrix (imatrix) of llama.cpp"
+        )
 
     def take(self, size: int) -> bytes:
         if size > len(self.data) - self.at:
@@ -111,7 +114,7 @@ class _Binary:
         return value
 
     def entries(self) -> Iterator[tuple[str, SquaredInputs]]:
-        """Yield the entries; the data after them only names the text."""
+        """Yield the entries; the data after them only names the calibration text."""
         for _ in range(self.number("the number of entries", 1 << 20)):
             try:
                 name = self.take(self.number("the length of a name", _LONGEST_NAME)).decode()

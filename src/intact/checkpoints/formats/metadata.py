@@ -1,4 +1,4 @@
-"""Typed, validated access to metadata of a model's files, and memory-efficient arrays of strings."""
+"""Typed, validated access to the metadata of a model's files, and memory-efficient arrays of strings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 class Strings(Sequence[str]):
     """Strings as UTF-8 in one buffer of less than 4 GiB; each is decoded on access.
 
-    Vocabularies have hundreds of thousands of strings, each of which would take 50 more bytes as an object.
+    Vocabularies have hundreds of thousands of strings, each of which would take 50 more bytes as a separate object.
     """
 
     def __init__(self, strings: Iterable[str] = ()) -> None:
@@ -68,11 +68,11 @@ class Metadata:
     values : mapping
         Keys and values as returned by the file's reader.
     source : path or str
-        The file, for messages.
+        The file, for error messages.
     prefix : str
         Prefix of every key in the file, such as ``llama.``.
     inside : str
-        Location of the values within the file, for messages, such as ``rope scaling: ``.
+        Location of the values within the file, for error messages, such as ``rope scaling: ``.
     error : type
         Exception type to raise.
     """
@@ -97,7 +97,7 @@ class Metadata:
         self.fail(key, f"must be {expected}, found {value!r:.80}")
 
     def within(self, key: str, inside: str) -> Metadata:
-        """Return the object under a key, empty if the key is missing; `inside` names it in messages."""
+        """Return the object under a key, empty if the key is missing; `inside` names it in error messages."""
         return Metadata(self.mapping(key), self.source, inside=inside, error=self.error)
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -131,7 +131,7 @@ class Metadata:
         """Read one of several words; None if the key is missing."""
         value = self.get(key)
         if value is not None and not (isinstance(value, str) and value in known):
-            self.refuse(key, f"{' or '.join(known)} (others are not supported)", value)
+            self.refuse(key, f"{' or '.join(known)} (other values are not supported)", value)
         return value
 
     def mapping(self, key: str) -> Mapping[str, Any]:
@@ -164,9 +164,9 @@ class Metadata:
         except (TypeError, UnicodeEncodeError):
             for index, item in enumerate(value):
                 if not isinstance(item, str):
-                    self.fail(key, f"must hold strings only, but entry {index} is of type {type(item).__name__}")
+                    self.fail(key, f"must contain only strings, but entry {index} is of type {type(item).__name__}")
                 if any("\ud800" <= character <= "\udfff" for character in item):
-                    self.fail(key, f"must hold Unicode, but entry {index} is {item!r:.60}")
+                    self.fail(key, f"must contain valid Unicode, but entry {index} is {item!r:.60}")
         return list(value)
 
     def numbers(self, key: str, length: int) -> list[Any]:

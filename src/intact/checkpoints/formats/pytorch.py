@@ -42,7 +42,9 @@ _GLOBALS: Final = {_TENSOR, _PARAMETER, _DICT, *(f"torch {name}" for name in _KI
 _AS_THEY_ARE: Final = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "BINFLOAT"}
 _CONSTANTS: Final = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _ENTRY: Final = struct.Struct("<4s22xHH")  # local file header of an archive: its magic and the lengths of two strings
-_SAVE_AGAIN: Final = "expected torch.save of a state dict, from PyTorch 1.6 or later; or save it again as safetensors"
+_SAVE_AGAIN: Final = (
+    "expected a state dict written by torch.save of PyTorch 1.6 or later; or save it again as safetensors"
+)
 
 
 class _Global(NamedTuple):
@@ -73,20 +75,20 @@ def read_pytorch(path: str | PathLike[str]) -> dict[str, Tensor]:
     Raises
     ------
     FormatError
-        If the file cannot be read, is truncated or damaged, is from PyTorch before 1.6, or contains anything but named
-        tensors of plain kinds with contiguous rows.
+        If the file cannot be read, is truncated or damaged, was written by PyTorch before 1.6, or contains anything but
+        named tensors of plain kinds with contiguous rows.
     """
     path = Path(path)
     buffer = map_file(path)
     if bytes(buffer[:4]) != ARCHIVE:
-        raise FormatError(f"{path}: is not a PyTorch archive; {_SAVE_AGAIN}")
+        raise FormatError(f"{path} is not a PyTorch archive; {_SAVE_AGAIN}")
     files, top = _files(path, buffer)
     if bytes(buffer[files.get(f"{top}/byteorder", slice(0, 0))]) not in (b"", b"little"):
-        raise FormatError(f"{path}: was written on a big-endian machine; {_SAVE_AGAIN}")
+        raise FormatError(f"{path} was written on a big-endian machine; {_SAVE_AGAIN}")
     try:
         found = _run(bytes(buffer[files[f"{top}/data.pkl"]]))
     except (ValueError, LookupError, TypeError, struct.error) as error:
-        raise FormatError(f"{path}: the pickle is refused: {error}; {_SAVE_AGAIN}") from error
+        raise FormatError(f"{path}: the pickle is rejected: {error}; {_SAVE_AGAIN}") from error
     data = np.frombuffer(buffer, np.uint8)
     data.flags.writeable = False
     return {name: _tensor(path, name, view, data, files=files, top=f"{top}/data/") for name, view in found.items()}
@@ -103,16 +105,18 @@ def _files(path: Path, buffer: mmap.mmap | bytes) -> tuple[dict[str, slice], str
     for entry in entries:
         header = bytes(buffer[entry.header_offset : entry.header_offset + _ENTRY.size])
         if len(header) < _ENTRY.size or not header.startswith(ARCHIVE):
-            raise FormatError(f"{path}: nothing begins at byte {entry.header_offset}: is the file damaged?")
+            raise FormatError(
+                f"{path}: no entry of the archive begins at byte {entry.header_offset}: is the file damaged?"
+            )
         start = entry.header_offset + _ENTRY.size + sum(_ENTRY.unpack(header)[1:])
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            raise FormatError(f"{path}: {quote_name(entry.filename)} is compressed; PyTorch compresses nothing")
+            raise FormatError(f"{path}: {quote_name(entry.filename)} is compressed; PyTorch never compresses")
         if start + entry.file_size > len(buffer):
-            raise FormatError(f"{path}: {quote_name(entry.filename)} reaches beyond the end of the file")
+            raise FormatError(f"{path}: {quote_name(entry.filename)} extends beyond the end of the file")
         files[entry.filename] = slice(start, start + entry.file_size)
     pickles = [name for name in files if name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise FormatError(f"{path}: the archive has {len(pickles)} files data.pkl; {_SAVE_AGAIN}")
+        raise FormatError(f"{path}: the archive has {len(pickles)} data.pkl files; {_SAVE_AGAIN}")
     length = files[pickles[0]].stop - files[pickles[0]].start
     if length > _LONGEST_PICKLE:
         raise FormatError(f"{path}: the pickle has {length} bytes; expected at most {_LONGEST_PICKLE}")
@@ -139,7 +143,7 @@ def _run(pickle: bytes) -> dict[str, _View]:
 
     def last(count: int) -> list[Any]:
         if len(stack) < count + (marks[-1] if marks else 0):
-            raise ValueError("it takes more values than the stack holds")
+            raise ValueError("it pops more values than the stack holds")
         values = stack[-count:]
         del stack[-count:]
         return values
@@ -157,7 +161,7 @@ def _run(pickle: bytes) -> dict[str, _View]:
             stack.append({})
         elif name == "GLOBAL":
             if given not in _GLOBALS:
-                raise ValueError(f"it names {quote_name(given)}, which no state dict of plain tensors does")
+                raise ValueError(f"it names {quote_name(given)}, which does not occur in a state dict of plain tensors")
             stack.append(_Global(given))
         elif name == "MARK":
             marks.append(len(stack))
@@ -179,10 +183,10 @@ def _run(pickle: bytes) -> dict[str, _View]:
         elif name == "BUILD":
             last(1)  # the dictionary's attributes hold versions of modules
         else:
-            raise ValueError(f"it has the instruction {name}, which no state dict needs")
+            raise ValueError(f"it uses the opcode {name}, which no state dict needs")
     (found,) = stack
     if not isinstance(found, dict):
-        raise ValueError("it holds no dictionary")
+        raise ValueError("it does not contain a dictionary")
     for name, value in found.items():
         if not isinstance(value, _View):
             raise ValueError(f"{quote_name(name)} is not a tensor")
@@ -202,14 +206,14 @@ def _storage(given: object) -> _Storage:
         raise ValueError("it refers to something that is not a storage")
     kind = given[1].name.removeprefix("torch ") if isinstance(given[1], _Global) else ""
     if kind not in _KINDS:
-        raise ValueError("it refers to a storage of an unknown class")
+        raise ValueError("it refers to a storage of an unknown type")
     return _Storage(_KINDS[kind], given[2])
 
 
 def _made(maker: object, given: object) -> object:
     """Return the result of calling one of the allowed names."""
     if not isinstance(maker, _Global) or not isinstance(given, tuple):
-        raise ValueError("it calls something that is not a name")
+        raise ValueError("it calls something other than a name")
     if maker.name == _DICT and not given:
         return {}
     if maker.name == _PARAMETER and given and isinstance(given[0], _View):
@@ -218,11 +222,11 @@ def _made(maker: object, given: object) -> object:
         storage, start, shape, strides = given[:4]
         if isinstance(storage, _Storage) and all(map(_naturals, ((start,), shape, strides))):
             return _View(storage, start, shape, strides)
-    raise ValueError(f"it calls {maker.name} with other arguments than PyTorch does")
+    raise ValueError(f"it calls {maker.name} with arguments that PyTorch does not use")
 
 
 def _naturals(value: object) -> bool:
-    """Return true for a tuple of non-negative sizes."""
+    """Return true for a tuple of non-negative integers."""
     return isinstance(value, tuple) and all(type(one) is int and 0 <= one < 1 << 63 for one in value)
 
 
@@ -234,17 +238,19 @@ def _tensor(
     kind, shape = view.storage.kind, view.shape
     if len(shape) > 32 or len(view.strides) != len(shape):
         raise FormatError(
-            f"{where}: has {len(shape)} sizes and {len(view.strides)} strides; expected as many, up to 32"
+            f"{where} has {len(shape)} sizes and {len(view.strides)} strides; expected equal numbers, at most 32"
         )
     if any(stride != dense for size, stride, dense in zip(shape, view.strides, _dense(shape), strict=True) if size > 1):
-        raise FormatError(f"{where}: is a view with strides {view.strides}; expected one row after the other")
+        raise FormatError(f"{where} is a view with strides {view.strides}; expected contiguous rows")
     if top + view.storage.key not in files:
         raise FormatError(f"{where}: the archive has no file {quote_name(top + view.storage.key)}")
     place = files[top + view.storage.key]
     size, length = byte_length(kind, (1,)) or 0, byte_length(kind, shape) or 0
     start = place.start + view.start * size
     if start + length > place.stop:
-        raise FormatError(f"{where}: ends at byte {start + length}; expected at most {place.stop}, the storage's end")
+        raise FormatError(
+            f"{where} ends at byte {start + length}; expected at most {place.stop}, the end of its storage"
+        )
     return Tensor(name, kind, shape, data[start : start + length])
 
 

@@ -27,7 +27,7 @@ from intact.numerics.weight_formats import Bytes
 
 INDEX_SUFFIX: Final = ".safetensors.index.json"
 LONGEST_JSON: Final = 16 << 20
-# Memory costs in bytes: of a value, additionally of an object, of a tensor; of a character in ASCII and in other texts.
+# Memory costs in bytes: of a value; in addition, of an object and of a tensor; of a character in ASCII and other text.
 _VALUE_COST, _OBJECT_COST, _TENSOR_COST = 120, 200, 1024
 _ASCII_COST, _WIDE_COST = 3, 9
 _SUPPORTED: Final = tuple(kind for kind, block in KINDS.items() if block.elements == 1)
@@ -41,16 +41,16 @@ def parse_json(text: bytes, path: Path, what: str, constant: Callable[[str], Any
     text : bytes
         UTF-8.
     path : Path
-        File that it came from, for messages.
+        File that it came from, for error messages.
     what : str
-        Description of the text, for messages.
+        Description of the text, for error messages.
     constant : callable, optional
         As in `strict_json.parse`.
 
     Raises
     ------
     FormatError
-        If it is too long, is not strict JSON (`intact._base.strict_json.parse`), or is not an object.
+        If the text is too long, is not strict JSON (`intact._base.strict_json.parse`), or is not an object.
     """
     objects = text.count(b"{")
     values = text.count(b",") + text.count(b"[") + objects
@@ -58,7 +58,7 @@ def parse_json(text: bytes, path: Path, what: str, constant: Callable[[str], Any
     if len(text) > LONGEST_JSON or memory > HEADER_MEMORY:
         raise FormatError(
             f"{path}: {what} has {len(text)} bytes and {values} values; "
-            f"expected what fits {HEADER_MEMORY >> 20} MiB of memory"
+            f"expected a size that fits in {HEADER_MEMORY >> 20} MiB of memory"
         )
 
     value = parse(text, f"{path}: {what}", error=FormatError, constant=constant)
@@ -90,10 +90,10 @@ class Stored(NamedTuple):
     size: int
 
     def checked(self, data: bytes | Bytes) -> bytes:
-        """Return the tensor's bytes; raise ValueError if their number differs from the declared size."""
+        """Return the tensor's bytes; raise ValueError if their number does not match the declared size."""
         whole = bytes(data)
         if len(whole) != self.size:
-            raise ValueError(f"tensor {self.name} has {len(whole)} bytes; {self.size} were declared")
+            raise ValueError(f"tensor {self.name} has {len(whole)} bytes, but {self.size} were declared")
         return whole
 
 
@@ -132,7 +132,7 @@ def _description(name: str, value: object, path: Path, size: int) -> _Descriptio
     length = byte_length(kind, shape)
     if length != end - begin:
         raise FormatError(
-            f"{where}: {end - begin} bytes at offset {begin}; expected {length} for {kind} with shape {shape}"
+            f"{where}: has {end - begin} bytes at offset {begin}; expected {length} for {kind} with shape {shape}"
         )
     return _Description(name, kind, shape, begin, end=end)
 
@@ -149,7 +149,9 @@ def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
     buffer, start, header = _read_header(path)
     header.pop("__metadata__", None)
     if len(header) * _TENSOR_COST > HEADER_MEMORY:
-        raise FormatError(f"{path}: {len(header)} tensors; expected at most {HEADER_MEMORY // _TENSOR_COST}")
+        raise FormatError(
+            f"{path}: the header has {len(header)} tensors; expected at most {HEADER_MEMORY // _TENSOR_COST}"
+        )
     size = len(buffer) - start
     descriptions = [_description(name, value, path, size) for name, value in header.items()]
     data = np.frombuffer(buffer, np.uint8)
@@ -159,7 +161,7 @@ def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
         if begin != reached:
             raise FormatError(
                 f"{path}: tensor {quote_name(name)} begins at offset {begin}; "
-                f"expected {reached}, where the one before ends"
+                f"expected {reached}, the end of the previous tensor"
             )
         reached = end
     if reached != size:
@@ -188,13 +190,13 @@ def _read_header(path: Path) -> tuple[mmap.mmap | bytes, int, dict[str, Any]]:
     """Return the mapped file, the start of its data, and its header."""
     buffer = map_file(path)
     if len(buffer) < 8:
-        raise FormatError(f"{path}: the file has {len(buffer)} bytes; expected a safetensors file, at least 8")
+        raise FormatError(f"{path}: the file has {len(buffer)} bytes; expected a safetensors file of at least 8 bytes")
     (length,) = struct.unpack_from("<Q", buffer)
     start = 8 + length
     if start > len(buffer):
         raise FormatError(
             f"{path}: the header at byte 8 has {length} bytes; expected at most the {len(buffer) - 8} that remain "
-            "(truncated, or no safetensors file?)"
+            "(is the file truncated, or not a safetensors file?)"
         )
     if length > LONGEST_JSON:
         raise FormatError(f"{path}: the header at byte 8 has {length} bytes; expected at most {LONGEST_JSON}")
@@ -202,7 +204,7 @@ def _read_header(path: Path) -> tuple[mmap.mmap | bytes, int, dict[str, Any]]:
 
 
 def _matrix(tensor: Tensor, path: Path) -> Tensor:
-    """Return bytes that hold an integer weight or blocks as a matrix of that kind; return other tensors unchanged."""
+    """Convert bytes that hold an integer weight or blocks to a matrix of that kind; return other tensors unchanged."""
     if tensor.kind != "U8" or len(tensor.shape) != 1:
         return tensor
     try:
@@ -253,7 +255,7 @@ def _shard_path(folder: Path, name: object, index: Path, suffix: str) -> Path:
     plain = isinstance(name, str) and name == PureWindowsPath(name).name
     if not isinstance(name, str) or not plain or not name.isprintable() or not name.endswith(suffix):
         raise FormatError(
-            f"{index}: the shard name {name!r:.80} is refused; "
+            f"{index}: the shard name {name!r:.80} is not allowed; "
             f"expected the plain name of a {suffix} file in the index's folder"
         )
     return folder / name
@@ -288,7 +290,7 @@ def read_shards(
     for name, shard in weights.items():
         if name not in shards[shard]:
             raise FormatError(
-                f"{index.parent / shard}: tensor {quote_name(name)} is missing; expected it there by {index.name}"
+                f"{index.parent / shard}: tensor {quote_name(name)} is missing, although {index.name} lists it there"
             )
         tensors[name] = shards[shard][name]
     return tensors

@@ -1,7 +1,7 @@
 """GGUF block matrices in safetensors: a one-dimensional U8 tensor that contains its type and shape.
 
-The header has 32 bytes: the letters ``GGML``, then as little-endian int32 the version 1, the type's number in GGUF, N
-and K, then zeros. The blocks follow exactly as in a GGUF file, so that the same matrix has the same digest in both.
+The header has 32 bytes: the letters ``GGML``, then, as little-endian int32, the version 1, the type's number in GGUF, N
+and K, then zeros. The blocks follow exactly as in a GGUF file, so the same matrix has the same digest in both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def blocks_to_bytes(kind: str, shape: tuple[int, ...], data: Bytes) -> Bytes:
 
 
 def starts_blocks(data: Bytes) -> bool:
-    """Return true if bytes begin with the header's letters."""
+    """Return true if the bytes begin with the header's letters."""
     return data[: len(_MAGIC)].tobytes() == _MAGIC
 
 
@@ -37,19 +37,19 @@ def blocks_from_bytes(name: str, data: Bytes) -> Tensor:
     Raises
     ------
     FormatError
-        If the header is truncated, has another version, or does not match the bytes.
+        If the header is truncated, has a different version, or does not match the bytes.
     """
     if data.size < _HEADER.size:
-        raise FormatError(f"{data.size} bytes of a matrix of blocks: its header alone has {_HEADER.size}")
+        raise FormatError(f"a block matrix has {data.size} bytes, but its header alone has {_HEADER.size}")
     _, version, number, rows, columns = _HEADER.unpack(data[: _HEADER.size].tobytes())
     if version != 1:
-        raise FormatError(f"version {version} of a matrix of blocks: this program reads version 1")
+        raise FormatError(f"a block matrix has format version {version}, but this program reads version 1")
     kind = _NAMES.get(number)
     if kind is None or rows < 1 or columns < 1:
-        raise FormatError(f"a matrix of blocks of {rows} x {columns} of type {number} is not possible")
+        raise FormatError(f"a block matrix cannot have shape {rows} x {columns} and type {number}")
     if byte_length(kind, (rows, columns)) != data.size - _HEADER.size:
         raise FormatError(
-            f"{data.size - _HEADER.size} bytes of blocks: expected {byte_length(kind, (rows, columns))} for {kind} of "
-            f"{rows} x {columns}"
+            f"a block matrix has {data.size - _HEADER.size} bytes of blocks; expected "
+            f"{byte_length(kind, (rows, columns))} for {kind} of {rows} x {columns}"
         )
     return Tensor(name, kind, (rows, columns), data[_HEADER.size :])

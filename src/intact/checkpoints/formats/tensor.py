@@ -21,9 +21,9 @@ class Kind(NamedTuple):
     """A way to store a tensor's elements: in blocks of a fixed size."""
 
     elements: int
-    """Elements per block, consecutive along the last axis."""
+    """Number of elements per block, consecutive along the last axis."""
     bytes: int
-    """Bytes per block."""
+    """Number of bytes per block."""
 
 
 _NUMBERS: Final = {
@@ -64,14 +64,14 @@ class Tensor:
 
 
 def byte_length(kind: str, shape: tuple[int, ...]) -> int | None:
-    """Return the bytes of a tensor; None if its last axis is not a whole number of blocks.
+    """Return the number of bytes of a tensor; None if its last axis is not a whole number of blocks.
 
     Parameters
     ----------
     kind : str
         A key of `KINDS`.
     shape : tuple of int
-        Sizes in NumPy order, empty for a scalar; Python integers, so that nothing overflows.
+        Sizes in NumPy order, empty for a scalar; they are Python integers, so nothing overflows.
     """
     elements, size = KINDS[kind]
     if elements > 1 and (not shape or shape[-1] % elements):
@@ -89,7 +89,7 @@ def map_file(path: Path) -> mmap.mmap | bytes:
     """
     try:
         if path.exists() and not path.is_file():
-            raise FormatError(f"{path}: is a {'folder' if path.is_dir() else 'device or pipe'}; expected a file")
+            raise FormatError(f"{path} is a {'folder' if path.is_dir() else 'device or pipe'}; expected a file")
         with path.open("rb") as file:
             if file.seek(0, 2) == 0:
                 return b""
@@ -97,11 +97,11 @@ def map_file(path: Path) -> mmap.mmap | bytes:
     except (OSError, ValueError) as error:
         if isinstance(error, FormatError):
             raise
-        raise FormatError(f"{path}: cannot be read ({error}); expected a readable file") from error
+        raise FormatError(f"{path} cannot be read ({error}); expected a readable file") from error
 
 
 def mapped_file(data: npt.NDArray[np.uint8]) -> mmap.mmap | None:
-    """Return the mapping that an array is a view of, if any."""
+    """Return the mapping of which an array is a view, if any."""
     base: object = data
     while isinstance(base, np.ndarray | memoryview):
         base = base.base if isinstance(base, np.ndarray) else base.obj
@@ -109,9 +109,9 @@ def mapped_file(data: npt.NDArray[np.uint8]) -> mmap.mmap | None:
 
 
 def release(data: npt.NDArray[np.uint8]) -> None:
-    """Release the memory of the mapped file that holds these bytes, if any; it is read again when needed.
+    """Release the memory of the mapped file that holds these bytes, if any; it is reread when needed.
 
-    The whole file is released, since a system that maps a page may map megabytes around it.
+    The whole file is released, since mapping a page may make the system map megabytes around it.
     """
     found = mapped_file(data)
     if found is not None:
@@ -119,5 +119,5 @@ def release(data: npt.NDArray[np.uint8]) -> None:
 
 
 def quote_name(name: str) -> str:
-    """Quote a name from a file for a message: escaped, and shortened if it is long."""
+    """Quote a name from a file for an error message: escaped, and shortened if it is long."""
     return repr(name) if len(name) <= 80 else f"{name[:60]!r}... ({len(name)} characters)"

@@ -1,1 +1,1 @@
-"""Drafting (speculative decoding): the model checks guessed tokens in one step; faster, with the same text."""
+"""Drafting (speculative decoding): the model checks guessed tokens in one step: faster, with the same output."""

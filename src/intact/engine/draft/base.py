@@ -15,7 +15,7 @@ from intact.numerics.sampling import Sampling
 
 
 class Tree(NamedTuple):
-    """A tree of guesses, likeliest first, so that its first m nodes are the best tree of m nodes.
+    """A tree of guesses, likeliest first: its first m nodes form the best tree of m nodes.
 
     Attributes
     ----------
@@ -200,7 +200,7 @@ class Drafter(Protocol):
         return
 
     def learn(self, observed: Observed) -> None:
-        """Learn from a step; called before the drafts are extended, whose guesses are judged by the earlier state."""
+        """Learn from a step; called before the drafts are extended, whose guesses are scored by the earlier state."""
         return
 
     def close(self) -> None:
@@ -214,7 +214,7 @@ CEILING = 0.98
 class Acceptance:
     """Acceptance rate of the guesses of each class: decaying counts over a prior.
 
-    Guesses count whether or not they were run.
+    Guesses count even if they were not run.
 
     Parameters
     ----------

@@ -19,11 +19,11 @@ MOST_ROWS = 64
 MARGIN = 1.02
 """Minimum expected speed-up for drafting."""
 LEAST = 0.02
-"""Minimum assumed cost of a second row, relative to a step, whatever was measured."""
+"""Minimum assumed cost of a second row, relative to a step, regardless of measurements."""
 STALE = 0.2
 """Freshness (see `Costs`) below which a step runs without drafts, to measure its cost again."""
 ALLOWANCE = 0.015
-"""Share of the time that drafts may lose."""
+"""Share of the time that may be lost to drafting."""
 LEARNING = 16
 """Maximum number of sequences in a step that the drafter learns from."""
 KEPT = 16
@@ -50,7 +50,7 @@ class Statistics:
     Attributes
     ----------
     steps, drafted : int
-        Decoding steps, counted per sequence, and how many of them had a draft.
+        Number of decoding steps, counted per sequence, and number of them that had a draft.
     proposed, accepted : mapping of str to int
         Nodes that were run, and nodes that were accepted, by drafter.
     """
@@ -165,9 +165,9 @@ class Controller:
         Parameters
         ----------
         drafts : one for each sequence that decodes
-            None for a draft that is not open.
+            The sequence's draft, or None if it is not open.
         limits : sequence of int
-            Maximum number of nodes for each: the number of tokens it may still draw, less one.
+            Maximum number of nodes for each sequence: the number of tokens it may still draw, minus one.
         others : int
             Number of prompt rows in the same step.
         prepare : callable
@@ -219,7 +219,7 @@ class Controller:
         return (nodes, chances[nodes - 1], best / count - 1) if nodes else (0, 0.0, 0.0)
 
     def _rest(self, gain: float) -> None:
-        """Pause if proposing has lately taken more time than it gained; `gain` is the expected gain of this step."""
+        """Pause if proposing has lately taken more time than it saved; `gain` is the expected gain of this step."""
         self._proposing += (self._clock() - self._start - self._prepared - self._proposing) / 8
         self._gain += (gain - self._gain) / 16
         share = PROPOSING * self._proposing / self._plain

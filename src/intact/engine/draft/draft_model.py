@@ -40,7 +40,7 @@ SHARES: Final = 8
 CATCHING_UP: Final = 256
 """Maximum number of new tokens of sequences that one step of the draft model computes."""
 LONG: Final = 32
-"""A sequence with more missing tokens than this is caught up only when due; that time is not charged to its guesses."""
+"""A sequence with more missing tokens than this is caught up only when due; the time is not charged to its guesses."""
 BELOW: Final = (0.3, 0.12, 0.06)
 """Initial estimate of the acceptance rates of the alternatives when the drawn token is rejected."""
 
@@ -122,7 +122,7 @@ class ModelDraft:
             self.table.advance(kept, self.part)
 
     def compare(self, tokens: Sequence[int]) -> int:
-        """Record how the chain fared; return the number of its drawn tokens that were right."""
+        """Record the chain's result; return how many of its drawn tokens were correct."""
         agree, won = 0, 0.0
         for depth, ((order, kind), token) in enumerate(zip(self._guesses, tokens, strict=False)):
             self._drafter.observe(self, order, kind, token, relative=self._relative)
@@ -229,9 +229,9 @@ class DraftModel(Drafter):
     """A draft model with the same vocabulary, which writes chains for all sequences of a step at once.
 
     It draws tokens with the requests' own random keys, so wherever its distribution equals the main model's, it draws
-    the same tokens, greedy or not. A chain grows while the next token's chance is worth the measured time of a draft
-    step; alternatives to each token are added to the tree. It keeps an account of the time it takes and the tokens it
-    gains, and pauses while the balance is negative.
+    the same tokens, greedy or not. A chain grows while the next token is likely enough to be worth the measured time of
+    a draft step; alternatives to each token are added to the tree. It keeps an account of the time it takes and the
+    tokens it gains, and pauses while the balance is negative.
 
     Parameters
     ----------
@@ -370,7 +370,7 @@ class DraftModel(Drafter):
         return terms.floor + self._count * self._price(alive, terms) / alive
 
     def _write(self, most: dict[ModelDraft, int], terms: Terms) -> None:
-        """Generate the chains."""
+        """Generate the chains of the drafts."""
         self._spent = 0.0
         logits, rows = self._take_in(most, terms)
         reach = dict.fromkeys(rows, 1.0)

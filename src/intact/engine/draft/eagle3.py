@@ -19,7 +19,7 @@ from intact.models.ops import AllGather
 from intact.models.program import Program
 
 _ABSENT: Final = 64 << 16
-"""Distance, in Q16, by which logits that a head lacks are set below its lowest logit."""
+"""Distance, in Q16, below a head's lowest logit at which the logits that the head lacks are set."""
 
 
 class WatchedExecutor:
@@ -99,7 +99,7 @@ class EagleRows:
             self.results = read_rows(whole)
 
     def _padded(self, width: int) -> NDArray[np.float32]:
-        """Return the rows of this width, with zeros in place of the others."""
+        """Return the rows of this width, with zeros in place of all other rows."""
         found = np.zeros((len(self.rows), width), np.float32)
         for i, row in enumerate(self.rows):
             if len(row) == 4 * width:
@@ -140,7 +140,7 @@ class Eagle(PredictionHead):
     def run(
         self, chunks: Mapping[ModelDraft, SequenceChunk], guessing: Sequence[ModelDraft], wanted: NDArray[np.int64]
     ) -> NDArray[np.int32]:
-        """Run a step; return logits for the whole vocabulary of the model, of which the head may cover a part."""
+        """Run a step; return logits for the model's whole vocabulary, even if the head covers only part of it."""
         logits = super().run(chunks, guessing, wanted)
         if self._tokens is None or not len(logits):
             return logits

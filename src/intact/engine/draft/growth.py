@@ -16,7 +16,7 @@ Rows = Callable[[tuple[int, ...], int], tuple[Sequence[int], Sequence[float]]]
 
 
 class _Row(NamedTuple):
-    """Candidates of one node; those from `rank` on have not been offered yet."""
+    """Candidates of one node; those at `rank` and beyond have not been offered yet."""
 
     tokens: Sequence[int]
     chances: Sequence[float]
@@ -82,7 +82,7 @@ class Growth:
             heappush(self._offers, (-chance, next(self._order), token, parent, depth, link, context, row))
 
     def _offer_next(self, row: _Row, context: tuple[int, ...], parent: int, depth: int, most: float) -> None:
-        """Offer the next candidate of a row."""
+        """Add the next candidate of a row to the heap."""
         rank = row.rank
         if rank < len(row.tokens) and row.tokens[rank] == row.other:
             rank += 1

@@ -103,7 +103,7 @@ class NgramStore:
         share = (1 / (np.minimum(counts, MEMORY) + 1))[:, None].astype(np.float32)
         same = old[:, :, None] == tokens[:, None, :]
         found = same.any(axis=2)
-        # Gap assumed for a token that one side lacks.
+        # Gap assumed for a token that is missing on one side.
         below, old_below = gaps[:, -1:] + ABSENT, old_gaps[:, -1:] + ABSENT
         matched = np.where(found, np.take_along_axis(gaps, same.argmax(axis=2), axis=1), below)
         kept = (1 - share) * old_gaps + share * matched

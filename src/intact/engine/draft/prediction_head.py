@@ -1,4 +1,4 @@
-"""A model's own prediction head as a drafter: it writes a few tokens ahead from the inputs of the model's head."""
+"""A model's own prediction head as a drafter: it generates a few tokens ahead from the inputs of the model's head."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from intact.models.ops import AllGather
 from intact.numerics.profiles import Profile
 
 WINDOW: Final = 64
-"""Number of final prompt rows that the head reads, and of tokens a sequence may grow without a guess."""
+"""Number of final prompt rows that the head reads, and of tokens by which a sequence may grow without a guess."""
 _FRACTION: Final = 20  # fraction bits of wide rows
 
 
@@ -51,7 +51,7 @@ class GivenRows:
 
 
 def set_rows(target: NDArray[Any], floats: NDArray[Any]) -> None:
-    """Assign to wide rows: floats, or integers in Q20 rounded half to even."""
+    """Assign floats to wide rows, or integers in Q20 rounded half to even."""
     target[:] = floats if target.dtype.kind == "f" else np.rint(np.ldexp(floats.astype(np.float64), _FRACTION))
 
 
@@ -93,7 +93,7 @@ class HeadDraft(ModelDraft):
         return np.array(self._keys[start:end], np.uint32).tobytes()
 
     def forget(self) -> None:
-        """Release the pages; the draft restarts at the next known hidden states."""
+        """Release the pages; the draft restarts from the next known hidden states."""
         self.table.drop()
         self.begin()
         self._first = -1

@@ -138,7 +138,7 @@ class UnionDraft:
 
 
 class Union(Drafter):
-    """Several drafters whose trees are merged; costlier ones come later and know what the earlier ones cover."""
+    """Several drafters whose trees are merged; more expensive ones come later and know what the earlier ones cover."""
 
     name = "union"
 
@@ -154,7 +154,7 @@ class Union(Drafter):
         return next(one for one in self.members if one.hidden).hidden_rows(executor, rows)
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> UnionDraft:
-        """Return the drafts of all members as one."""
+        """Return the drafts of all members, combined into one."""
         reading = [i for i, member in enumerate(self.members) if member.hidden]
         return UnionDraft([member.open(tokens, draws) for member in self.members], reading, self.trees)
 

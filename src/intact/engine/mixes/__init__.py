@@ -29,7 +29,7 @@ class Mix:
     Attributes
     ----------
     version : int
-        Raised whenever the rule gives different bits.
+        Raised whenever the rule's results change.
     streams : tuple of {'shadow', 'partner'}
         Rows needed in addition to the main one, in order.
     parameters : mapping of str to Definition
@@ -84,14 +84,14 @@ def chosen_mix(given: object) -> ChosenMix:
     fields = {"name": given} if isinstance(given, str) else dict(given) if isinstance(given, Mapping) else {}
     name = fields.pop("name", None)
     if not isinstance(name, str):
-        raise ParameterError(f"mix must be a name, or a mapping with a name, got {given!r:.60}")
+        raise ParameterError(f"mix must be a name or a mapping with the key 'name', got {given!r:.60}")
     if name not in MIXES:
-        raise ParameterError(unknown_name(f"there is no mix {name!r:.60}", name, MIXES, "they are"))
+        raise ParameterError(unknown_name(f"no mix named {name!r:.60}", name, MIXES))
     mix = MIXES[name]
     for parameter in fields:
         if parameter not in mix.parameters:
             problem = f"the mix {name} has no parameter {parameter!r:.60}"
-            raise ParameterError(unknown_name(problem, str(parameter), mix.parameters, "its own are"))
+            raise ParameterError(unknown_name(problem, str(parameter), mix.parameters, "it has"))
     values = {
         key: millionths(definition.check(f"{name}'s {key}", fields.get(key, definition.default)))
         for key, definition in mix.parameters.items()
@@ -108,7 +108,9 @@ def mix_of(mix: Mix, values: Mapping[str, int]) -> ChosenMix:
         If a value is missing, unknown or invalid.
     """
     if values.keys() != mix.parameters.keys():
-        raise ParameterError(f"the mix {mix.name} takes the parameters {', '.join(mix.parameters)}")
+        raise ParameterError(
+            f"the mix {mix.name} takes the parameters {', '.join(mix.parameters)}, got {', '.join(values) or 'none'}"
+        )
     for key, definition in mix.parameters.items():
         definition.check(f"{mix.name}'s {key}", values[key] / DECIMALS)
     return ChosenMix(mix, MappingProxyType(dict(values)))
@@ -122,10 +124,11 @@ def check_shadow(chosen: ChosenMix | None, given: bool) -> None:
     ParameterError
         If the shadow prompt does not fit the mix.
     """
-    takes = chosen is not None and "shadow" in chosen.mix.streams
-    if takes != given:
-        mixed = "without a mix" if chosen is None else f"with the mix {chosen.mix.name}"
-        raise ParameterError(f"a shadow prompt is {'missing' if takes else 'of no use'} {mixed}")
+    if chosen is None:
+        if given:
+            raise ParameterError("a shadow prompt needs a mix")
+    elif ("shadow" in chosen.mix.streams) != given:
+        raise ParameterError(f"the mix {chosen.mix.name} {'takes no' if given else 'needs a'} shadow prompt")
 
 
 def check_partners(chosen: ChosenMix, given: int) -> None:
@@ -138,7 +141,7 @@ def check_partners(chosen: ChosenMix, given: int) -> None:
     """
     if (taken := chosen.mix.streams.count("partner")) > given:
         raise ParameterError(
-            f"the mix {chosen.mix.name} takes {taken} partner{'s' * (taken > 1)}, got {given}: name models by "
+            f"the mix {chosen.mix.name} takes {taken} partner{'s' * (taken > 1)}, got {given}: name models with "
             "`partners` of intact.load (--with NAME=MODEL)"
         )
 

@@ -1,4 +1,4 @@
-"""Classifier-free guidance: steers away from the distribution without the prompt, or after an opposite one."""
+"""Classifier-free guidance: steers away from the distribution without the prompt, or with an opposite prompt."""
 
 from intact.engine.mixes import Mix
 from intact.engine.sampling.definitions import Definition

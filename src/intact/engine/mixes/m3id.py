@@ -1,4 +1,4 @@
-"""M3ID in its text form: amplifies a part of the prompt, more strongly as the answer grows."""
+"""M3ID in its text-only form: amplifies a part of the prompt, more strongly as the answer grows."""
 
 from intact.engine.mixes import Mix
 from intact.engine.sampling.definitions import Definition

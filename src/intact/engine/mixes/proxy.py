@@ -1,4 +1,4 @@
-"""Proxy tuning: shifts a base model by what tuning has changed in a small one."""
+"""Proxy tuning: shifts a base model's logits by the change that tuning made in a small one."""
 
 from intact.engine.mixes import Mix
 from intact.engine.sampling.definitions import Definition

@@ -1,4 +1,4 @@
-"""USCD, for code: where the model is unsure, subtracts its distribution without the examples of the task."""
+"""USCD, for code: where the model is unsure, subtracts its distribution without the task's examples."""
 
 from math import isqrt
 from typing import Any, Final

@@ -36,10 +36,10 @@ PARTS: Final = 100
 AHEAD: Final = 64
 """Maximum number of matchers created in advance."""
 SECONDS: Final = 0.1
-"""Processor time limit for compiling a constraint for one of several texts; a single text has a trial's limit."""
+"""Processor time limit for compiling one of several samples' constraint; a single sample has the limit of a trial."""
 _MARK: Final = "\x02"
 _Path = tuple[int, "_Path"] | None
-"""The tokens of a text from last to first; forks share it."""
+"""The tokens of a sample from last to first; forks share it."""
 
 
 def compiler() -> str:
@@ -61,16 +61,16 @@ def _missing() -> NotInstalledError:
 
 
 class Matcher:
-    """The state of one text within its constraint. Created by `compile`.
+    """The state of one sample within its constraint. Created by `compile`.
 
     Copies of an LLMatcher share caches and count together against its limits: one copy that exceeds them breaks all.
-    Each text therefore has its own matcher, which computes only that text's masks, in order, so the result for a text
-    depends on nothing else. It is created on first use, or in advance.
+    Each sample therefore has its own matcher, which computes only that sample's masks, in order, so its result depends
+    on nothing else. It is created on first use, or in advance.
 
     Parameters
     ----------
     make : callable
-        Returns a new LLMatcher at the beginning of a text, sharing nothing.
+        Returns a new LLMatcher at the start of the output, sharing nothing.
     ends : set of int
         End tokens.
     """
@@ -83,7 +83,7 @@ class Matcher:
         self._path: _Path = None
 
     def mask(self) -> NDArray[np.uint32]:
-        """Return the tokens that may follow, in the format of `Draw`; end tokens only where the text may end.
+        """Return the tokens that may follow, in the format of `Draw`; end tokens only where the output may end.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class Matcher:
         return self._mask
 
     def _without_early_ends(self, words: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """Remove end tokens in the middle of a grammar from a mask: the text would end incomplete."""
+        """Remove end tokens from a mask in the middle of a grammar, where the output would be incomplete."""
         named = [token for token in self._ends if words[token >> 5] >> (token & 31) & 1]
         if not named or self._inner.is_accepting():
             return words
@@ -109,7 +109,7 @@ class Matcher:
         for token in named:
             kept[token >> 5] &= ~np.uint32(1 << (token & 31))
         if not kept.any():
-            raise ParameterError(f"the {self._kind} allows no token here but one that would end the text")
+            raise ParameterError(f"the {self._kind} allows only tokens here that would end the text")
         return kept
 
     def accept(self, token: int) -> None:
@@ -126,20 +126,20 @@ class Matcher:
         self._path = token, self._path
 
     def fork(self) -> Matcher:
-        """Return the matcher of a second text that begins with this one."""
+        """Return the matcher of a second sample that begins with this one."""
         other = Matcher(self._make, self._kind, self._ends)
         other._path, other._ready = self._path, self._ready
         return other
 
     def make_ready(self, texts: int) -> None:
-        """Create matchers for several texts in advance, so that no step of the engine waits for them."""
+        """Create matchers for several samples in advance, so that no engine step has to wait for them."""
         for _ in range(min(texts, AHEAD)):
             inner = self._make()
             inner.compute_bitmask()  # may take as long again; recomputing it later changes nothing
             self._ready.append(inner)
 
     def ahead(self) -> Matcher:
-        """Return a copy for looking some tokens ahead in this text."""
+        """Return a copy for looking a few tokens ahead in this sample."""
         other = self.fork()
         other._own, other._mask = self._inner.deep_copy(), self._mask
         return other
@@ -166,22 +166,23 @@ class Matcher:
 def compile(  # noqa: A001
     tokenizer: Tokenizer, vocabulary: int, parameters: SamplingParameters, texts: int = 1
 ) -> Matcher | None:
-    """Return a matcher at the beginning of a text; None if the parameters have no constraint.
+    """Return a matcher at the start of the output; None if the parameters contain no constraint.
 
     Parameters
     ----------
     vocabulary : int
         Number of logits in a row; those beyond the tokenizer's tokens are never allowed.
     texts : int
-        Number of texts that will follow the constraint, each with a fork.
+        Number of samples that will follow the constraint, each with its own fork.
 
     Raises
     ------
     ParameterError
-        If the constraint is invalid, too large, or allows no text; if the model has no end token.
+        If the constraint is invalid, too large, or allows no output; if the model has no end token.
     ConstraintError
         If llguidance is not installed, or if a trial in a separate process finds that the constraint takes too much
-        time or memory or crashes the compiler. The time limit is lower for several texts, as each takes the time.
+        time or memory or crashes the compiler. The time limit is lower for several samples, since compilation is
+        repeated for each.
     """
     constraint = parameters.constraint
     if constraint is None:
@@ -204,8 +205,8 @@ def imposed(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        If a keyword cannot be enforced, or a property contradicts a pattern that its name matches. The message has the
-        location.
+        If a keyword cannot be enforced, or a property contradicts a pattern that its name matches. The message gives
+        the location.
     ConstraintError, CapacityError
         As in `compile`.
     """
@@ -223,7 +224,7 @@ def imposed(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def fault(schema: Mapping[str, Any], where: str) -> str:
-    """Return where in a schema the compiler fails, and why; "" if it succeeds or the schema is large.
+    """Return the place in a schema where the compiler fails, and the reason; "" if it succeeds or the schema is large.
 
     Only for a schema that is known to fail quickly: it is compiled without a trial.
     """
@@ -274,7 +275,7 @@ class _Vocabulary:
         self._mark = tokenizer.encode(_MARK, special=False, bos=False)
 
     def __call__(self, text: str) -> list[int]:
-        """Return the tokens of a continuation: without the space that some tokenizers prepend to a text."""
+        """Return the tokens of a continuation, without the space that some tokenizers prepend to an input."""
         ids = self._tokenizer.encode(_MARK + text, special=False, bos=False)
         marked = ids[: len(self._mark)] == self._mark
         return ids[len(self._mark) :] if marked else self._tokenizer.encode(text, special=False, bos=False)
@@ -286,7 +287,7 @@ def exceeded_limit(constraint: Constraint) -> str:
     Raises
     ------
     ConstraintError
-        If it took too long by the wall clock, which may differ on a less busy machine.
+        If it took too long by the wall clock; it may succeed on a less busy machine.
     CapacityError
         If no process can be started.
     """
@@ -352,7 +353,7 @@ class _Compiler:
         return Matcher(lambda: self._inner(constraint), constraint.kind, self._ends)
 
     def _try_out(self, constraint: Constraint, key: bytes) -> _Trial:
-        """Run a trial to find out whether a constraint is safe to compile.
+        """Check in a trial that a constraint is safe to compile.
 
         Raises
         ------

@@ -23,8 +23,8 @@ class Definition:
     Attributes
     ----------
     kind : {'integer', 'decimal', 'flag', 'stops', 'biases', 'schema', 'text'}
-        Type of the value. Decimals have at most 6 decimals; 'stops' is a tuple of strings, 'biases' pairs of token and
-        number; 'schema' and 'text' are constraints, None or a string.
+        Type of the value. Decimals have at most 6 decimal places; 'stops' is a tuple of strings, 'biases' pairs of
+        token and number; 'schema' and 'text' are constraints, None or a string.
     default : object
         Default value, which has no effect unless the parameter is a limit.
     low, high : int
@@ -34,7 +34,7 @@ class Definition:
     effect, source : str
         Effect and source paper: cells of the table in docs/sampling.md.
     values, usual : str
-        Cells for the values and the default, where the bounds and `default` do not express them.
+        Cells for the values and the default, if the bounds and `default` do not express them.
     help, metavar : str
         Help of the command-line option; without help there is no option.
     common : bool
@@ -114,7 +114,7 @@ def integer(name: str, value: object, low: int, high: int) -> int:
     Raises
     ------
     ParameterError
-        If it is not one.
+        If it is not an integer within the bounds.
     """
     number = whole(value)
     if number is None or not low <= number <= high:
@@ -136,12 +136,12 @@ def flag(name: str, value: object) -> bool:
 
 
 def decimal(name: str, value: object, low: int, high: int, above: bool = False) -> float:
-    """Return a value as a number within bounds, with at most 6 decimals.
+    """Return a value as a number within bounds, with at most 6 decimal places.
 
     Raises
     ------
     ParameterError
-        If it is not one.
+        If it is not such a number.
     """
     given = value if isinstance(value, float) else whole(value)
     if given is None:
@@ -166,7 +166,9 @@ def check_unicode(name: str, value: str) -> None:
         value.encode()
     except UnicodeEncodeError as error:
         character = ord(value[error.start])
-        raise ParameterError(f"{name} holds the lone surrogate U+{character:04X}, which is not a character") from error
+        raise ParameterError(
+            f"{name} contains the lone surrogate U+{character:04X}, which is not a character"
+        ) from error
 
 
 def _format(value: object) -> str:
@@ -219,7 +221,7 @@ def _schema(value: object) -> str:
                 raise RecursionError
             return text
     except RecursionError:
-        raise ParameterError("json_schema is nested too deep") from None
+        raise ParameterError("json_schema is nested too deeply") from None
     except (ValueError, TypeError) as error:
         raise ParameterError(f"json_schema is not valid JSON: {error}") from error
     raise ParameterError(f"json_schema must be a JSON object, got {value!r:.60}")

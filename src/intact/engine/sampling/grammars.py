@@ -24,15 +24,15 @@ SPACE: Final = r" |\r?\n[ \t]{0,40}"
 """Whitespace between the parts of JSON: none, one space, or a line break with indentation, to avoid endless whitespace.
 """
 SECONDS: Final = 0.8
-"""Processor time limit of a trial, whose compiler may crash or never finish."""
+"""Processor time limit per trial: the compiler may crash or never finish."""
 BYTES: Final = 128 << 20
-"""Address space of a trial in bytes; the process itself takes about 45 MB of it."""
+"""Address space limit per trial, in bytes; the process itself takes about 45 MB of it."""
 STACK: Final = 1 << 20
-"""Stack size of a trial, smaller than that of any thread that later compiles the same constraint."""
+"""Stack size per trial, smaller than that of any thread that later compiles the same constraint."""
 
 
 def matcher(tokenizer: LLTokenizer, kind: str, text: str, limits: dict[str, Any]) -> LLMatcher:
-    """Return a matcher at the beginning of a text; the matcher may be in an error state.
+    """Return a matcher at the start of an output; the matcher may be in an error state.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class _Bytes:
 
 
 def byte_tokenizer() -> LLTokenizer:
-    """Return a tokenizer of single bytes: whether a constraint blows up does not depend on the vocabulary."""
+    """Return a tokenizer of single bytes, which is enough to detect constraints that blow up."""
     from llguidance import LLTokenizer, TokenizerWrapper
 
     return LLTokenizer(TokenizerWrapper(_Bytes()), n_vocab=257, eos_token=[256])
@@ -71,7 +71,7 @@ kept: list[LLMatcher] = []
 
 
 def try_out(kind: str, text: str, limits: dict[str, Any]) -> None:
-    """Compile a constraint and take some steps; one that is only invalid passes, as detecting that is cheap."""
+    """Compile a constraint and take a few steps; a merely invalid constraint passes, since detecting that is cheap."""
     try:
         made = matcher(byte_tokenizer(), kind, text, limits)
     except ValueError:

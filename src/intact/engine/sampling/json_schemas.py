@@ -32,7 +32,7 @@ NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
 }
 """Keywords that llguidance does not support, with the values that have no effect."""
 LARGEST: Final = (1 << 63) - 1024
-"""Largest bound of a number: the next double does not fit in 64 bits."""
+"""Largest bound for a number: the next double does not fit in 64 bits."""
 _LEAST: Final = ("minimum", "exclusiveMinimum")
 _MOST: Final = ("maximum", "exclusiveMaximum")
 _ONE: Final = ("additionalProperties", "additionalItems", "items")
@@ -46,7 +46,7 @@ _OF_TYPE: Final = {
 
 
 def imposable(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return a schema that the compiler accepts and that allows no text that the given one rejects.
+    """Return a schema that the compiler accepts and that allows nothing that the given schema rejects.
 
     Drops unknown formats, and keywords with values that have no effect. Replaces bounds of numbers beyond 64 bits by
     the nearest possible ones.
@@ -59,13 +59,13 @@ def imposable(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        If the compiler does not support a keyword. The message has its location.
+        If the compiler does not support a keyword. The message gives its location.
     """
     changed: dict[str, Any] = _without_annotations(schema)
     for place, part in reached(changed, where):
         if lacking := next((name for name in NEUTRAL if name in part), None):
             raise ParameterError(
-                f"{place}: {lacking} cannot be imposed on a text; leave it out and check the value yourself"
+                f"{place}: {lacking} cannot be enforced during generation; leave it out and check the value yourself"
             )
     return changed
 
@@ -73,8 +73,8 @@ def imposable(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
 def with_patterns(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the objects whose properties may also match patterns: location, and a schema that requires all of them.
 
-    If some values satisfy a property's own schema or its pattern's, but none satisfies both, a text would get stuck in
-    the middle. The compiler rejects the schema only if the property is required.
+    If some values satisfy a property's own schema or its pattern's, but none satisfies both, generation would get stuck
+    midway. The compiler rejects the schema only if the property is required.
     """
     for place, part in reached(schema, where):
         properties, patterns = part.get("properties"), part.get("patternProperties")

@@ -34,7 +34,7 @@ class SamplingDefaults:
     Attributes
     ----------
     source : str
-        Where the settings were found; empty if there are none.
+        Location of the settings; empty if there are none.
     values : tuple of pairs of str and number
         Parameters of `SamplingParameters` with valid values, in that order.
     left_out : tuple of str
@@ -46,7 +46,7 @@ class SamplingDefaults:
     left_out: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as a JSON object."""
+        """Return the settings as a JSON-serialisable dictionary."""
         return {"source": self.source, "values": dict(self.values), "left_out": list(self.left_out)}
 
 
@@ -66,7 +66,7 @@ def sampling_defaults(checkpoint: Checkpoint) -> SamplingDefaults:
     for name, value, parameter in settings:
         try:
             if parameter is None:
-                left_out.append(f"{name} = {value!r:.60}: no parameter here")
+                left_out.append(f"{name} = {value!r:.60}: not supported")
             else:
                 values[parameter] = DEFINITIONS[parameter].check(parameter, _number(value))
         except IntactError as error:

@@ -24,7 +24,7 @@ MOST_TOP_LOGPROBS = 20
 
 
 class Constraint(NamedTuple):
-    """A condition on the generated text: its kind, and the schema, expression or grammar as text."""
+    """A condition on the generated text: its kind, and the schema, expression or grammar as a string."""
 
     kind: ConstraintKind
     text: str
@@ -77,9 +77,9 @@ def _with_rules(cls: type[T]) -> type[T]:
 @dataclass(frozen=True)
 @_with_rules
 class SamplingParameters:
-    """Sampling parameters; docs/sampling.md has the formulas and their order.
+    """Sampling parameters; docs/sampling.md gives the formulas and their order.
 
-    A float stands for the decimal number that it prints as, with at most 6 decimals. Stop strings become a tuple,
+    A float means the decimal number that it prints as, with at most 6 decimal places. Stop strings become a tuple,
     `logit_bias` becomes sorted pairs of token and number, and a schema becomes its JSON.
 
     Raises
@@ -298,7 +298,7 @@ class SamplingParameters:
         for name, definition in DEFINITIONS.items():
             object.__setattr__(self, name, definition.check(name, getattr(self, name)))
         if self.min_tokens > self.max_tokens:
-            raise ParameterError(f"min_tokens is {self.min_tokens}, more than max_tokens, {self.max_tokens}")
+            raise ParameterError(f"min_tokens is {self.min_tokens}, but max_tokens is only {self.max_tokens}")
         if "stop_window" in self.changed and not self.stop_mean_below:
             raise ParameterError(f"stop_window is {self.stop_window}, but it has no effect without stop_mean_below")
         given = [name for name in CONSTRAINTS if getattr(self, name) is not None]
@@ -377,7 +377,7 @@ class SamplingParameters:
 
     @classmethod
     def by_name(cls, given: Mapping[str, Any]) -> SamplingParameters:
-        """Create parameters from a mapping of names to values; others keep their defaults.
+        """Create parameters from a mapping of names to values; the other parameters keep their defaults.
 
         Raises
         ------
@@ -387,7 +387,7 @@ class SamplingParameters:
         for name in given:
             if name not in DEFINITIONS:
                 problem = f"{name!r:.60} is not a sampling parameter"
-                raise ParameterError(unknown_name(problem, name, DEFINITIONS, "they are"))
+                raise ParameterError(unknown_name(problem, name, DEFINITIONS))
         return cls(**given)
 
 
@@ -403,5 +403,5 @@ _WITHOUT_RULES: Final = {
 
 
 def _token(name: str) -> int | str:
-    """Parse a token as `to_json` writes it; keep any other string, so that no two strings name the same token."""
+    """Parse a token as `to_json` writes it; leave any other string unchanged, so no two strings name the same token."""
     return int(name) if re.fullmatch("0|[1-9][0-9]{0,9}", name) else name

@@ -1,4 +1,4 @@
-"""The rules at a position of a text: penalties, biases, added rules and a constraint, as edits and a mask of a row."""
+"""The rules at a position of the output: penalties, biases, added rules and a constraint, as a row's edits and mask."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from intact.text.tokenizer import Tokenizer
 
 
 class Rules:
-    """The rules of one text, with the state that determines its next token.
+    """The rules of one sample, with the state that determines its next token.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Rules:
     matcher : Matcher, optional
         The constraint.
     added : sequence of Rule
-        Rules that are files or packages of their own.
+        Rules from files or packages of their own.
 
     Attributes
     ----------
@@ -58,14 +58,14 @@ class Rules:
         return edits, self._matcher.mask() if self._matcher is not None else None
 
     def dead_end(self, drawn: int) -> ParameterError:
-        """Return the error of a text that had no token left to draw after `drawn` tokens."""
+        """Return the error for a sample that has no token left to draw after `drawn` tokens."""
         causes = ["the constraint"] if self._matcher is not None else []
         causes += self._history.bars(drawn) if self._history is not None else []
         causes += [rule.name for rule in self._added]
-        return ParameterError(f"no token is allowed here: {' and '.join(causes)} rule out all")
+        return ParameterError(f"no token is allowed here: {' and '.join(causes)} rule out every token")
 
     def add(self, token: int) -> None:
-        """Append a token to the text."""
+        """Append a token to the sample."""
         if self._history is not None:
             self._history.add(token)
         for rule in self._added:
@@ -77,11 +77,11 @@ class Rules:
                 self.refusal = error
 
     def fork(self) -> Rules:
-        """Return the rules of a second text that begins with this one and continues independently."""
+        """Return the rules of a second sample that begins with this one and continues independently."""
         return self._copy(self._matcher and self._matcher.fork())
 
     def ahead(self) -> Rules:
-        """Return a copy for looking some tokens ahead in this text; the original does not advance."""
+        """Return a copy for looking a few tokens ahead in this sample; the original does not advance."""
         return self._copy(self._matcher and self._matcher.ahead())
 
     def _copy(self, matcher: Matcher | None) -> Rules:
@@ -93,7 +93,7 @@ class Rules:
 def make_rules(
     tokenizer: Tokenizer, parameters: SamplingParameters, prompt: Sequence[int], vocabulary: int, texts: int
 ) -> Rules | None:
-    """Create the rules at the beginning of a request's texts; None if no logits will ever be changed.
+    """Create the rules at the start of a request's samples; None if no logits will ever be changed.
 
     Raises
     ------
@@ -113,7 +113,7 @@ _ADDED = [name for name in DEFINITIONS if name in RULES]
 
 
 def _edited(edits: Edits, rule: Rule) -> Edits:
-    """Return edits extended by those of another rule."""
+    """Return edits extended by another rule's edits."""
     if forbidden := rule.forbidden():
         edits = edits._replace(forbidden=np.union1d(edits.forbidden, np.fromiter(forbidden, np.int32)))
     if biases := rule.biases():

@@ -1,4 +1,4 @@
-"""Integer stopping rule: ends a text whose last tokens were unlikely."""
+"""Integer stopping rule: ends a sample whose last tokens were unlikely."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from intact.numerics.sampling import DECIMALS, LOGPROB_SCALE
 
 
 def is_unlikely(logprobs: Sequence[int], bound: int, window: int) -> bool:
-    """Return true if the mean log-probability of a text's last tokens is below a bound.
+    """Return true if the mean log-probability of a sample's last tokens is below a bound.
 
-    False for a text shorter than the window. Follows the stopping rule of dynamic inference for code completion
+    False for a sample shorter than the window. Follows the stopping rule of dynamic inference for code completion
     (arXiv 2401.09964), but uses the mean instead of a trained classifier.
 
     Parameters

@@ -1,7 +1,7 @@
-"""Attention over blocks whose keys keep their own positions: the query is rotated for each block instead.
+"""Attention over blocks whose keys keep their block-relative positions: the query is rotated for each block instead.
 
 A block's keys are quantised once, rotated by positions counted from the block's start, and never change. A query at
-position m of a text in which the block begins at o is rotated by m - o, so that the angle between them corresponds to
+position m of a sequence in which the block begins at o is rotated by m - o, so the angle between them corresponds to
 their distance. The scores of all blocks share one maximum and one mass (docs/spec/shared_cache.md; Rodionov et al.
 2025, arXiv 2504.06261). For a single block that begins at 0, this equals `intact.numerics.attention` bit for bit.
 """
@@ -26,7 +26,7 @@ Integers = NDArray[np.int64]
 
 
 class KeptHeads:
-    """Keys or values of one layer of a growing block; codes are stored as float64, so that products are exact."""
+    """Keys or values of one layer of a growing block; codes are stored as float64, so products are exact."""
 
     def __init__(self) -> None:
         self._codes = np.zeros((0, 0, 0))
@@ -52,7 +52,7 @@ class KeptHeads:
 
 
 class SeenHeads(NamedTuple):
-    """The part of a block that rows see in a layer: its first positions, and each row's distance from its start.
+    """The part of a block visible to rows in a layer: its first positions, and each row's distance from its start.
 
     Attributes
     ----------

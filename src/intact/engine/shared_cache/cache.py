@@ -1,4 +1,4 @@
-"""Blocks of tokens with their keys and values, which texts can arrange in any order, and steps over them."""
+"""Blocks of tokens with their keys and values, which can be arranged in any order, and steps over them."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class Reading(NamedTuple):
 
     @property
     def start(self) -> int:
-        """Position of the first of these tokens in the text they belong to."""
+        """Position of the first of these tokens in its sequence."""
         return sum([seen.length for seen in self.before]) + len(self.block)
 
 
 class _Part(NamedTuple):
-    """A reading in the current step: its rows, and for each block the distances of these rows."""
+    """A reading in the current step: its rows, and the distances of these rows from each block."""
 
     rows: slice
     reading: Reading
@@ -84,7 +84,7 @@ class SharedCache:
     def __init__(self, model: LoadedModel) -> None:
         program = getattr(model.executor, "program", None)
         if program is None:
-            raise ParameterError("a shared cache needs a model that runs in one process: load it that way")
+            raise ParameterError("a shared cache needs a model in a single process: load it without parallelism")
         parts = parse_profile(model.executor.profile)
         if parts.float32 or parts.codec is not None:
             kind = "in floating point" if parts.float32 else "with a codec"
@@ -118,7 +118,7 @@ class SharedCache:
     def step(self, readings: Sequence[Reading]) -> NDArray[np.int32]:
         """Append tokens to blocks in one step; return the logits after each, int32 (readings, vocabulary) in Q16.
 
-        A row sees the tokens that its reading places before its block, including those of this step, and its own block
+        A row sees the tokens that its reading places before its block, including tokens of this step, and its own block
         up to itself. The array is valid until the next step.
         """
         chunks, wanted, start = list[SequenceChunk](), list[int](), 0

@@ -1,4 +1,4 @@
-"""Programs whose attention is external: they pass out keys, values and queries, and receive the results."""
+"""Programs whose attention is external: they output keys, values and queries, and take the results as input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from intact.numerics.soft_cap import score_cap
 
 
 def open_attentions(program: Program) -> tuple[Program, tuple[Attention, ...]]:
-    """Replace the attention of a program by exchanges: keys, values, and queries for results.
+    """Replace a program's attention with exchanges, which take keys, values and queries and return the results.
 
     Keys are rotated by the positions that executors count; queries are not rotated.
 

@@ -1,4 +1,4 @@
-"""A request for a text that workers write together, and its result: values stored in the journal and in receipts."""
+"""A request for a text that several workers write together, and its result: values stored in journals and receipts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SharedRequest:
         if self.layout not in LAYOUTS:
             raise ParameterError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r:.40}")
         if not self.prompt or not self.delimiter:
-            raise ParameterError("workers need a prompt and a delimiter of steps, neither of them empty")
+            raise ParameterError("workers need a non-empty prompt and a non-empty step delimiter")
 
     def to_document(self) -> dict[str, Any]:
         """Return the request as JSON, with the version of the definition, and a digest in place of the prompt."""
@@ -92,7 +92,7 @@ class SharedText:
     Attributes
     ----------
     text : str
-        Everything after the prompt as the last writer saw and wrote it.
+        Everything after the prompt, in the last writer's view and including what it wrote.
     steps : tuple of WorkerStep
         Finished steps in the order in which they were finished, then unfinished ones by worker.
     conclusion : tuple of int
@@ -102,10 +102,10 @@ class SharedText:
     by : int or None
         Worker whose step ended the work.
     ended : Ending
-        Stop reason: "answer": a worker's step ended the work; "finish": all workers were done, and the answer was
+        Stop reason: "answer": a worker's step ended the work; "finish": all workers were done, and the answer was then
         requested; "time": they were stopped.
     read : int
-        Number of computed positions of text that no worker drew.
+        Number of computed positions whose tokens no worker drew.
     operations : int
         Total multiply-adds, by the caller's cost per position.
     """

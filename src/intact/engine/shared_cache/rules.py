@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 VERSION: Final = 1
-"""Version of the definition (docs/spec/shared_cache.md); raised when it gives different texts."""
+"""Version of the definition (docs/spec/shared_cache.md); raised whenever it changes the output."""
 NAMES: Final = ("Alice", "Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi")
 LAYOUTS: Final = ("combined", "interleaved", "contiguous")
 

@@ -1,7 +1,8 @@
 """Workers that write one solution into a shared cache, round by round (docs/spec/shared_cache.md).
 
 In a round, each worker computes the tokens it has chosen but not yet read, and draws one more. It sees all of its own
-tokens, and those of the others that were computed before the round, so the rows of a round do not depend on each other.
+tokens, and those tokens of other workers that were computed before the round, so a round's rows do not depend on each
+other.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def write_together(
     Parameters
     ----------
     cost : callable
-        Returns the multiply-adds of a number of positions from a given one on; by default 1 per position.
+        Returns the multiply-adds of a number of positions that start at a given one; by default 1 per position.
     stopped : callable
         Called before each round and each token of the conclusion; if it returns true, the text so far is returned.
 
@@ -56,7 +57,7 @@ def write_together(
 
 @dataclass(eq=False)
 class _Text:
-    """A block with its text, and the tokens still to be read into it."""
+    """A block and its text, with the tokens still to be read into it."""
 
     block: TokenBlock
     text: str = ""
@@ -90,7 +91,7 @@ class _Worker:
 
     @property
     def unread(self) -> list[_Text]:
-        """Texts of the worker with tokens still to be read."""
+        """The worker's texts that have tokens still to be read."""
         return [text for text in (self.closing, self.current) if text is not None and text.waiting]
 
 

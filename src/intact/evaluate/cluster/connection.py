@@ -17,7 +17,7 @@ LOOPBACK = "127.0.0.1"
 ANSWER_SECONDS = 5.0
 """Timeout for connecting to a cluster's address."""
 STARTS = 3
-"""Attempts to start or join a cluster: Ray has a timeout for each, which a busy machine may exceed."""
+"""Attempts to start or join a cluster; each has a timeout in Ray, which a busy machine may exceed."""
 
 
 def check_cluster(address: str) -> None:
@@ -42,12 +42,12 @@ def check_cluster(address: str) -> None:
         return
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal() and 0 < int(port) < 65536) or "/" in host:
-        raise ParameterError(f"--ray takes {LOCAL}, {AUTO} or HOST:PORT of the cluster's head, got {address!r:.100}")
+        raise ParameterError(f"--ray must be {LOCAL}, {AUTO} or HOST:PORT of the cluster's head, got {address!r:.100}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
     except OSError as error:
         raise WorkerError(
-            f"no Ray cluster answers at {address} ({error}); start its head there: "
+            f"no Ray cluster answers at {address} ({error}); start its head on that machine: "
             f"ray start --head --node-ip-address={host} --port={port}"
         ) from error
 
@@ -61,7 +61,7 @@ def connected(address: str) -> Iterator[Any]:
     Raises
     ------
     NotInstalledError, ParameterError, WorkerError
-        As `check_cluster`; WorkerError also if there is no cluster, or it has another version of Ray or Python.
+        As `check_cluster`; WorkerError also if there is no cluster, or it runs a different version of Ray or Python.
     """
     check_cluster(address)
     if address == LOCAL:  # make Ray listen on loopback only, as it does on platforms without clusters

@@ -28,7 +28,7 @@ class JournalKeeper:
         return data
 
     def add(self, name: str, entries: dict[bytes, bytes]) -> None:
-        """Add entries to a journal and commit; an entry that exists already is the same."""
+        """Add entries to a journal and commit; an entry that already exists is identical."""
         journal = self._journal(name)
         journal.add_stored(entries)
         journal.commit()

@@ -35,7 +35,7 @@ def versions() -> dict[str, str]:
 
 
 def probe() -> Callable[[], dict[str, str]]:
-    """Return a function that reports the `versions` of the machine on which it runs.
+    """Return a function that reports the `versions` of the machine it runs on.
 
     Because it is defined inside a function, it is sent by value, so it also runs where the package is missing or has
     another version.

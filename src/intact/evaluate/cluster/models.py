@@ -1,4 +1,4 @@
-"""Models for other machines: identified by digests, and pulled once by machines that lack them."""
+"""Models for other machines: identified by digest, and pulled once by each machine that lacks them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Shipment:
     options : mapping
         Options of `intact.load`.
     models : mapping of str to Shipment
-        Further models that it is loaded with, by the option of `intact.load` that names them, such as `draft_model`.
+        Additional models that it is loaded with, by the option of `intact.load` that names them, such as `draft_model`.
     """
 
     path: Path
@@ -69,12 +69,12 @@ def ship(path: Path, options: Mapping[str, Any], models: Mapping[str, Path] | No
 
 
 Key = str | tuple[str, str]
-"""A model's name, or its name and the option that names a further model for it."""
+"""A model's name, or its name and the option that names an additional model for it."""
 K = TypeVar("K", bound=Key)
 
 
 def with_others(shipments: Mapping[str, Shipment]) -> dict[Key, Shipment]:
-    """Return models by name, and the further models that they are loaded with by name and option."""
+    """Return models by name, and the additional models that they are loaded with by name and option."""
     found: dict[Key, Shipment] = {}
     for name, shipment in shipments.items():
         found[name] = shipment
@@ -119,7 +119,7 @@ def _pull(target: Path, file: File, read: Callable[[int], bytes]) -> None:
         raise WorkerError(f"{file.name} cannot be stored in {target.parent}: {why}") from error
     if found.hexdigest() != file.digest:
         part.unlink()
-        raise WorkerError(f"{file.name} was pulled with the digest {found.hexdigest()}, expected {file.digest}")
+        raise WorkerError(f"{file.name} was transferred with the digest {found.hexdigest()}, expected {file.digest}")
     part.replace(target)
 
 

@@ -1,4 +1,4 @@
-"""A pool of workers that come and go: idle workers take the next items, and items of a dead worker are reassigned."""
+"""A pool of workers that may join or leave: idle ones take the next items, and items of dead ones are reassigned."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from intact.text.template import DEFAULT_NOW
 
 _LOG = logging.getLogger("intact")
 RETRIES = 5
-"""Worker deaths over the same item, or of a machine's workers before they have loaded, that are tolerated."""
+"""Tolerated number of worker deaths on the same item, or of deaths of a machine's workers before they have loaded."""
 MOST = 16
 """Maximum number of items in one assignment."""
 LANES = 2
@@ -31,11 +31,11 @@ LANES = 2
 POLL = 0.5
 """Seconds between two polls of the cluster's machines."""
 PATIENCE = 60.0
-"""Seconds to wait for a machine when there is none left."""
+"""Seconds to wait for a machine when none is left."""
 BEAT = 5.0
 """Seconds between heartbeats."""
 SILENT = 60.0
-"""Seconds without a heartbeat reply until a worker counts as lost: it hangs, or its machine is suspended."""
+"""Seconds without a heartbeat reply after which a worker counts as lost: it hangs, or its machine is suspended."""
 
 
 @dataclass(eq=False)
@@ -43,8 +43,8 @@ class _Member:
     """A worker of the pool, with its assignments in `running`, keyed by their streams.
 
     It is `ready` once its models are loaded, and `accepted` once it has shown that it would compute exactly what the
-    job states. `beat` is a heartbeat without a reply so far, and `last` is the time when it was sent, or of the last
-    reply.
+    job states. `beat` is a heartbeat that has no reply yet, and `last` is the time when it was sent or when the last
+    reply came.
     """
 
     machine: Machine
@@ -90,7 +90,7 @@ class Pool:
         Raises
         ------
         WorkerError
-            If the job fails, if no machine can take part or is left, or if workers die repeatedly over an item.
+            If the job fails, if no machine can take part or is left, or if workers repeatedly die on an item.
         """
         ray, waiting, attempts = self._ray, deque(enumerate(items)), Counter[int]()
         shared, open_items = ray.put(job), set(range(len(items)))
@@ -161,7 +161,7 @@ class Pool:
         self._starting[actor.load.remote()] = machine, member
 
     def _events(self) -> list[tuple[Any, _Member]]:
-        """Wait briefly; return streams with a result, end or error, and handle workers that are starting."""
+        """Wait briefly; return streams with a result, an end or an error, and handle starting workers."""
         ray = self._ray
         streams = {stream: member for member in self._members for stream in member.running}
         several = [*streams, *self._starting, *self._questioned]
@@ -190,7 +190,7 @@ class Pool:
             if member is not None:
                 self._lost(member, str(error))
             if self._deaths[machine.id] > RETRIES:
-                self._refuse(machine, f"its workers die before they have loaded: {error!s:.300}")
+                self._refuse(machine, f"its workers die before they have finished loading: {error!s:.300}")
         else:
             if member is not None:
                 member.ready = True
@@ -202,7 +202,7 @@ class Pool:
                 self._start(machine)
 
     def _question(self, shared: Any) -> None:
-        """Ask ready workers if they would compute exactly what the job states."""
+        """Ask ready workers whether they would compute exactly what the job states."""
         waiting = set(self._questioned.values())
         for member in self._members:
             if member.ready and not member.accepted and member not in waiting:
@@ -235,7 +235,7 @@ class Pool:
                 member.running[stream] = dict(part)
 
     def _silent(self) -> list[tuple[_Member, str]]:
-        """Send heartbeats to workers; return those that are lost, with the reason."""
+        """Send heartbeats to workers; return the lost ones, each with the reason."""
         ray, now, found = self._ray, time.monotonic(), []
         sent = {member.beat: member for member in self._members if member.beat is not None}
         answered = set(ray.wait(list(sent), num_returns=len(sent), timeout=0)[0]) if sent else set()
@@ -259,7 +259,7 @@ class Pool:
         Raises
         ------
         WorkerError
-            If workers were lost repeatedly over one of the items.
+            If workers were repeatedly lost on one of the items.
         """
         self._lost(member, why)
         left = [(one, item) for part in member.running.values() for one, item in part.items()]
@@ -267,7 +267,7 @@ class Pool:
         attempts.update(one for one, _ in left)
         waiting.extendleft(sorted(left, key=lambda pair: pair[0], reverse=True))
         if attempts and max(attempts.values()) > RETRIES:
-            raise WorkerError(f"a worker died {RETRIES + 1} times over the same problems")
+            raise WorkerError(f"a worker died {RETRIES + 1} times while solving the same problems")
 
     def _lost(self, member: _Member, why: str) -> None:
         """Remove a worker that is lost, and kill its actor."""
@@ -281,7 +281,7 @@ class Pool:
     def _refuse(self, machine: Machine, why: str) -> None:
         """Exclude a machine."""
         self.refused[machine] = why
-        _LOG.warning("the machine %s of the cluster is refused: %s", machine.address, why)
+        _LOG.warning("the machine %s of the cluster is rejected: %s", machine.address, why)
         for member in [one for one in self._members if one.machine == machine]:
             self._lost(member, why)
 

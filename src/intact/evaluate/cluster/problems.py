@@ -23,8 +23,8 @@ class ProblemsJob:
     Attributes
     ----------
     method, task : str
-        Their names; the method may be ``FILE.py:NAME``, and the task anything that `choose` accepts. Every machine must
-        have the files that they name.
+        Names of the method and the task; the method may be ``FILE.py:NAME``, and the task anything that `choose`
+        accepts. Files that they name must exist on every machine.
     options : mapping
         Options of `intact.solving.solve_items`.
     receipts : mapping or None
@@ -44,7 +44,7 @@ class ProblemsJob:
         Raises
         ------
         ParameterError
-            If the machine has no such method or task.
+            If the method or task does not exist on the machine.
         """
         choose(self.task)
         return receipts_refusal(self.receipts, find(self.method), self.parameters)

@@ -13,7 +13,7 @@ from intact.solving.receipts.versions import versions_of_method
 
 
 def stated(method: Method, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts about this machine, other than its models, that receipts of a method's runs state.
+    """Return the facts about this machine, other than its models, that are stated in receipts of a method's runs.
 
     They are `method.source`, the `compiler` of constraints and, for a method that runs programs, the `sandbox`
     (docs/spec/receipts.md, Runs).

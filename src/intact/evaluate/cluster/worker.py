@@ -1,4 +1,4 @@
-"""Workers: actors that load the models once and then process parts of jobs, several at a time with one engine."""
+"""Workers: actors that load the models once and then process parts of jobs, several concurrently on one engine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Resources(NamedTuple):
 
 
 class Worker:
-    """An actor with the models of a pool; every thread that processes a part has its own back ends."""
+    """An actor with the models of a pool; every thread that processes a part of a job has its own back ends."""
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
@@ -57,7 +57,7 @@ class Worker:
             self._models[name] = load(paths[name], **shipment.options, **others)
 
     def beat(self) -> None:
-        """Show that this worker is alive."""
+        """Answer a heartbeat."""
 
     def refusal(self, job: ClusterJob) -> str:
         """Return why this worker would compute something other than the job states, or an empty string."""

@@ -38,7 +38,7 @@ class ReportArm:
     path : Path
         The run's file.
     task : int
-        The index of the task in the run.
+        The task's index in the run.
     machine : ModelRuntime, IdealMachine or None
         The runtime of its model, or the machine that determines it (`intact.evaluate.report.sections.runtime`).
     measured : dict
@@ -74,12 +74,12 @@ class ReportArm:
         return [score for score in self.run.scores if score.task == self.task]
 
     def score(self, *metrics: str) -> TaskScore | None:
-        """Return the first score whose metric is one of these; None if there is none."""
+        """Return the first score with one of these metrics; None if there is none."""
         return next((score for score in self.scores if score.metric in metrics), None)
 
     @cached_property
     def settled(self) -> bool:
-        """If true, the number of samples was fixed beforehand, according to the records or else to the method."""
+        """True if the number of samples was fixed in advance, according to the records or else to the method."""
         known = {record.independent for record in self.records}
         if known != {None}:
             return known == {True}
@@ -87,19 +87,19 @@ class ReportArm:
         return method is not None and method.independent
 
     def curve(self, kind: str) -> list[TaskScore]:
-        """Return the scores over numbers of samples, such as `pass@`; none if the number of samples was not fixed."""
+        """Return a metric's scores by number of samples, such as `pass@`; empty if that number was not fixed."""
         return [score for score in self.scores if self.settled and score.metric.startswith(kind)]
 
     @cached_property
     def rates(self) -> dict[str, float]:
-        """The share of right answers to each problem, over seeds."""
+        """The share of right answers for each problem, over seeds."""
         total = Counter(record.id for record in self.records)
         right = Counter(record.id for record in self.records if record.correct)
         return {name: right[name] / count for name, count in total.items()}
 
     @cached_property
     def samples(self) -> dict[str, tuple[int, int]]:
-        """The numbers of samples and of right samples of each problem; empty unless they are independent draws."""
+        """The numbers of samples and of right samples for each problem; empty unless they are independent draws."""
         if direct(self.records) < 2 or not self.settled:
             return {}
         drawn = Counter(record.id for record in self.records for _ in own_samples(record))
@@ -108,7 +108,7 @@ class ReportArm:
 
     @cached_property
     def counts(self) -> tuple[Floats, Floats]:
-        """The numbers of samples and of right samples of each problem, as two arrays."""
+        """The numbers of samples and of right samples for each problem, as two arrays."""
         pairs = np.array(list(self.samples.values()) or np.zeros((0, 2)))
         return pairs[:, 0], pairs[:, 1]
 
@@ -128,7 +128,7 @@ class ReportArm:
 
     @contextmanager
     def trees(self) -> Iterator[Iterator[tuple[ItemRecord, Mapping[str, Any]]]]:
-        """Give the task's records with their trees of texts, as far as the run has trees.
+        """Yield the task's records with their trees of completions, if the run has trees.
 
         Raises
         ------
@@ -149,7 +149,7 @@ def arms_of(runs: Mapping[Path, EvaluationRun], machines: MachineChoice = DEFAUL
         If there is no run, or the rates of one model are given for several models.
     """
     if not runs:
-        raise ParameterError("there is no run to report")
+        raise ParameterError("there are no runs to report")
     names = _names(runs)
     identities = {json.dumps(_identities(run)) for run in runs.values()}
     timed = {path: machines.of(_models(run), len(identities) == 1) for path, run in runs.items()}
@@ -177,7 +177,7 @@ def runs_of(arms: Sequence[ReportArm]) -> dict[Path, EvaluationRun]:
 
 
 def _names(runs: Mapping[Path, EvaluationRun]) -> list[str]:
-    """Return short distinct names: method and parameters; if needed also the model, and the file."""
+    """Return short distinct names: method and parameters; if needed, also the model and the file."""
     methods = [_method(run) for run in runs.values()]
     models = [str(run.manifest["models"][0]["name"]) for run in runs.values()]
     names = methods if len(set(models)) == 1 else [f"{a}, {b}" for a, b in zip(models, methods, strict=True)]
@@ -195,7 +195,7 @@ def _method(run: EvaluationRun) -> str:
 
 
 def pairs_of(arms: Sequence[ReportArm]) -> Iterator[tuple[ReportArm, ReportArm, str, list[str]]]:
-    """Yield each pair of arms of a task, the reason not to compare them (or an empty text), and other differences."""
+    """Yield each pair of arms of a task, the reason not to compare them (or an empty string), and other differences."""
     for one, other in combinations(arms, 2):
         if one.about["name"] != other.about["name"]:
             continue

@@ -34,7 +34,7 @@ class Code(NamedTuple):
 
 
 class TextTree(NamedTuple):
-    """An expandable item: a line, a text, and further items."""
+    """An expandable item: a line, its text, and nested items."""
 
     line: str
     text: str
@@ -53,7 +53,7 @@ Block: TypeAlias = Paragraph | Table | Picture | Code | TextTrees
 
 
 def table(rows: Iterable[Mapping[str, str]], *notes: str) -> Iterator[Block]:
-    """Yield a table and paragraphs that explain it, or nothing without rows; rows map column titles to cells."""
+    """Yield a table and paragraphs that explain it, or nothing if it has no rows; rows map column titles to cells."""
     cells = list(rows)
     if cells:
         yield Table(list(cells[0]), [list(row.values()) for row in cells])

@@ -29,18 +29,18 @@ SECTIONS: tuple[ReportSection, ...] = tuple(
 )
 """All sections in the order of the report; each is the `SECTION` of a file of `sections/`."""
 PICTURES = "Pictures"
-"""The entry of "Not shown" for pictures that cannot be drawn."""
+"""The "Not shown" entry for pictures that cannot be drawn."""
 
 
 def report(runs: Mapping[Path, EvaluationRun], title: str = "", machines: MachineChoice = DEFAULT) -> ReportDocument:
-    """Build the report of runs.
+    """Build the report on runs.
 
     Parameters
     ----------
     runs : mapping of Path to EvaluationRun
         Runs by their result files (`intact.evaluate.files.read`).
     machines : MachineChoice
-        The machines for idealised runtimes.
+        The machines for which idealised runtimes are computed.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def report(runs: Mapping[Path, EvaluationRun], title: str = "", machines: Machin
 
 
 def as_list(document: ReportDocument) -> list[dict[str, Any]]:
-    """Return a report for JSON: an object for each section, then one for each omitted section with the reason."""
+    """Return a report for JSON: an object for each section, then one for each omitted section, with the reason."""
     present = [
         {
             "title": section.title,

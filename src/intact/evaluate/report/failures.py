@@ -1,4 +1,4 @@
-"""Wrong answers as expandable trees: the question, then every text in the order of forks."""
+"""Wrong answers as expandable trees: the question, then every completion in the order of forks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from intact.evaluate.report.blocks import TextTree
 from intact.evaluate.results import ItemRecord
 
 MOST = 20
-"""Maximum number of failures of a run in a report."""
+"""Maximum number of failures shown for a run."""
 LONGEST = 4000
-"""Maximum number of characters of a text in a report."""
+"""Maximum number of characters shown for a completion."""
 
 
 def failures(arm: ReportArm) -> list[TextTree]:
-    """Return the first wrong answers of a run, with their texts.
+    """Return the first wrong answers of a run, with their completions.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def _line(arm: ReportArm, record: ItemRecord) -> str:
 
 
 def _input(values: Mapping[str, Any]) -> str:
-    """Return the input of a tool: a program, or the steps of a proof."""
+    """Return the input of a tool call: a program, or the steps of a proof."""
     return str(values["code"]) if "code" in values else "\n".join(values.get("steps", ()))
 
 
@@ -61,13 +61,13 @@ def _short_answer(answer: str | None) -> str:
 
 
 def _question(prompt: str | Sequence[Sequence[str]]) -> str:
-    """Format a prompt; a conversation as all its turns, each after its role."""
+    """Format a prompt; a conversation becomes all its turns, each preceded by its role."""
     text = prompt if isinstance(prompt, str) else "\n\n".join(f"{role}: {content}" for role, content in prompt)
     return shortened(text)
 
 
 def shortened(text: str) -> str:
-    """Return a text, or only its two ends if it is too long."""
+    """Return the text, or only its beginning and end if it is too long."""
     if len(text) <= LONGEST:
         return text
     half = LONGEST // 2
@@ -75,7 +75,7 @@ def shortened(text: str) -> str:
 
 
 def _grow(trace: Mapping[str, Any], notes: Mapping[str, str], good: set[str]) -> list[TextTree]:
-    """Return every text below the one it continues, then calls of other methods, programs and tools."""
+    """Return each completion nested under the one it continues, then calls to other methods, programs and tools."""
     texts, scores = texts_of(trace["nodes"]), scores_of(trace["nodes"])
     below: dict[str, list[str]] = {}
     for branch, node in texts.items():

@@ -1,4 +1,4 @@
-"""SVG pictures that are readable without colour: lines differ by dashes and marks, areas by darkness."""
+"""SVG pictures that are readable without colour: lines differ in dashes and marks, areas in darkness."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PlotLine(NamedTuple):
 
 
 def _draw(name: str, paint: Callable[[Any, Any], None], height: float = HEIGHT) -> str:
-    """Return a reproducible SVG drawn by matplotlib; an empty text if matplotlib is not installed.
+    """Return a reproducible SVG drawn by matplotlib; an empty string if matplotlib is not installed.
 
     Characters that XML does not allow become U+FFFD.
     """
@@ -80,8 +80,14 @@ def _finish(axes: Any, legend: Any = None) -> None:
         legend.legend(loc="outside lower left", fontsize=8, frameon=False)
 
 
-def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
-    """Draw lines over a logarithmic axis; a fitted law is a thin line without marks, in a band."""
+def curves(name: str, lines: Sequence[PlotLine], x: str, y: str, *, linear: bool = False) -> str:
+    """Draw lines with a logarithmic x axis; a fitted law is a thin line without marks, inside a band.
+
+    Parameters
+    ----------
+    linear : bool
+        If true, the axis is linear.
+    """
 
     def paint(figure: Any, axes: Any) -> None:
         for number, line in enumerate(lines):
@@ -96,7 +102,11 @@ def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
                 axes.errorbar(line.x, line.y, bounds, capsize=2.5, label=visible(line.name), **style)
             else:
                 axes.plot(line.x, line.y, label=visible(line.name), **style)
-        axes.set(xscale="log", xlabel=x, ylabel=y, ylim=(0, 1.02))
+        axes.set(xlabel=x, ylabel=y, ylim=(0, 1.02))
+        if linear:
+            _finish(axes, figure)
+            return
+        axes.set(xscale="log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
         if max(max(line.x) for line in lines) < 10 * min(min(line.x) for line in lines):  # few powers of ten, or none
             axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}")
@@ -106,7 +116,7 @@ def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
 
 
 def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]], kept: Sequence[str]) -> str:
-    """Draw accuracy over tokens with bounds (nan for none); points on the frontier are filled and joined."""
+    """Draw accuracy against tokens with bounds (nan if there are none); frontier points are filled and connected."""
 
     def paint(_: Any, axes: Any) -> None:
         middle = np.log([tokens for tokens, *_ in points.values()]).mean()
@@ -143,12 +153,12 @@ def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]],
 def formats(
     name: str, points: Mapping[str, tuple[float, float, float, float]], kept: Sequence[str], slope: float
 ) -> str:
-    """Draw a loss with bounds, on a logarithmic axis, over bits a weight; points on the front are named and joined.
+    """Draw a loss with bounds, on a logarithmic axis, against bits per weight; front points are named and connected.
 
     Parameters
     ----------
     points : mapping
-        By name: bits, loss, and the bounds of the loss.
+        By name: bits, loss, and the bounds on the loss.
     slope : float
         The factor by which a grey reference line falls with each bit; it touches the lowest point above it.
     """
@@ -167,7 +177,7 @@ def formats(
         ends = [min(bits for bits, *_ in points.values()), max(bits for bits, *_ in points.values())]
         axes.plot(ends, [level / slope**bits for bits in ends], color="#aaaaaa", linewidth=1)
         for number, label in enumerate(sorted(kept, key=lambda label: points[label])):
-            # below the front there are no points
+            # no points lie below the front
             name = label if len(label) <= 20 else f"{label[:19]}…"
             axes.annotate(name, points[label][:2], xytext=(-5, -9 - 9 * (number % 2)), **aside)
         axes.set(yscale="log", xlabel="bits a weight in memory", ylabel="KL divergence, nats")
@@ -180,7 +190,7 @@ def formats(
 
 
 def reliability(name: str, bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
-    """Draw the share of right answers over confidence; larger marks have more problems."""
+    """Draw the share of right answers against confidence; larger marks stand for more problems."""
 
     def paint(figure: Any, axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="honest")
@@ -208,3 +218,25 @@ def heat(name: str, rows: Sequence[str], shares: Sequence[Sequence[float]]) -> s
         axes.set_xticks([])
 
     return _draw(name, paint, 0.8 + 0.4 * len(rows))
+
+
+def bounds(name: str, rows: Mapping[str, tuple[float, float, float]], x: str) -> str:
+    """Draw a share or a difference of shares with its bounds for each row, from top to bottom, with a line at zero."""
+    labels = list(rows)
+
+    def paint(_: Any, axes: Any) -> None:
+        for place, (mean, low, high) in enumerate(rows.values()):
+            sure = low > 0 or high < 0
+            spread = np.clip([[mean - low], [high - mean]], 0, None)
+            face = "black" if sure else "white"
+            axes.errorbar(
+                [mean], [-place], xerr=spread, marker="o", color="black", markerfacecolor=face, markersize=4,
+                capsize=2, elinewidth=0.8,
+            )  # fmt: skip
+        axes.axvline(0, color="grey", linewidth=0.8)
+        axes.set_yticks([-place for place in range(len(labels))], [visible(label) for label in labels], fontsize=7.5)
+        axes.set_xlabel(x)
+        axes.xaxis.set_major_formatter(_percent)
+        axes.grid(alpha=0.25, axis="x")
+
+    return _draw(name, paint, 0.9 + 0.19 * len(labels))

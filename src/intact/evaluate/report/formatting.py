@@ -15,7 +15,7 @@ signed = "{:+z.2f}".format
 
 
 settled = rounded
-"""Round to ten digits, so that the last bits of a library's sum do not decide how a tie is printed."""
+"""Round to ten digits, so that the last bits of a library's sum do not decide how a tie is rounded."""
 
 
 def percent(value: float) -> str:
@@ -24,7 +24,7 @@ def percent(value: float) -> str:
 
 
 def points(difference: float) -> str:
-    """Format a difference of shares in percentage points."""
+    """Format a difference between shares in percentage points."""
     return f"{settled(100 * settled(difference)):+z.1f}"
 
 
@@ -34,12 +34,12 @@ def three(value: float) -> str:
 
 
 def bounds(low: float | None, high: float | None, form: Callable[[float], str] = percent) -> str:
-    """Format the bounds of an interval; an empty text if there is none."""
+    """Format the bounds of an interval; an empty string if there is none."""
     return "" if low is None or high is None else f"{form(low)} to {form(high)}"
 
 
 def with_bounds(one: Interval | None, form: Callable[[float], str] = percent) -> str:
-    """Format an estimate with its interval in parentheses; an empty text if there is none."""
+    """Format an estimate with its interval in parentheses; an empty string if there is none."""
     return "" if one is None else f"{form(one.estimate)} ({bounds(one.low, one.high, form)})"
 
 

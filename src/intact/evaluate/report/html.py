@@ -1,4 +1,4 @@
-"""A report as one HTML file, without scripts or external resources, for screens of any width and for print."""
+"""A report as one HTML file, without scripts or external resources, for screens of any width and for printing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _svg(picture: Picture, prefix: str) -> Markup:
 
 
 def _walk(trees: Sequence[TextTree]) -> Iterator[tuple[TextTree, int]]:
-    """Yield trees in preorder, each with the number of trees that end there; the depth is unlimited."""
+    """Yield trees in preorder, each with the number of trees that end there; the depth is not limited."""
     stack = [(tree, 0) for tree in reversed(trees)]
     while stack:
         tree, above = stack.pop()

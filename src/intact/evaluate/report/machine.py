@@ -17,14 +17,14 @@ from intact._base.files import read_text
 
 
 class TokenWork(NamedTuple):
-    """The work of one token of a model.
+    """The work of a model per token.
 
     Attributes
     ----------
     macs : float
-        Multiply-adds of a token, including attention over its context.
+        Multiply-adds per token, including attention over its context.
     weights : float
-        Bytes of weights that a step reads.
+        Bytes of weights read per step.
     """
 
     macs: float
@@ -40,9 +40,9 @@ class ModelRuntime:
     prompts : tuple of (float, float)
         Prompt lengths in tokens, ascending, and the seconds until the first token.
     step : float
-        Seconds of a step that writes the next token of one text.
+        Seconds per step that generates the next token of one sequence.
     text : float
-        Minimum seconds of a step for each text in the batch, from the multiply-adds of one token; 0 if not measured.
+        Minimum seconds per step for each sequence in the batch, from the multiply-adds of one token; 0 if not measured.
     machines : int
         Number of machines that serve the model.
     price : float or None
@@ -59,7 +59,7 @@ class ModelRuntime:
     name: str
 
     def read(self, tokens: float) -> float:
-        """Return the seconds to read a prompt and to draw the token after it.
+        """Return the seconds needed to process a prompt and sample the token after it.
 
         Interpolates linearly between the lengths of `prompts`, and extrapolates from the last two.
         """
@@ -72,13 +72,13 @@ class ModelRuntime:
         return float(np.interp(tokens, lengths, seconds))
 
     def write(self, steps: float, tokens: float) -> float:
-        """Return the seconds of steps that write these tokens; the first token comes with the prompt."""
+        """Return the seconds of the steps that generate these tokens; the first token comes with the prompt."""
         if steps <= 1:
             return 0.0
         return max(self.step, self.text * tokens / steps) * (steps - 1)
 
     def seconds(self, read: float, steps: float, tokens: float | None = None) -> float:
-        """Return the seconds to read a prompt and to write tokens in a number of steps; by default a token a step."""
+        """Return the seconds to process a prompt and generate tokens in a number of steps, by default one per token."""
         return self.read(read) + self.write(steps, steps if tokens is None else tokens)
 
     def cost(self, seconds: float) -> float | None:
@@ -90,15 +90,15 @@ class ModelRuntime:
 class IdealMachine:
     """A machine described by its rates, which determine the runtime of every model.
 
-    A step reads all weights once and multiplies each text's token by them; the slower of the two determines its time.
-    The time of a prompt is linear from the length at which the products take longer than reading the weights. The
-    number of machines of a model is the least power of two whose memory holds its weights; they divide the work without
-    loss.
+    A step reads all weights once and multiplies each sequence's token by them; the slower of the two determines its
+    time. The time of a prompt is linear from the length at which the products take longer than reading the weights. The
+    number of machines for a model is the smallest power of two whose memory holds its weights; the work is divided
+    among them without loss.
 
     Attributes
     ----------
     macs, bytes : float
-        Multiply-adds, and bytes of weights, per second of one machine.
+        Multiply-adds, and bytes of weights, per second on one machine.
     memory : float
         Bytes of weights that one machine holds.
     price : float or None
@@ -127,15 +127,15 @@ class IdealMachine:
 A100: Final = IdealMachine(7.3e13, 6.8e11, 80e9, 5.12, name="the rates of A100 cards of 80 GB")
 """The default machine, from the logs of arXiv 2305.02440 (stanford-crfm/helm-efficiency).
 
-Medians over its nine architectures of 6 to 176 billion weights in 16 bits: multiply-adds from how the time of a prompt
-grows between 512 and 1,920 tokens (4.9e13 to 7.9e13), bytes from the time of a step (4.8e11 to 1.07e12; there each
-layer adds 0.8 ms, whatever its size). The price is the authors', an eighth of 40.96 dollars an hour.
+Medians over its nine architectures with 6 to 176 billion 16-bit weights: multiply-adds from how prompt processing time
+grows between 512 and 1,920 tokens (4.9e13 to 7.9e13), bytes from the time per step (4.8e11 to 1.07e12; each layer adds
+0.8 ms there, regardless of its size). The price is the authors', one eighth of 40.96 dollars per hour.
 """
 
 _HARDWARE: Final = {"gmacs_per_s": 1e9, "gb_per_s": 1e9, "memory_gb": 1e9, "price": 1.0}
 """Fields of `--machine` for a machine, with their units, as in files of `intact plan`."""
 _RATES: Final = {"read": 1.0, "write": 1.0, "machines": 1.0, "price": 1.0}
-"""Fields of `--machine` for one model on its machine."""
+"""Fields of `--machine` for one model on a machine."""
 _FORMS: Final = (
     "gmacs_per_s=NUMBER,gb_per_s=NUMBER with memory_gb= and price= if known, or of one model [MODEL=]read=RATE,"
     "write=RATE in tokens a second with machines= and price= if known, or [MODEL=]FILE.json of `intact bench --json`"
@@ -143,7 +143,7 @@ _FORMS: Final = (
 
 
 class StatedRuntime(NamedTuple):
-    """A runtime given by the user, with the model's name; `named` is true if the user gave the name."""
+    """A runtime given by the user, with the model's name; `named` is true if the user named the model."""
 
     model: str
     named: bool
@@ -157,7 +157,7 @@ class MachineChoice:
     Attributes
     ----------
     machine : IdealMachine or None
-        The machine of models without a stated runtime; None if these are not timed.
+        The machine for models without a stated runtime; None if these are not timed.
     stated : tuple of StatedRuntime
         Runtimes of models.
     """
@@ -167,13 +167,13 @@ class MachineChoice:
 
     @classmethod
     def parse(cls, texts: Sequence[str]) -> MachineChoice:
-        """Parse the options ``--machine``; without any, return the default.
+        """Parse the ``--machine`` options; return the default if there are none.
 
         Raises
         ------
         ParameterError
-            If a text states neither a machine, nor rates, nor a file with the rates of a prompt and of one stream; if
-            two are of one model, or one of several runtimes does not name its model.
+            If an option gives neither a machine, nor rates, nor a file with the rates of a prompt and of one stream; if
+            two are for the same model; or if one of several runtimes does not name its model.
         FormatError
             If a file is not JSON.
         """
@@ -181,12 +181,12 @@ class MachineChoice:
         machines = [one for one in found if isinstance(one, IdealMachine)]
         stated = [one for one in found if isinstance(one, StatedRuntime)]
         if len(machines) > 1:
-            raise ParameterError("--machine states two machines: give one, and runtimes of models (MODEL=...)")
+            raise ParameterError("--machine describes two machines: give one, and runtimes of models (MODEL=...)")
         names = [one.model for one in stated]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ParameterError(f"--machine states two runtimes of the model {twice}")
+            raise ParameterError(f"--machine gives two runtimes for the model {twice}")
         if "" in names and len(names) > 1:
-            raise ParameterError("of several runtimes each --machine must name its model: MODEL=...")
+            raise ParameterError("with several runtimes, each --machine must name its model: MODEL=...")
         return cls(next(iter(machines), None if stated else A100), tuple(stated))
 
     def of(self, model: str, only: bool) -> ModelRuntime | IdealMachine | None:
@@ -197,12 +197,12 @@ class MachineChoice:
         model : str
             The name of the model or of its file.
         only : bool
-            If true, all runs are of this model, and a runtime without a model's name applies to it.
+            If true, all runs use this model, and a runtime without a model name applies to it.
 
         Raises
         ------
         ParameterError
-            If a runtime without a model's name is given for runs of several models.
+            If a runtime without a model name is given for runs of several models.
         """
         for one in self.stated:
             if one.model and one.model in (model, Path(model).name, Path(model).stem):
@@ -212,8 +212,8 @@ class MachineChoice:
             return unnamed[0].runtime
         if any(not one.model for one in unnamed):
             raise ParameterError(
-                "--machine states the rates of one model, and the runs are of several: name the model of each "
-                "(MODEL=read=RATE,write=RATE), or state the machine (gmacs_per_s=NUMBER,gb_per_s=NUMBER)"
+                "--machine gives the rates of one model, but the runs are of several models: name the model of each "
+                "(MODEL=read=RATE,write=RATE), or describe the machine (gmacs_per_s=NUMBER,gb_per_s=NUMBER)"
             )
         return self.machine
 
@@ -232,10 +232,10 @@ def _parse(text: str) -> StatedRuntime | IdealMachine:
     pairs = re.findall(r"(?:^|,)\s*([a-z_]+)=(\d+(?:\.\d+)?)\s*(?=,|$)", rest)
     found = {key: float(value) for key, value in pairs}
     if len(rest.split(",")) != len(found):
-        raise ParameterError(f"a machine is {_FORMS}; got {text!r:.80}")
+        raise ParameterError(f"a machine must be {_FORMS}; got {text!r:.80}")
     for key, value in found.items():
         if not 0 < value < math.inf:
-            raise ParameterError(f"the machine's {key} must be a number above 0, got {value:g}")
+            raise ParameterError(f"the machine's {key} must be positive, got {value:g}")
     if {"gmacs_per_s", "gb_per_s"} <= found.keys() <= _HARDWARE.keys() and not name:
         own = {key: value * _HARDWARE[key] for key, value in found.items()}
         return IdealMachine(own["gmacs_per_s"], own["gb_per_s"], own.get("memory_gb", math.inf), own.get("price"))
@@ -245,16 +245,16 @@ def _parse(text: str) -> StatedRuntime | IdealMachine:
         return StatedRuntime(
             name, bool(name), ModelRuntime(prompts, 1 / found["write"], 0.0, *served, "the rates given")
         )
-    raise ParameterError(f"a machine is {_FORMS}; got {text!r:.80}")
+    raise ParameterError(f"a machine must be {_FORMS}; got {text!r:.80}")
 
 
 def _measured(name: str, path: Path) -> StatedRuntime:
-    """Return the runtime measured in a file of ``intact bench --json``, by default for the model it names."""
+    """Return the runtime measured in a file of ``intact bench --json``, by default for the model named there."""
     text = read_text(path)
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise FormatError(f"{path} cannot be read as JSON: {error}") from error
+        raise FormatError(f"{path} is not valid JSON: {error}") from error
     figures: Any = document.get("figures", ()) if isinstance(document, Mapping) else ()
     rates = {
         (str(one.get("group")), str(one.get("what"))): one["median"]
@@ -269,8 +269,8 @@ def _measured(name: str, path: Path) -> StatedRuntime:
     steps = [1 / rate for (group, what), rate in rates.items() if group == "stream" and "drafting" not in what]
     if not prompts or not steps:
         raise ParameterError(
-            f"{path} has no rates of a prompt and of one stream: `intact bench --json --only prompt --only stream` "
-            "writes them"
+            f"{path} has no rates of a prompt and of one stream: create it with `intact bench --json --only prompt "
+            "--only stream`"
         )
     points = tuple(sorted(({1.0: steps[-1]} | prompts).items()))
     model = name or Path(str(document.get("model", ""))).name

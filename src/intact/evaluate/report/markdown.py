@@ -7,12 +7,12 @@ import re
 from intact.evaluate.report.blocks import Block, Code, Paragraph, Picture, ReportDocument, Table, TextTrees
 
 EXAMPLES = 5
-"""Maximum number of trees in a list, one line each; the HTML report and the file of trees have the texts."""
+"""Maximum number of trees in a list, one line each; the HTML report and the tree file contain the completions."""
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 
 def markdown(report: ReportDocument, stem: str) -> tuple[str, dict[str, str]]:
-    """Return the text, and the pictures by file name; names begin with `stem`."""
+    """Return the report's text, and the pictures by file name; names begin with `stem`."""
     pictures: dict[str, str] = {}
     parts = [f"# {_plain(report.title)}"]
     for section in report.sections:

@@ -1,7 +1,7 @@
-"""Pareto fronts of accuracy against tokens, operations and seconds in a sweep's judgement, and measured seconds.
+"""Pareto fronts of accuracy against tokens, operations and seconds in a sweep's judgement, with measured seconds.
 
 Tokens and operations are counted, so they are part of the result. Seconds belong to one machine and one run: they are
-only in the side file, and are joined with the result for display.
+stored only in the side file, and merged with the result for display.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class SweepSeconds(NamedTuple):
     Attributes
     ----------
     seconds : float
-        Seconds for one problem, with many processed concurrently: the measured time, divided by `measured`.
+        Seconds per problem, with many processed concurrently: the measured time divided by `measured`.
     measured : float
         The share of its tokens that were timed; the others came from the journal.
     """
@@ -33,7 +33,7 @@ class SweepSeconds(NamedTuple):
 
 
 def fronts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
-    """Return the front of accuracy against each counted unit, as trials from the cheapest.
+    """Return the front of accuracy against each counted unit, as trials ordered from the cheapest.
 
     A unit that is zero for some setting, such as the operations of a model behind an endpoint, is left out.
     """
@@ -45,7 +45,7 @@ def fronts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
 
 
 def front_by(costs: Mapping[int, float], rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Return the trials with a cost that no other trial dominates in right answers and cost, from the cheapest."""
+    """Return the trials with a cost that no other trial dominates in right answers and cost, cheapest first."""
     points = [
         Point(str(row["trial"]), row["right"], {"cost": costs[row["trial"]]}) for row in rows if row["trial"] in costs
     ]
@@ -55,8 +55,9 @@ def front_by(costs: Mapping[int, float], rows: Sequence[Mapping[str, Any]]) -> l
 def seconds_of(judgement: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[int, SweepSeconds]:
     """Return the seconds of a judgement's settings, by trial, from the steps in a side file.
 
-    Settings share texts in the journal, and a sweep that was killed resumes from it. Texts that were not timed are
-    assumed to be as fast as the others; if fewer than `MEASURED` of a setting's tokens were timed, it is omitted.
+    Settings share completions in the journal, and a sweep that was killed resumes from it. Completions that were not
+    timed are assumed to be as fast as the others; if fewer than `MEASURED` of a setting's tokens were timed, it is
+    omitted.
     """
     found = {}
     for row in judgement["settings"]:

@@ -1,15 +1,15 @@
-"""A first guess for a new task or model: settings ranked by their gains in records of others, and its expected value.
+"""A first guess for a new task or model: settings ranked by gains on other tasks and models, and the guess's value.
 
 The predicted gain of a setting is sum w g / (sum w + 1) over the records that tried it, with
 
   w = similarity n / (n + 80),    similarity = 2^-(|log4 size ratio|) 2^-(|difference of accuracies| / 0.2) k,
 
-where n is its number of problems, and k is 1/2 if the answers are of another kind; a factor is 1 if its input is
-unknown on either side. The 1 shrinks a setting that few records tried towards the baseline, whose gain is 0. The
-constants are those of a normal model in which gains differ by 5 points between settings and by another 5 between
-records, and the two answers to a problem differ in one of five: 0.2 / 0.05^2 = 80.
+where n is its number of problems, and k is 1/2 if the answers are of a different kind; a factor is 1 if its input is
+unknown on either side. The 1 shrinks the gain of a setting that few records tried towards the baseline, whose gain is
+0. The constants come from a normal model in which gains differ by 5 points between settings and by another 5 between
+records, and the two answers to a problem differ in one case out of five: 0.2 / 0.05^2 = 80.
 
-The records themselves show what the rule is worth: each is left out once, and guessed from the others.
+The value of the rule is measured on the records themselves: each is left out once and guessed from the others.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RankedSetting(NamedTuple):
 
 
 class GuessWorth(NamedTuple):
-    """The value of guesses where the truth is recorded: mean regrets over records, each guessed from the others.
+    """The value of guesses, measured on records: mean regrets, where each record is guessed from the others.
 
     The regret of a choice in a record is the largest gain there minus its own gain.
 
@@ -56,11 +56,11 @@ class GuessWorth(NamedTuple):
     records : int
         The number of records that were left out, one at a time.
     guess, average, default : float
-        Regret of the best setting of the guess, of the setting with the best plain mean gain, and of the baseline.
+        Regret of the guess's best setting, of the setting with the best plain mean gain, and of the baseline.
     advantage : float
         The baseline's regret minus the guess's: the mean gain of the guessed settings.
     p : float
-        The p-value for the null hypothesis that nothing carries over from record to record (`worth_of`).
+        The p-value for the null hypothesis that nothing transfers from record to record (`worth_of`).
     """
 
     records: int
@@ -77,7 +77,7 @@ class GuessWorth(NamedTuple):
 
 
 def similarity(one: RecordFeatures, other: RecordFeatures) -> float:
-    """Return the weight of a record for a task and model, in (0, 1]."""
+    """Return a record's weight for a task and model, in (0, 1]."""
     found = 1.0
     if one.size and other.size:
         found *= 2 ** -(abs(math.log2(one.size / other.size)) / 2)
@@ -89,7 +89,7 @@ def similarity(one: RecordFeatures, other: RecordFeatures) -> float:
 
 
 def rank_settings(records: Sequence[SettingRecord], features: RecordFeatures) -> list[RankedSetting]:
-    """Return the settings of records from the best predicted gain to the worst; ties are ordered by key."""
+    """Return the settings in records, from the best predicted gain to the worst; ties are ordered by key."""
     sums: dict[str, list[tuple[float, float]]] = {}
     trials: dict[str, SweepTrial] = {}
     for record in records:
@@ -113,8 +113,9 @@ def worth_of(records: Sequence[SettingRecord], *, accuracy: bool = False) -> Gue
 
     Gains of left-out records are not independent of each other: a setting that is good in one record by chance is
     guessed for the others, so a t test on them would claim far too often that guesses help. The p-value is therefore
-    computed on guesses from only the earlier records, in the order of names: if nothing carries over, the gain of such
-    a guess is equally likely to have the opposite sign, whatever came before (Fisher's randomisation test, one-sided).
+    computed on guesses from only the earlier records, in the order of names: if nothing transfers, the gain of such a
+    guess is equally likely to have the opposite sign, regardless of what came before (Fisher's randomisation test,
+    one-sided).
 
     Parameters
     ----------
@@ -202,7 +203,7 @@ def write_guess(path: Path, guess: Mapping[str, Any]) -> None:
 
 
 def read_guess(path: Path) -> list[SweepTrial]:
-    """Return the settings of a guess, from the best.
+    """Return the settings of a guess, best first.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Successive halving with two objectives, accuracy and tokens, in integer arithmetic; pure functions.
 
-Successive halving is that of Jamieson and Talwalkar (2016, arXiv 1502.07943): all settings get a few problems, the best
-1 / factor of them get `factor` times as many, and so on. Deviation: with two objectives, "best" is the order of `rank`.
+Successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943) gives all settings a few problems, the best 1 /
+factor of them `factor` times as many, and so on. Deviation: with two objectives, "best" is the order of `rank`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from intact._base.errors import ParameterError
 
 
 class SweepPoint(NamedTuple):
-    """The number of right answers of a setting, and its tokens, on the same problems as the other settings."""
+    """A setting's number of right answers and tokens, on the same problems as the other settings."""
 
     right: int
     tokens: int
 
     def dominates(self, other: SweepPoint) -> bool:
-        """Return true if this is at least as good in both objectives, and better in one."""
+        """Return true if this point is at least as good in both objectives and better in one."""
         return self.right >= other.right and self.tokens <= other.tokens and self != other
 
 
@@ -32,7 +32,9 @@ def rung_sizes(problems: int, first: int, factor: int) -> tuple[int, ...]:
         If there is no problem, the first rung is empty, or the factor is below 2.
     """
     if problems < 1 or first < 1 or factor < 2:
-        raise ParameterError(f"rungs need a problem and a factor of 2 or more, got {problems}, {first}, {factor}")
+        raise ParameterError(
+            f"rungs need at least one problem and a factor of at least 2, got {problems}, {first}, {factor}"
+        )
     sizes = [min(first, problems)]
     while sizes[-1] < problems:
         sizes.append(min(sizes[-1] * factor, problems))

@@ -27,12 +27,12 @@ class SweepComparison(NamedTuple):
     Attributes
     ----------
     difference, low, high
-        Its accuracy minus the baseline's, with the simultaneous interval over all comparisons (Bonferroni), whose lower
-        end is the one-sided bound.
+        Its accuracy minus the baseline's, with an interval that holds simultaneously for all comparisons (Bonferroni);
+        its lower end is the one-sided bound.
     discordant : float
         The share of problems that only one of the two got right, with one more problem added on either side.
     p, adjusted : float
-        The p-value for the null hypothesis that the difference is -margin or less; the same corrected by Holm.
+        The p-value for the null hypothesis that the difference is -margin or less; the same after Holm's correction.
     non_inferior : bool
         If true, `adjusted` is at most the level.
     """
@@ -63,7 +63,7 @@ def compare(
         If there are no settings, or their numbers of problems differ.
     """
     if not others:
-        raise ParameterError("there is no setting to compare")
+        raise ParameterError("there are no settings to compare")
     found = []
     for own in others:
         both = mcnemar(own, baseline, 1 - 2 * level / len(others))
@@ -97,7 +97,7 @@ def power(discordant: float, problems: int, margin: float, level: float) -> floa
 
 
 def problems_for(discordant: float, margin: float, level: float) -> int:
-    """Return the number of problems at which `power` reaches `WANTED`."""
+    """Return the number of problems needed for `power` to reach `WANTED`."""
     normal = NormalDist()
     return math.ceil(discordant * ((normal.inv_cdf(1 - level) + normal.inv_cdf(WANTED)) / margin) ** 2)
 
@@ -107,7 +107,7 @@ def judge(found: Search) -> dict[str, Any]:
 
     `found` is the cheapest setting that is non-inferior with at most `Design.share` of the baseline's tokens. If there
     is no such setting, `found` is None, `dearer` is the cheapest setting that is non-inferior with fewer tokens than
-    the baseline, and `power` is the probability with which a setting as accurate as the baseline would have been found
+    the baseline, and `power` is the probability that a setting as accurate as the baseline would have been found
     non-inferior.
     """
     design = found.design
@@ -158,7 +158,7 @@ def judge(found: Search) -> dict[str, Any]:
 
 
 def _power(compared: Sequence[SweepComparison], found: Search) -> dict[str, Any]:
-    """Return the power of the closest comparison, at the level of the first step of Holm's procedure."""
+    """Return the power of the closest comparison, at the level used in the first step of Holm's procedure."""
     design, nearest = found.design, min(compared, key=lambda one: one.p)
     level = design.level / len(compared)
     return {

@@ -1,4 +1,4 @@
-"""Designs of sweeps read from files, written by an earlier sweep or by another program."""
+"""Sweep designs read from files, written by an earlier sweep or by another program."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def read_design(path: Path) -> RecordedDesign:
 
 
 def read_trial(value: Any) -> SweepTrial:
-    """Return the setting of an object with `method`, `parameters`, `sampling` and `prompt`.
+    """Return the setting described by an object with `method`, `parameters`, `sampling` and `prompt`.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Recorded runs of other tasks and models: how much each setting gained over a baseline, on the same problems.
+"""Recorded runs of other tasks and models: the gain of each setting over a baseline on the same problems.
 
 The gain of a setting is (a - a0) - price (t / t0 - 1), with a and t its accuracy and tokens, and a0 and t0 those of the
-baseline. By the rule of a sweep's verdict, losing `margin` in accuracy for `share` of the tokens gains nothing: price =
-margin / (1 - share), 0.06 by default.
+baseline. By the rule for a sweep's verdict, losing `margin` in accuracy for `share` of the tokens gains nothing: price
+= margin / (1 - share), 0.06 by default.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RecordFeatures(NamedTuple):
 
 
 class SettingGain(NamedTuple):
-    """A setting's gain over the baseline, and the number of problems that both were asked."""
+    """A setting's gain over the baseline, and the number of problems that both answered."""
 
     trial: SweepTrial
     gain: float
@@ -92,15 +92,15 @@ def answers_of(label: str) -> str:
 def read_records(paths: Sequence[Path], baseline: SweepTrial, price: float) -> list[SettingRecord]:
     """Read results of sweeps, and result files of `intact eval`, as records sorted by name.
 
-    Each sweep is a record. Result files of the same model and task form one record, which needs a file with the
-    baseline.
+    Each sweep is a record. Result files of the same model and task form one record, and one of the files must contain
+    the baseline.
 
     Raises
     ------
     ParameterError
-        If a file is missing, or has another baseline than the one given.
+        If a file is missing, or has a baseline other than the given one.
     FormatError
-        If a file is of another kind, or damaged.
+        If a file is of a different kind, or damaged.
     """
     found: list[SettingRecord] = []
     runs: list[tuple[Path, EvaluationRun]] = []
@@ -112,12 +112,12 @@ def read_records(paths: Sequence[Path], baseline: SweepTrial, price: float) -> l
     found += _of_runs(runs, baseline, price)
     names = [record.name for record in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ParameterError(f"two records are for {twice}: give one of them, or result files in place of a sweep")
+        raise ParameterError(f"two records are for {twice}: give only one of them, or result files instead of a sweep")
     return sorted(found, key=lambda record: record.name)
 
 
 def _gain(right: int, tokens: int, of: tuple[int, int], problems: int, price: float) -> float:
-    """Return the gain of right answers and tokens over the baseline's, on the same number of problems."""
+    """Return the gain over the baseline from right answers and tokens on the same number of problems."""
     return (right - of[0]) / problems - price * (tokens / max(1, of[1]) - 1)
 
 
@@ -132,7 +132,7 @@ def _of_sweep(path: Path, baseline: SweepTrial, price: float) -> SettingRecord:
         if trials[0].key != baseline.key:
             raise ParameterError(
                 f"{path} has the baseline {trials[0].label}, but gains are relative to {baseline.label}: name "
-                "another one with --baseline, or leave the file out"
+                "another baseline with --baseline, or leave the file out"
             )
         gains: dict[str, SettingGain] = {}
         for rung in value["rungs"]:  # later rungs have more problems and replace earlier ones
@@ -192,14 +192,14 @@ def _of_group(group: Sequence[tuple[Path, EvaluationRun, int]], baseline: SweepT
         trial = SweepTrial(about["name"], method.read(about["parameters"]), own, own_prompt)
         if trial.key in found:
             raise ParameterError(
-                f"{path}: another file has the same setting, {trial.label}, of the same task and model"
+                f"{path} has the same setting as another file, {trial.label}, with the same task and model"
             )
         found[trial.key] = trial, {(one.seed, one.id): one for one in run.records if one.task == place}
     about, model = group[0][1].manifest["tasks"][group[0][2]], group[0][1].manifest["models"][0]["name"]
     name = f"{about['label'] if len(group) == 1 else _without_options(about['label'])}, {model}"
     if baseline.key not in found:
         raise ParameterError(
-            f"no result file of {name} has the setting {baseline.label}, which gains are relative to: add one, or name "
+            f"no result file of {name} has the setting {baseline.label}, to which gains are relative: add one, or name "
             "another setting with --baseline"
         )
     _, usual = found.pop(baseline.key)

@@ -66,7 +66,7 @@ def split(
     task, judged : str
         The task to search on, and the task to judge on; by default, both parts come from one task.
     training, held_out : int, optional
-        The sizes of the parts; by default 60 and all others, or half each for a small task.
+        The sizes of the parts; by default 60 and all the rest, or half each for a small task.
 
     Raises
     ------
@@ -86,15 +86,15 @@ def split(
     kept = rest[: held_out or len(rest)]
     if len(known) < wanted or not known or len(kept) < max(2, held_out or 2):
         raise ParameterError(
-            f"a sweep needs {wanted} problems to search on and {held_out or 'two'} or more others to judge on: {task} "
-            f"has {len(items)}" + (f", {judged} has {len(others)}" if judged else "")
+            f"a sweep needs {wanted} problems to search on and at least {held_out or 'two'} others to judge on, "
+            f"but {task} has {len(items)}" + (f" and {judged} has {len(others)}" if judged else "")
         )
     return Problems(task, judged or task, tuple(items[name] for name in known), tuple(others[name] for name in kept))
 
 
 @dataclass
 class Runner:
-    """A function that answers the problems of trials with models, using one journal in which trials share texts.
+    """A function that answers the problems of trials with models, using one journal in which trials share completions.
 
     Attributes
     ----------
@@ -103,10 +103,10 @@ class Runner:
     shuffle : int, optional
         Seed of the order of work, which does not change the result.
     steps : list of dict
-        For the side file: the seconds of each step that generated tokens rather than taking all of them from the
-        journal, and the number of these tokens.
+        For the side file: the seconds of each step that generated tokens instead of taking them all from the journal,
+        and the number of these tokens.
     worker : callable, optional
-        Function that does the work in place of this process, as for `intact.evaluate.run.evaluate`.
+        Function that does the work instead of this process, as for `intact.evaluate.run.evaluate`.
     """
 
     backends: Mapping[str, Backend]

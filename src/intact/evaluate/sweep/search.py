@@ -1,4 +1,4 @@
-"""The search of a sweep: decide which setting is asked which problems, under a token budget.
+"""The search of a sweep: decide which problems each setting answers, under a token budget.
 
 Everything is computed in integers from the design and the outcomes of problems; no clock is read.
 """
@@ -28,12 +28,13 @@ class SweepOutcome(NamedTuple):
 
 
 Answer: TypeAlias = Callable[[int, Part, int, int], Sequence[SweepOutcome]]
-"""A function that answers problems, given a trial's index, the part, and the range of problems (end exclusive)."""
+"""A function that answers problems, given a trial's index, the part, and the range of problems (the end is exclusive).
+"""
 
 
 @dataclass(frozen=True)
 class Design:
-    """Everything besides the model that determines the result of a sweep.
+    """Everything that determines the result of a sweep, other than the model.
 
     Attributes
     ----------
@@ -50,9 +51,9 @@ class Design:
     margin : float
         The tolerated loss of accuracy.
     level : float
-        The probability of finding any inferior setting non-inferior.
+        The probability of declaring any inferior setting non-inferior.
     share : float
-        The maximum share of the baseline's tokens that a found setting may take.
+        The maximum share of the baseline's tokens that a found setting may use.
     """
 
     trials: tuple[SweepTrial, ...]
@@ -72,11 +73,11 @@ class Design:
             raise ParameterError("the space contains no setting other than the baseline")
         if not self.training or len(self.held_out) < 2:
             raise ParameterError(
-                f"a sweep needs a problem to search on and two to judge on, got {len(self.training)} and "
+                f"a sweep needs at least one problem to search on and two to judge on, got {len(self.training)} and "
                 f"{len(self.held_out)}"
             )
         if both := sorted(set(self.training) & set(self.held_out)):
-            raise ParameterError(f"{both[0]} is a problem in both parts")
+            raise ParameterError(f"the problem {both[0]} is in both parts")
         if not 0 < self.margin < 1 or not 0 < self.level < 1:
             raise ParameterError(f"margin and level must lie between 0 and 1, got {self.margin} and {self.level}")
         if not 0 < self.share <= 1:
@@ -104,14 +105,14 @@ class Design:
 
 
 class Rung(NamedTuple):
-    """A rung: the number of problems asked of each setting by its end, and the fate of the settings.
+    """A rung: the number of problems each setting has answered by its end, and the outcome for the settings.
 
     Attributes
     ----------
     points : dict of int to SweepPoint
         Results by trial, for the baseline and the settings in this rung.
     kept, unaffordable, failed : list of int
-        The trials that advance, from best to worst; those that would but exceed the budget; those that failed.
+        The trials that advance, from best to worst; those that would advance but exceed the budget; those that failed.
     """
 
     problems: int
@@ -132,7 +133,7 @@ class Search:
     untried : list of int
         Trials for which no tokens were left.
     finalists : list of int
-        Trials that are judged, from best to worst according to the last rung.
+        Trials to judge, from best to worst according to the last rung.
     judged : int
         The number of held-out problems.
     """
@@ -155,7 +156,7 @@ class Search:
         return SweepPoint(sum(one.right for one in found), sum(one.tokens for one in found))
 
     def expected(self, trial: int, problems: int) -> int:
-        """Return the tokens that a trial is expected to take for more problems, from its mean so far, rounded up."""
+        """Return how many tokens a trial is expected to use for more problems, from its mean so far, rounded up."""
         found = self.outcomes[trial, "training"]
         return -(-sum(one.tokens for one in found) * problems // len(found))
 
@@ -164,14 +165,14 @@ def search(design: Design, answer: Answer) -> Search:
     """Search on the training part by successive halving, then run the finalists and the baseline on the held-out part.
 
     The baseline takes part in every rung. In the first rung, a trial starts while tokens of the search's half are left.
-    Later, a trial advances, in the order of `rank`, if its expected tokens, from its mean so far, are left. The
-    held-out part is as large as the remaining tokens allow, given the means on the training part. The budget is thus
-    met in expectation, not to the token; `Search.spent` is the actual number.
+    Later, trials advance in the order of `rank`, if the tokens each is expected to use, given its mean so far, are
+    left. The held-out part is as large as the remaining tokens allow, given the means on the training part. The budget
+    is thus met in expectation, not to the token; `Search.spent` is the actual number.
 
     Raises
     ------
     ParameterError
-        If the baseline fails, or the tokens do not suffice to try or to judge one setting.
+        If the baseline fails, or the tokens do not suffice to try or judge one setting.
     """
     found = Search(design)
     share = design.tokens // 2
@@ -215,7 +216,7 @@ def search(design: Design, answer: Answer) -> Search:
 
 
 def _affordable(found: Search, order: Sequence[int], more: int, left: int) -> tuple[list[int], list[int]]:
-    """Return the trials that can advance with the tokens left, and the others."""
+    """Return the trials that can advance with the remaining tokens, and the others."""
     kept, unaffordable = list[int](), list[int]()
     for trial in order:
         cost = found.expected(trial, more)
@@ -238,7 +239,7 @@ def _judge(found: Search, ask: Callable[[int, Part, int], None]) -> None:
         found.finalists.pop()
     else:
         raise ParameterError(
-            f"{found.spent:,} of {design.tokens:,} tokens are spent, and too few are left to judge one setting: give "
+            f"{found.spent:,} of {design.tokens:,} tokens are spent, which leaves too few to judge one setting: give "
             "more tokens; all answers are kept in the journal"
         )
     for trial in (0, *found.finalists):
@@ -248,8 +249,8 @@ def _judge(found: Search, ask: Callable[[int, Part, int], None]) -> None:
 def _too_few(found: Search, failed: Sequence[int]) -> None:
     if failed:
         error = found.outcomes[failed[0], "training"][0].error
-        raise ParameterError(f"every setting failed; the first, {found.design.trials[failed[0]].label}: {error}")
+        raise ParameterError(f"every setting failed; the first was {found.design.trials[failed[0]].label}: {error}")
     raise ParameterError(
-        f"the baseline took {found.spent:,} of {found.design.tokens:,} tokens on the first rung, and half of them is "
-        "for the search: give more tokens, or a smaller first rung"
+        f"the baseline used {found.spent:,} of {found.design.tokens:,} tokens on the first rung, but only half of them "
+        "is for the search: give more tokens, or a smaller first rung"
     )

@@ -19,7 +19,7 @@ from intact.tasks.choose import OPTIONS, Chosen, choose, with_option
 from intact.tasks.score.available import check_method
 
 PROMPT: Final = tuple(OPTIONS)
-"""Axes that are task options: they set how problems are asked and read, not which problems there are."""
+"""Axes that are task options: they change how problems are asked and answers are read, not which problems there are."""
 SAMPLING: Final = tuple(
     name for name, one in DEFINITIONS.items() if one.methods and one.kind in ("integer", "decimal", "flag")
 )
@@ -89,7 +89,7 @@ class SweepTrial(NamedTuple):
 
 
 def parse_axes(texts: Iterable[str]) -> tuple[Axes, ...]:
-    """Return the space of arguments ``NAME=V1,V2``, or of a single argument ``FILE.toml``.
+    """Return the space described by arguments ``NAME=V1,V2``, or of a single argument ``FILE.toml``.
 
     Values of a list parameter, such as archon's layers, are separated by semicolons:
     ``layers=generate 4, fuse 1; generate 8, fuse 1``.
@@ -110,7 +110,7 @@ def parse_axes(texts: Iterable[str]) -> tuple[Axes, ...]:
     for text in given:
         axis, equals, after = text.partition("=")
         if not equals or not axis.strip():
-            raise ParameterError(f"--space takes NAME=V1,V2 or FILE.toml, got {text!r:.80}")
+            raise ParameterError(f"--space must be NAME=V1,V2 or FILE.toml, got {text!r:.80}")
         if axis.strip() in values:
             raise ParameterError(f"--space: {axis.strip()} is given twice")
         values[axis.strip()] = after
@@ -120,7 +120,7 @@ def parse_axes(texts: Iterable[str]) -> tuple[Axes, ...]:
     }
     for axis, found in axes.items():
         if not all(found):
-            raise ParameterError(f"--space takes NAME=V1,V2 or FILE.toml, got {f'{axis}={values[axis]}'!r:.80}")
+            raise ParameterError(f"--space must be NAME=V1,V2 or FILE.toml, got {f'{axis}={values[axis]}'!r:.80}")
     return (axes,)
 
 
@@ -143,7 +143,7 @@ def read_space(file: Path) -> tuple[Axes, ...]:
         raise ParameterError(f"{file} is not valid TOML: {error}") from error
     tables = found.get("space")
     if set(found) != {"space"} or not isinstance(tables, list) or not tables:
-        raise ParameterError(f"{file}: a space is one or more tables [[space]] and nothing else, got {sorted(found)}")
+        raise ParameterError(f"{file} must contain only [[space]] tables, at least one, got {sorted(found)}")
     return tuple(_table(file, number, table) for number, table in enumerate(tables, 1))
 
 
@@ -161,7 +161,7 @@ def _as_text(value: str | float | bool) -> str:
 
 
 def parse_trial(text: str) -> SweepTrial:
-    """Return the setting of a string such as ``self_consistency:n=16,temperature=0.7``.
+    """Return the setting described by a string such as ``self_consistency:n=16,temperature=0.7``.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def parse_trial(text: str) -> SweepTrial:
         elif name in listed:
             axes[name] = [f"{axes[name][0]}, {part.strip()}"]
         else:
-            raise ParameterError(f"a setting is METHOD:NAME=VALUE,..., got {text!r:.80}")
+            raise ParameterError(f"a setting must be METHOD:NAME=VALUE,..., got {text!r:.80}")
     (trial,) = expand([axes])
     return trial
 
@@ -190,7 +190,7 @@ def expand(space: Sequence[Axes]) -> list[SweepTrial]:
 
 
 def tables(space: Sequence[Axes]) -> list[list[SweepTrial]]:
-    """Return the settings of each table of a space, in order; a duplicate belongs to the first table that has it.
+    """Return the settings of each table of a space, in order; a duplicate belongs to the first table that contains it.
 
     An axis that is a parameter of some of a table's methods applies only to these methods.
 
@@ -236,8 +236,8 @@ def _of_table(axes: Axes) -> Iterator[SweepTrial]:
     names = ["method", *PROMPT, *SAMPLING, *sorted(known)]
     for name in axes:
         if name not in names:
-            problem = f"{', '.join(axes['method'])}: there is no axis {name!r:.60}"
-            raise ParameterError(unknown_name(problem, name, names, "there are"))
+            problem = f"{', '.join(axes['method'])}: no axis named {name!r:.60}"
+            raise ParameterError(unknown_name(problem, name, names))
     for source, method in zip(axes["method"], methods, strict=True):
         own = {one.name for one in method.parameters}
         mine = {name: values for name, values in axes.items() if name in (*PROMPT, *SAMPLING, *own)}
@@ -264,7 +264,7 @@ def _sampling(name: str, text: str) -> Any:
         else:
             value = int(text) if definition.kind == "integer" else float(text)
     except (KeyError, ValueError):
-        raise ParameterError(f"{name} takes a value like {definition.default!r}, got {text!r:.60}") from None
+        raise ParameterError(f"{name} must be a value such as {definition.default!r}, got {text!r:.60}") from None
     definition.check(name, value)
     return value
 
@@ -272,8 +272,8 @@ def _sampling(name: str, text: str) -> Any:
 def draw(space: Sequence[Sequence[SweepTrial]], count: int, seed: int) -> list[SweepTrial]:
     """Return at most `count` settings from the tables of a space, in an order drawn from a seed.
 
-    The order is that of the SHA-256 of seed and setting. The first of each table precede all others, so no table is
-    left out while there is room.
+    The order is that of the SHA-256 of seed and setting. The first settings of the tables precede all others, so no
+    table is left out while there is room.
     """
 
     def order(trials: Iterable[SweepTrial]) -> list[SweepTrial]:

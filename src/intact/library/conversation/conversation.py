@@ -29,7 +29,7 @@ VERSION: Final = 1
 
 
 class _Request(NamedTuple):
-    """A question that is being answered.
+    """A question whose answer is being generated.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Conversation:
     system : str, optional
         The system message.
     now : datetime or str, optional
-        The time for a chat template that writes the date, as in `Model.chat`.
+        The time for chat templates that include the date, as in `Model.chat`.
     **options
         Options for all answers, as in `Model.generate`: max_tokens, temperature, seed, receipt, ...
 
@@ -94,7 +94,7 @@ class Conversation:
         **options: Unpack[RequestFields],
     ) -> None:
         if system is not None and not isinstance(system, str):
-            raise ParameterError(f"system must be a text, got {system!r:.60}")
+            raise ParameterError(f"system must be a string, got {system!r:.60}")
         check_option_names(options.keys() - {"n"})
         self.model, self.system, self.options = model, system, options
         self.leaf: str | None = None
@@ -132,7 +132,7 @@ class Conversation:
         return self._complete(self._ask(self.leaf, text, options))
 
     def stream(self, text: str, **options: Unpack[RequestFields]) -> Iterator[Chunk]:
-        """Stream the answer to a message. Leaving the iterator early stops the answer and keeps the part so far."""
+        """Stream the answer to a message. Leaving the iterator early stops the answer and keeps what was generated."""
         request = self._ask(self.leaf, text, options)
         return self._stream(request, self.model.chat_stream(request.messages, **self._arguments(request)))
 
@@ -276,7 +276,7 @@ class Conversation:
             tree, leaf, system = MessageTree.from_dict(value)
             sampling = SamplingParameters.from_json(json.dumps(value.get("sampling", {}))).changed
         except IntactError as error:
-            raise FormatError(f"{file} holds no conversation that can be read: {error}") from error
+            raise FormatError(f"cannot read a conversation from {file}: {error}") from error
         given: dict[str, Any] = {**sampling, **options}
         talk = cls(model, system=system, now=now, **given)
         talk.leaf, talk._tree = leaf, tree
@@ -287,7 +287,7 @@ class Conversation:
 
     def _message(self, name: str) -> ChatMessage:
         if name not in self._tree.messages:
-            raise ParameterError(f"there is no message {name!r:.60}; `path` and `branches` list the ids")
+            raise ParameterError(f"no message with the id {name!r:.60}; `path` and `branches` list the ids")
         return self._tree.messages[name]
 
     def _question(self, name: str | None) -> ChatMessage:
@@ -353,6 +353,6 @@ def _choose(document: Any, name: str | None) -> dict[str, Any]:
     chosen: list[dict[str, Any]] = [one for one in found if name is None or one.get("id") == name]
     if len(chosen) != 1:
         names = ", ".join(f"{one.get('id')!s:.40}" for one in found[:10])
-        wanted = "one of them must be named" if name is None else f"none or several are called {name!r:.60}"
-        raise FormatError(f"it holds {len(found)} conversations ({names}): {wanted}")
+        wanted = "name one of them" if name is None else f"not exactly one is named {name!r:.60}"
+        raise FormatError(f"it contains {len(found)} conversations ({names}): {wanted}")
     return chosen[0]

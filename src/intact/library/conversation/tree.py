@@ -67,7 +67,7 @@ class ChatMessage:
         Raises
         ------
         FormatError
-            If the value is not a message; the error names the place.
+            If the value is not a message; the error message gives the location.
         """
         if not isinstance(value, Mapping):
             raise FormatError(f"{where} must be an object, got {value!r:.60}")
@@ -89,11 +89,11 @@ class ChatMessage:
 
 _PLAIN: Final = tuple(one.name for one in fields(ChatMessage) if one.name not in ("receipt", "others"))
 _KINDS: Final[Mapping[str, tuple[Any, str]]] = {
-    "id": (str, "a text"),
-    "parent": (str | None, "the name of a message, or null"),
-    "content": (str, "a text"),
+    "id": (str, "a string"),
+    "parent": (str | None, "the id of a message, or null"),
+    "content": (str, "a string"),
     "seed": (int | None, "an integer"),
-    "finish": (str | None, "a text"),
+    "finish": (str | None, "a string"),
 }
 
 
@@ -142,7 +142,7 @@ class MessageTree:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> tuple[MessageTree, str | None, str | None]:
-        """Parse the output of `to_dict` or the page's export: return the tree, its active leaf, the system message.
+        """Parse the output of `to_dict` or the page's export: return the tree, its active leaf and the system message.
 
         Raises
         ------
@@ -151,19 +151,19 @@ class MessageTree:
         """
         name, system, nodes = value.get("id"), value.get("system", ""), value.get("nodes")
         if not isinstance(name, str) or not isinstance(system, str) or not isinstance(nodes, list):
-            raise FormatError("a conversation must have an id, a system message (a text) and nodes (a list)")
+            raise FormatError("a conversation must have an id, a system message (a string) and nodes (a list)")
         tree = cls(name)
         for message in _read(nodes):
             if message.id in tree.messages:
-                raise FormatError(f"two messages are called {message.id!r:.60}")
+                raise FormatError(f"two messages have the id {message.id!r:.60}")
             if message.parent is not None and message.parent not in tree.messages:
                 raise FormatError(
-                    f"the message {message.id!r:.60} follows {message.parent!r:.60}, which isn't before it"
+                    f"the message {message.id!r:.60} follows {message.parent!r:.60}, which does not come before it"
                 )
             tree.messages[message.id] = message
         leaf = value.get("leaf")
         if leaf is not None and leaf not in tree.messages:
-            raise FormatError(f"leaf must be the name of a message or null, got {leaf!r:.60}")
+            raise FormatError(f"leaf must be the id of a message or null, got {leaf!r:.60}")
         return tree, cast("str | None", leaf), system or None
 
 

@@ -56,7 +56,7 @@ class Frame(NamedTuple):
 
 
 def choose_timeout() -> float:
-    """Return the seconds of silence after which a rank counts as lost: INTACT_RANK_TIMEOUT, else 300.
+    """Return the number of seconds of silence after which a rank is considered lost: INTACT_RANK_TIMEOUT, else 300.
 
     Raises
     ------
@@ -79,16 +79,16 @@ class Channel:
     Parameters
     ----------
     connection : socket
-        A connected socket, owned by the channel from now on.
+        A connected socket; the channel takes ownership of it.
     name : str
         Name of the other end in messages, such as "rank 2 (process 4711)".
     reason : function, optional
-        Returns why the other end has gone, if that is known.
+        Returns the reason why the other end is gone, if known.
 
     Attributes
     ----------
     sent, received : int
-        Bytes so far.
+        Number of bytes so far.
     """
 
     def __init__(self, connection: socket.socket, name: str, reason: Callable[[], str] = str) -> None:
@@ -109,7 +109,7 @@ class Channel:
         Raises
         ------
         WorkerError
-            If the other end has gone, or accepts no data before the timeout.
+            If the other end is gone, or accepts no data before the timeout.
         """
         header = HEADER.pack(_MAGIC, kind, code, 0, place & 0xFFFFFFFF, len(data))
         try:
@@ -125,12 +125,12 @@ class Channel:
     def receive(self, *kinds: FrameKind, most: int = 0, patient: bool = False) -> Frame:
         """Return the next frame, which must be of one of these kinds and have at most `most` bytes.
 
-        If `patient`, wait without a timeout: the other end sends nothing while no request runs.
+        If `patient` is true, wait without a timeout: the other end sends nothing while no request is running.
 
         Raises
         ------
         WorkerError
-            If the other end has gone, sends an error or an unexpected frame, or sends nothing before the timeout.
+            If the other end is gone, sends an error or an unexpected frame, or sends nothing before the timeout.
         """
         seconds = self._socket.gettimeout()
         if patient:
@@ -141,7 +141,9 @@ class Channel:
             raise WorkerError(f"{self.name}: {self._read(length).decode('utf-8', 'replace'):.2000}")
         if magic != _MAGIC or kind not in kinds or length > most:
             wanted = " or ".join(one.name for one in kinds)
-            raise WorkerError(f"{self.name} sent {length:,} bytes of kind {kind}: expected {wanted}, {most:,} at most")
+            raise WorkerError(
+                f"{self.name} sent {length:,} bytes of kind {kind}; expected {wanted} of at most {most:,} bytes"
+            )
         self.received += HEADER.size + length
         return Frame(FrameKind(kind), code, place, self._read(length))
 
@@ -159,7 +161,7 @@ class Channel:
         self.send(kind, np.ascontiguousarray(numbers, "<i8").reshape(-1).view(np.uint8).data, place=place)
 
     def end_by(self, error: BaseException) -> None:
-        """Send an error message for the other end to report, and close; ignore failures if the other end has gone."""
+        """Send an error message for the other end to report, and close; ignore failures if the other end is gone."""
         with suppress(WorkerError, OSError):
             self.send(FrameKind.ERROR, str(error).encode()[:2000])
             self._socket.shutdown(socket.SHUT_WR)
@@ -183,7 +185,7 @@ class Channel:
         found = _TYPES.get(frame.code)
         fits = found == dtype or (found == np.int32 and dtype == np.int64)
         if not fits or found is None or frame.place != place & 0xFFFFFFFF or len(frame.data) != count * found.itemsize:
-            raise WorkerError(f"{self.name} sent rows of another exchange: its program differs from rank 0's")
+            raise WorkerError(f"{self.name} sent rows of another exchange: its program differs from that of rank 0")
         rows: NDArray[Any] = np.frombuffer(frame.data, found).reshape(shape)
         return rows
 

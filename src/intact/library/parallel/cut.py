@@ -1,8 +1,8 @@
-"""Cut a program for tensor parallelism: what each rank computes, and where ranks exchange columns (docs/cluster.md).
+"""Split a program for tensor parallelism: what each rank computes, and where ranks exchange columns (docs/cluster.md).
 
-Every matrix is cut along its outputs and attention along heads, so no sum in the definition is split. Operations that
-need whole rows (norms, quantising a product's input) gather them first. The integers therefore equal those of a single
-process.
+Every matrix is split along its outputs, and attention along heads, so no sum in the definition is split. Operations
+that need whole rows (norms, quantising a product's input) gather them first. The results are therefore the same
+integers as in a single process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from intact.models.program import Program
 from intact.numerics.integers import INTEGER, slice_rows
 
 PANEL = 16
-"""Number of outputs that kernels compute at a time; cuts fall between panels if there are enough of them."""
+"""Number of outputs that kernels compute at a time; splits fall between panels if there are enough of them."""
 
 
 def divide(total: int, shares: Sequence[int], unit: int = 1) -> Parts:
@@ -37,7 +37,7 @@ def divide(total: int, shares: Sequence[int], unit: int = 1) -> Parts:
     """
     count, whole = len(shares), sum(shares)
     if total < count:
-        raise ParameterError(f"{total} outputs cannot be cut into {count} parts: take fewer processes")
+        raise ParameterError(f"{total} outputs cannot be divided into {count} parts: use fewer processes")
     unit = unit if total // unit >= count else 1
     units, ends = total // unit, [0]
     for i, sum_ in enumerate(accumulate(shares), 1):
@@ -48,12 +48,12 @@ def divide(total: int, shares: Sequence[int], unit: int = 1) -> Parts:
 
 
 def divide_heads(heads: int, kv_heads: int, shares: Sequence[int]) -> HeadParts:
-    """Divide attention between ranks: whole groups of heads with their KV head, or parts of groups if ranks are more.
+    """Divide attention between ranks: groups of heads with their KV head, or parts of groups for more ranks.
 
     Raises
     ------
     ParameterError
-        If a rank would have no heads.
+        If a rank would not have any heads.
     """
     group, ranks = heads // kv_heads, len(shares)
     if ranks <= kv_heads:
@@ -65,7 +65,7 @@ def divide_heads(heads: int, kv_heads: int, shares: Sequence[int]) -> HeadParts:
     for kv, members in enumerate(divide(ranks, [1] * kv_heads)):
         if members.width > group:
             raise ParameterError(
-                f"{heads} heads of {kv_heads} groups cannot be cut for {ranks} processes: {most} at most"
+                f"{heads} heads in {kv_heads} groups cannot be divided between {ranks} processes; use at most {most}"
             )
         for part in divide(group, shares[members.start : members.stop]):
             queries.append(Part(kv * group + part.start, kv * group + part.stop))
@@ -88,7 +88,7 @@ def cut_program(program: Program, shares: Sequence[int], rank: int) -> Program:
     Raises
     ------
     ParameterError
-        If the program has operations that cannot be cut, or a rank would have nothing to do.
+        If the program has operations that cannot be split, or a rank would have nothing to do.
     """
     return _Cutter(program, tuple(shares), rank).run()
 
@@ -99,12 +99,14 @@ class _Cutter:
     def __init__(self, program: Program, shares: tuple[int, ...], rank: int) -> None:
         attentions = [op for op in program.ops if isinstance(op, Attend)]
         if program.is_encoder:
-            raise ParameterError(f"an encoder ({program.architecture}) cannot be cut: load it in one process")
+            raise ParameterError(f"an encoder ({program.architecture}) cannot be divided: load it in one process")
         if not attentions:
-            raise ParameterError(f"a program without attention ({program.architecture}) cannot be cut")
+            raise ParameterError(
+                f"a program without attention ({program.architecture}) cannot be divided: load it in one process"
+            )
         first = attentions[0]
         if any((op.heads, op.kv_heads) != (first.heads, first.kv_heads) for op in attentions):
-            raise ParameterError("tensor parallel needs the same number of heads in all layers")
+            raise ParameterError("tensor parallelism needs the same number of heads in all layers")
         self.program, self.shares, self.rank = program, shares, rank
         heads = divide_heads(first.heads, first.kv_heads, shares)
         queries = tuple(part.times(first.width) for part in heads.heads)
@@ -164,7 +166,7 @@ class _Cutter:
             spec = replace(spec, width=parts[self.rank].width)
         if self.buffers.setdefault(buffer, spec) != spec:
             raise ParameterError(
-                f"tensor parallel cannot cut {buffer}, which {self.program.architecture} uses in two ways"
+                f"tensor parallelism cannot split {buffer}, which {self.program.architecture} uses in two ways"
             )
         return buffer
 

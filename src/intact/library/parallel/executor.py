@@ -1,4 +1,4 @@
-"""Executors of rank 0: they run its own part and send each step to the other ranks (a star: TPI-LLM, 2410.00531)."""
+"""Executors of rank 0: they run its own part and send each step to the other ranks (as in TPI-LLM, 2410.00531)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class RankHub:
 
 
 class RankSpoke:
-    """Side of exchanges of a rank other than 0."""
+    """The side of exchanges on a rank other than 0."""
 
     def __init__(self, channel: Channel, rank: int) -> None:
         self.channel, self.rank, self.exchanges = channel, rank, 0
@@ -79,7 +79,7 @@ class RanksExecutor:
     Parameters
     ----------
     cache : Executor
-        Executor of rank 0's part; its pages correspond to those of the other ranks.
+        Executor of rank 0's part; its pages correspond to the other ranks' pages.
     head : Executor
         Executor that computes the logits and draws, in this process.
     channels : sequence of Channel
@@ -87,7 +87,7 @@ class RanksExecutor:
     page_bytes : int
         Bytes per page on this machine, summed over the ranks that run here.
     way : str
-        Name of the kind of parallelism, for messages.
+        Name of the kind of parallelism, for error messages.
     end : function
         Ends the other ranks; called once.
 
@@ -140,10 +140,11 @@ class RanksExecutor:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Raise if ranks are lost; end them all if the body fails."""
+        """Raise if ranks are lost; end all of them if the body fails."""
         if os.getpid() != self._own:
             raise WorkerError(
-                f"this process was forked from one of {self._way}, and cannot use its ranks: load it here"
+                f"this process was forked from one of {self._way} and cannot use its ranks: load the model in "
+                "this process"
             )
         if self._lost:
             raise WorkerError(self._lost)
@@ -184,7 +185,7 @@ class RanksExecutor:
         raise ParameterError(f"{self._way} does not keep pages in files: load the model in one process")
 
     def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
-        """Raise, as `read_page` does."""
+        """Raise for the same reason as `read_page`."""
         self.read_page(page)
 
     def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
@@ -228,11 +229,11 @@ def check_tokens(chunks: Sequence[SequenceChunk], vocabulary: int) -> None:
     """
     for chunk in chunks:
         if len(chunk.tokens) and not 0 <= int(chunk.tokens.min()) <= int(chunk.tokens.max()) < vocabulary:
-            raise ParameterError("token outside the vocabulary")
+            raise ParameterError("a token is outside the vocabulary")
 
 
 class ParallelExecutor(RanksExecutor):
-    """Runs a program that is cut between this process and others: tensor parallel.
+    """Runs a program that is split between this process and others (tensor parallelism).
 
     Parameters
     ----------

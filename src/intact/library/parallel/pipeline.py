@@ -1,4 +1,4 @@
-"""Pipeline parallel: each rank has some layers, and rows of the residual stream pass from one rank to the next.
+"""Pipeline parallelism: each rank has some layers, and rows of the residual stream pass from one rank to the next.
 
 Rank 0 embeds tokens, runs the first layers, and has the head; the last rank sends back only the rows whose logits are
 wanted. A step with many rows is split into parts, so that ranks work on different parts at the same time.
@@ -26,9 +26,9 @@ from intact.models.ops import AllGather
 from intact.models.program import Program
 
 MOST_ROWS: Final = 1 << 16
-"""Limit on the rows in a step."""
+"""Limit on the number of rows in a step."""
 PART_ROWS: Final = 64
-"""Rows in a part of a step. Smaller parts would shorten the wait for the first, but read weights more often.
+"""Number of rows in a part of a step. Smaller parts would shorten the wait for the first, but read weights more often.
 """
 
 
@@ -38,7 +38,7 @@ def divide_layers(program: Program, shares: Sequence[int]) -> Parts:
     Raises
     ------
     ParameterError
-        If there are fewer layers than ranks, or the program cannot be cut between layers.
+        If there are fewer layers than ranks, or the program cannot be split between layers.
     """
     return divide_count(len(segments(program).layers), shares)
 
@@ -46,7 +46,7 @@ def divide_layers(program: Program, shares: Sequence[int]) -> Parts:
 def divide_count(count: int, shares: Sequence[int]) -> Parts:
     """Divide `count` layers between ranks; see `divide_layers`."""
     if count < len(shares):
-        raise ParameterError(f"{count} layers cannot be divided between {len(shares)} processes: {count} at most")
+        raise ParameterError(f"{count} layers cannot be divided between {len(shares)} processes; use at most {count}")
     return divide(count, shares)
 
 
@@ -148,7 +148,7 @@ def stage_step(channel: Channel, stage: LocalStage, width: int) -> Callable[[Ste
         count += 1
         work = Work(plan.chunks, plan.wanted)
         if work.rows > MOST_ROWS:
-            raise WorkerError(f"rank 0 sent a step of {work.rows:,} rows: {MOST_ROWS:,} at most")
+            raise WorkerError(f"rank 0 sent a step of {work.rows:,} rows; expected at most {MOST_ROWS:,}")
         channel.send_rows(stage.run(work, channel.receive_rows((work.rows, width), dtype, count)), count)
 
     return step
@@ -164,7 +164,7 @@ class Pipeline:
     others : sequence of Stage
         Stages of the other ranks.
     part_rows : int
-        Rows in a part of a step.
+        Number of rows in a part of a step.
 
     Attributes
     ----------
@@ -228,7 +228,7 @@ def split(work: Work, most: int) -> Iterator[Work]:
 
 
 def _some(work: Work, chunks: list[SequenceChunk], start: int, count: int) -> Work:
-    """Return the part of a step that has these chunks and `count` rows from `start` on."""
+    """Return the part of a step with these chunks and with `count` rows starting at `start`."""
     chosen = work.wanted[(work.wanted >= start) & (work.wanted < start + count)]
     return Work(chunks, np.unique(chosen) - start)
 
@@ -247,7 +247,7 @@ class PipelineExecutor(RanksExecutor):
     Parameters
     ----------
     outer : Executor
-        Executor of the embedding and the head; its exchange is `pipeline`'s.
+        Executor of the embedding and the head; its exchange belongs to `pipeline`.
     stage : LocalStage
         The first layers.
     pipeline : Pipeline

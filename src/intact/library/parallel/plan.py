@@ -54,7 +54,7 @@ def decode_plan(numbers: NDArray[np.int64]) -> StepPlan:
     def take(count: int) -> NDArray[np.int64]:
         nonlocal at
         if not 0 <= count <= len(numbers) - at:
-            raise WorkerError(f"a step's plan of {len(numbers)} numbers names {count} more at {at}")
+            raise WorkerError(f"a step's plan of {len(numbers)} numbers needs {count} more at position {at}")
         at += count
         return numbers[at - count : at]
 
@@ -66,5 +66,5 @@ def decode_plan(numbers: NDArray[np.int64]) -> StepPlan:
         chunks.append(SequenceChunk(position, lists[0], lists[1], lists[2] if is_tree else None, adapter=adapter))
     plan = StepPlan(chunks, take(wanted).copy(), bool(as_float))
     if at != len(numbers):
-        raise WorkerError(f"a step's plan has {len(numbers) - at} numbers too many")
+        raise WorkerError(f"a step's plan has {len(numbers) - at} surplus numbers")
     return plan

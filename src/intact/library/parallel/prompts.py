@@ -2,7 +2,8 @@
 
 Each page travels with its key, which is determined by the model and all tokens up to the page's end, and with a digest
 of key and bytes; both are checked on arrival (Splitwise: Patel et al., arXiv 2311.18677; here the bits do not depend on
-where a page was computed). A page is sent once its positions have been computed, while later ones are being computed.
+where a page was computed). A page is sent as soon as its positions have been computed, while later positions are still
+being computed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from intact.executors.base import Executor
 from intact.library.parallel.channel import Channel, FrameKind
 
 _MOST_WAITING: Final = 64
-"""Limit on pages waiting to be sent; the prompt's computation waits for them if the network is slower than the model.
+"""Limit on pages waiting to be sent; computation of the prompt waits for them if the network is slower than the model.
 """
 
 
@@ -45,12 +46,12 @@ class PromptClient:
         self.box, self.channel, self._page_bytes, self._end = box, channel, page_bytes, end
 
     def fetch(self, tokens: NDArray[np.int32], keys: Sequence[bytes], first: int) -> None:
-        """Request the full pages of a sequence from page `first` on, and put them into the box.
+        """Request the full pages of a sequence, starting at page `first`, and put them into the box.
 
         Raises
         ------
         WorkerError
-            If the process has gone, or a page is damaged or not the requested one.
+            If the process is gone, or a page is damaged or not the requested one.
         """
         self.channel.send(FrameKind.PROMPT, np.ascontiguousarray(tokens, "<i4").view(np.uint8).data, place=first)
         most = HEAD + self._page_bytes
@@ -61,7 +62,7 @@ class PromptClient:
             data = np.frombuffer(frame.data, np.uint8)
             page = data[HEAD:]
             if len(page) != self._page_bytes or data[:HEAD].tobytes() != page_head(key, page):
-                raise WorkerError(f"{self.channel.name} sent a page that is damaged, or of another text")
+                raise WorkerError(f"{self.channel.name} sent a page that is damaged or belongs to another text")
             self.box.put(key, page)
         self.channel.receive(FrameKind.DONE)
 
@@ -71,7 +72,7 @@ class PromptClient:
 
 
 class _Sender:
-    """Sends the pages that an engine offers to the process that requested them; the `Pages` of a prefill process.
+    """The `Pages` of a prefill process: sends the pages that an engine offers to the process that requested them.
 
     A separate thread sends them, so that the engine keeps running. `first` is the number of the first requested page
     that has not been offered yet.
@@ -141,7 +142,7 @@ def _serve(channel: Channel, engine: Engine, sender: _Sender, context: int) -> N
     while True:
         frame = channel.receive(FrameKind.PROMPT, most=4 * context, patient=True)
         if len(frame.data) % 4:
-            raise ParameterError("a prompt must be a list of int32")
+            raise ParameterError("a prompt must be a list of int32 values")
         tokens = np.frombuffer(frame.data, "<i4")
         with suppress(CapacityError):
             engine.check(tokens)

@@ -1,4 +1,4 @@
-"""The ranks of a model: how many processes, on which machines, and each one's share of the work."""
+"""The ranks of a model: the number of processes, their machines, and each one's share of the work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from intact._base.errors import ParameterError
 
 MOST: Final = 64
-"""Limit on the ranks of a model."""
+"""Limit on the number of ranks of a model."""
 _MOST_SHARE: Final = 1000
 _PART = re.compile(
     r"(?P<place>here|local|(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]+):(?P<port>\d{1,5}))(?:\*(?P<share>\d{1,4}))?"
@@ -49,16 +49,16 @@ ONE_PROCESS: Final = Division()
 
 
 def choose_division(tensor_parallel: int | str, pipeline_parallel: int | str) -> Division:
-    """Return how the arguments of `intact.load` divide a model.
+    """Return the division of a model that the arguments of `intact.load` specify.
 
     Raises
     ------
     ParameterError
-        If an argument is malformed, or both divide the model.
+        If an argument is malformed, or both kinds of parallelism are requested.
     """
     tensor, pipeline = parse_ranks(tensor_parallel), parse_ranks(pipeline_parallel, "pipeline_parallel")
     if len(tensor) > 1 and len(pipeline) > 1:
-        raise ParameterError("tensor_parallel and pipeline_parallel do not go together: give one")
+        raise ParameterError("tensor_parallel and pipeline_parallel cannot be combined: choose one")
     return Division("tensor", tensor) if len(pipeline) == 1 else Division("pipeline", pipeline)
 
 
@@ -71,7 +71,7 @@ def parse_ranks(value: int | str, name: str = "tensor_parallel") -> tuple[Rank, 
         A number of processes on this machine; or comma-separated parts: ``local`` for a process on this machine,
         ``HOST:PORT`` for a listening shard, each optionally with ``*SHARE``; ``here*SHARE`` may come first.
     name : str
-        Name of the argument, for messages.
+        Name of the argument, for error messages.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def parse_ranks(value: int | str, name: str = "tensor_parallel") -> tuple[Rank, 
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value <= MOST:
-            raise ParameterError(f"{name} must be 1 to {MOST} processes, got {value}")
+            raise ParameterError(f"{name} must be from 1 to {MOST} processes, got {value}")
         return (Rank(),) * value
     if not isinstance(value, str) or not value:
         raise ParameterError(f"{name} must be {_WANTED}; got {value!r:.60}")
@@ -98,7 +98,7 @@ def parse_ranks(value: int | str, name: str = "tensor_parallel") -> tuple[Rank, 
     if not parts[0].startswith("here"):
         ranks.insert(0, Rank())
     if len(ranks) > MOST:
-        raise ParameterError(f"{name} names {len(ranks)} processes: {MOST} at most")
+        raise ParameterError(f"{name} names {len(ranks)} processes; expected at most {MOST}")
     return tuple(ranks)
 
 
@@ -123,7 +123,7 @@ def parse_address(text: str, what: str = "the address") -> tuple[str, int]:
     Raises
     ------
     ParameterError
-        If the text is malformed.
+        If the string is malformed.
     """
     match = _PART.fullmatch(text)
     if match is None or match["host"] is None or match["share"] is not None or int(match["port"]) > 65535:
@@ -134,8 +134,8 @@ def parse_address(text: str, what: str = "the address") -> tuple[str, int]:
 def _rank(text: str, first: bool, name: str) -> Rank:
     match = _PART.fullmatch(text)
     if match is None or (match["place"] == "here" and not first):
-        raise ParameterError(f"{name} must be {_WANTED} (here may only come first); got {text!r:.60}")
+        raise ParameterError(f"{name} must be {_WANTED} ('here' may only come first); got {text!r:.60}")
     share = int(match["share"] or 1)
     if not 1 <= share <= _MOST_SHARE:
-        raise ParameterError(f"{name}: a share must be 1 to {_MOST_SHARE}, got {share}")
+        raise ParameterError(f"{name}: a share must be from 1 to {_MOST_SHARE}, got {share}")
     return Rank(None if match["host"] is None else parse_address(match["place"], name), share)

@@ -1,4 +1,4 @@
-"""A rank's session with rank 0: they check that they compute the same, then run steps until rank 0 disconnects."""
+"""A rank's session with rank 0: they check that their results will be the same, then run steps until rank 0 leaves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MEMBERS: Final = {
 
 
 _GREETING: Final = 30.0
-"""Seconds within which rank 0 must send its greeting."""
+"""Number of seconds within which rank 0 must send its greeting."""
 
 
 def outputs_of(program: Program) -> int:
@@ -44,19 +44,19 @@ def weight_bytes_of(executor: Executor) -> int:
 
 
 class Readiness(NamedTuple):
-    """A rank's answer when it is ready: bytes per page, bytes of its weights, and number of logits that it computes."""
+    """A rank's message when it is ready: bytes per page, bytes of its weights, number of logits that it computes."""
 
     page_bytes: int
     weight_bytes: int
     outputs: int
 
     def send(self, channel: Channel) -> None:
-        """Send the answer to rank 0."""
+        """Send the message to rank 0."""
         channel.send_json(FrameKind.READY, self._asdict())
 
     @classmethod
     def receive(cls, channel: Channel) -> Readiness:
-        """Receive a rank's answer."""
+        """Receive a rank's message."""
         fields = channel.receive_json(FrameKind.READY, cls._fields)
         return cls(*(fields.integer(name) for name in cls._fields))
 
@@ -77,7 +77,8 @@ class Greeting(NamedTuple):
     program : str
         Digest of the whole program's description.
     weights : str
-        Digest of the model, for a rank on another machine; "" for a rank that opens the same files, in state `state`.
+        Digest of the model, for a rank on another machine; "" for a rank that opens the same files, whose state is
+        `state`.
     """
 
     settings: ExecutorSettings
@@ -103,7 +104,7 @@ class Greeting(NamedTuple):
         Raises
         ------
         WorkerError, ReceiptError
-            If it is malformed, or this process would compute something else.
+            If it is malformed, or this process would compute different results.
         """
         fields = channel.receive_json(FrameKind.HELLO, _MEMBERS)
         profile = fields.text("profile")
@@ -125,7 +126,7 @@ class Greeting(NamedTuple):
 
 def _check(what: str, own: str, wanted: str) -> None:
     if own != wanted:
-        raise WorkerError(f"{what} is {own:.80} here and {wanted:.80} at rank 0: they must be the same")
+        raise WorkerError(f"{what} is {own:.80} here but {wanted:.80} at rank 0; they must be the same")
 
 
 def run_session(channel: Channel, model: Path | None = None) -> None:
@@ -187,7 +188,7 @@ def _make_part(channel: Channel, greeting: Greeting, program: Program) -> RankPa
 
 
 def _check_model(greeting: Greeting, checkpoint: Checkpoint, program: Program, *, remote: bool) -> None:
-    """Reject a model that is not the same as rank 0's."""
+    """Raise if the model differs from rank 0's."""
     path = checkpoint.path
     _check(f"the program of {path.name}", program_leaf("sha256", program).hex(), greeting.program)
     if remote:
@@ -202,8 +203,10 @@ def refuse_profile(profile: Profile) -> None:
     Raises
     ------
     ParameterError
-        If the profile needs them.
+        If the profile needs whole matrices.
     """
     sparsity = parse_profile(profile).sparsity
     if sparsity is not None and sparsity.rule == "wina":
-        raise ParameterError(f"tensor parallel runs no profile that weighs inputs by whole matrices, got {profile}")
+        raise ParameterError(
+            f"tensor parallelism does not support profiles that weigh inputs by whole matrices, got {profile}"
+        )

@@ -28,7 +28,7 @@ def listen_at(address: tuple[str, int]) -> socket.socket:
 
 
 def serve_shard(listener: socket.socket, model: Path) -> None:
-    """Serve each rank 0 that connects, one at a time, and refuse others meanwhile. This never returns."""
+    """Serve each rank 0 that connects, one at a time; refuse other connections meanwhile. Never returns."""
     session: Thread | None = None
     with listener:
         while True:
@@ -37,7 +37,7 @@ def serve_shard(listener: socket.socket, model: Path) -> None:
             if session is not None:
                 session.join(0.5)  # the previous client may just have left
             if session is not None and session.is_alive():
-                channel.end_by(WorkerError("this shard works for another rank 0"))
+                channel.end_by(WorkerError("this shard is already in use by another rank 0"))
                 continue
             session = Thread(target=run_session, args=(channel, model), daemon=True)
             session.start()

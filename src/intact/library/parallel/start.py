@@ -44,7 +44,7 @@ from intact.models.layers import outer_program
 from intact.receipts.identity import program_leaf
 
 _ENDING: Final = 5.0
-"""Seconds that a process has to exit before it is killed."""
+"""Number of seconds that a process has to exit before it is killed."""
 
 
 def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, settings: ExecutorSettings) -> Executor:
@@ -53,17 +53,17 @@ def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, se
     Parameters
     ----------
     division : Division
-        The ranks, and how the model is divided between them.
+        The ranks, and the division of the model between them.
     settings : ExecutorSettings
-        In tensor parallel, ranks on this machine share its threads, since all ranks compute at once; ranks elsewhere
-        choose their own number.
+        With tensor parallelism, ranks on this machine share its threads, since all ranks compute at once; ranks
+        elsewhere choose their own number.
 
     Raises
     ------
     ParameterError
         If the program or the profile cannot be divided this way.
     WorkerError
-        If a rank cannot be reached, does not start, or would compute something else.
+        If a rank cannot be reached, does not start, or would compute different results.
     """
     ranks, shares = division.ranks, division.shares
     if division.way == "tensor":
@@ -146,12 +146,12 @@ def start_prompts(
     executor : Executor
         Executor that takes the process's pages.
     limit : int
-        Limit on the bytes of received pages that have not been taken.
+        Limit, in bytes, on received pages that have not been taken.
 
     Raises
     ------
     WorkerError
-        If it cannot be reached, does not start, or would compute something else.
+        If it cannot be reached, does not start, or would compute different results.
     """
     others, ranks = _Others(), (Rank(), rank)
     try:
@@ -159,7 +159,7 @@ def start_prompts(
         (channel,) = others.channels
         size = executor.page_bytes
         if (its := Readiness.receive(channel).page_bytes) != size:
-            raise WorkerError(f"{channel.name} has pages of {its:,} bytes; expected {size:,}, as here")
+            raise WorkerError(f"{channel.name} has pages of {its:,} bytes; expected {size:,}, as in this process")
     except BaseException:
         others.end()
         raise
@@ -175,7 +175,7 @@ def _here(own: Executor, ranks: Sequence[Rank], ready: Sequence[Readiness]) -> i
 
 
 class _Others:
-    """The connections to the other ranks, and the processes of those on this machine."""
+    """The connections to the other ranks, and the processes of the ranks on this machine."""
 
     def __init__(self) -> None:
         self.channels: list[Channel] = []
@@ -185,7 +185,7 @@ class _Others:
     def start(self, number: int) -> Channel:
         """Start a process on this machine, connected to this one only by a socket."""
         if os.name != "posix":
-            raise ParameterError("processes of this machine need POSIX: name shards by HOST:PORT, see intact shard")
+            raise ParameterError("local processes need POSIX: name shards by HOST:PORT, see intact shard")
         own, its = socket.socketpair()
         folders = [str(Path(folder).absolute()) for folder in sys.path if folder]
         try:
@@ -200,7 +200,7 @@ class _Others:
             )
         except OSError as error:
             own.close()
-            raise CapacityError(f"no process can be started here: {error.strerror}") from error
+            raise CapacityError(f"cannot start a process: {error.strerror}") from error
         finally:
             its.close()
         self._processes.append(process)
@@ -215,7 +215,7 @@ class _Others:
         try:
             connection = socket.create_connection(address, timeout=min(choose_timeout(), 20.0))
         except OSError as error:
-            hint = f"run there intact shard -m MODEL --listen {host}:{port}"
+            hint = f"on that machine, run intact shard -m MODEL --listen {host}:{port}"
             raise WorkerError(f"{name} does not answer ({error.strerror or error}): {hint}") from error
         self.channels.append(Channel(connection, name))
         return self.channels[-1]
@@ -239,7 +239,7 @@ class _Others:
 
 
 def _status(process: subprocess.Popen[bytes]) -> str:
-    """Return how a process ended; empty if it has not."""
+    """Return how a process ended; empty if it is still running."""
     try:
         status = process.wait(_ENDING)
     except subprocess.TimeoutExpired:

@@ -27,7 +27,7 @@ from intact.receipts.source import PromptSource
 VERSION: Final = 1
 """Version of the definition (docs/spec/superposed.md); increased whenever the resulting drafts change."""
 UNKNOWN: Final = 200 << 24
-"""Penalty (nats, Q24) on all continuations of a draft if the n-grams know none of them."""
+"""Penalty (nats, Q24) on all continuations of a draft if none of them occurs in the n-grams."""
 _CHUNK: Final = 64
 _LARGEST: Final = 1 << 47
 
@@ -40,8 +40,8 @@ class _Partial(NamedTuple):
 class SuperposedDecoder:
     """Generates drafts with a model by superposed decoding (Shen et al. 2024, arXiv 2405.18400; docs/superposed.md).
 
-    The weights are loaded a second time, so that the model itself stays free. The decoder is a context manager; `close`
-    frees its weights.
+    The weights are loaded a second time, so the model itself remains available. The decoder is a context manager;
+    `close` frees its weights.
 
     Parameters
     ----------
@@ -53,15 +53,15 @@ class SuperposedDecoder:
     Raises
     ------
     ParameterError
-        If the model runs in several processes or in floating point, or cannot be cut between embedding and layers.
+        If the model runs in several processes or in floating point, or cannot be split between embedding and layers.
     """
 
     def __init__(self, model: Model, ngrams: NGrams | None = None) -> None:
         program = getattr(model.executor, "program", None)
         if program is None:
-            raise ParameterError("superposed decoding needs a model in one process: load it without parallelism")
+            raise ParameterError("superposed decoding needs a model in a single process: load it without parallelism")
         if model.executor.profile == "fp32":
-            raise ParameterError("superposed decoding is defined in integers: load the model in the profile int8")
+            raise ParameterError("superposed decoding is defined only for integers: load the model in the profile int8")
         self.model, self.ngrams = model, ngrams
         self._rows: dict[int, NDArray[np.int64]] = {}
         self._read: list[int] = []
@@ -101,7 +101,7 @@ class SuperposedDecoder:
         Parameters
         ----------
         prompt : str or sequence of int
-            A text or token ids.
+            A string or token ids.
         n : int
             Number of open drafts kept, at most 64; up to `n` ended drafts are kept as well.
         max_tokens : int
@@ -123,7 +123,7 @@ class SuperposedDecoder:
         ParameterError
             If a parameter is invalid, or prompt and drafts exceed the context.
         CapacityError
-            If there is no memory for the KV cache.
+            If there is not enough memory for the KV cache.
         """
         request = self.request(prompt, n, max_tokens, temperature=temperature, alpha=alpha, candidates=candidates)
         return self.run(request)
@@ -239,7 +239,7 @@ class SuperposedDecoder:
         try:
             self._layers.reserve_pages(-(-positions // self._layers.page_size))
         except MemoryError:
-            raise CapacityError(f"there is no memory for the KV cache of {positions} tokens") from None
+            raise CapacityError(f"not enough memory for the KV cache of {positions} tokens") from None
 
 
 def mixing_weights(scores: Sequence[int]) -> list[int]:

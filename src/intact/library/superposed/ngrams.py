@@ -39,10 +39,11 @@ class NGrams:
                         self._begun[gram[:-1]] += 1
 
     def share(self, text: Sequence[int], token: int) -> int:
-        """Return the smoothed probability (Q30) that a token follows a text: at most half, and 0 if no n-gram matches.
+        """Return the smoothed probability (Q30) that a token follows a sequence: at most half; 0 if no n-gram matches.
 
         It is the sum over lengths n of the weight of n times floor(2^30 * c / C), in millionths and rounded down, where
-        C counts how often the last n - 1 tokens occur before any token, and c how often before this one.
+        C is the number of times the last n - 1 tokens occur before any token, and c the number of times before this
+        one.
         """
         found = 0
         for length, share in ORDERS.items():

@@ -78,7 +78,7 @@ class SuperposedReceipt(AnyReceipt):
         fields = Fields(value, "the receipt", _MEMBERS, ("signature",))
         numerics = Numerics.from_document(value["numerics"])
         if numerics.profile == "fp32":
-            raise ReceiptError("numerics.profile must be one of integers, such as int8, got 'fp32'")
+            raise ReceiptError("numerics.profile must be an integer profile, such as int8, got 'fp32'")
         ngrams = fields.maybe("ngrams", fields.digest)
         request = _request_from_document(value["request"], ngrams is not None)
         if not 1 <= len(fields.items("drafts")) <= request.n:
@@ -109,7 +109,7 @@ def _request_from_document(value: Any, has_ngrams: bool) -> SuperposedRequest:
     fields = Fields(value, "request", _REQUEST)
     alpha = read_decimal(fields, "alpha")
     if alpha and not has_ngrams:
-        fields.fail("alpha", "'0' where there are no n-grams")
+        fields.fail("alpha", "'0' for a request without n-grams")
     try:
         return SuperposedRequest(
             prompt=fields.integers("prompt", shortest=1),
@@ -128,7 +128,7 @@ def _draft_from_document(value: Any, where: str, longest: int) -> SuperposedDraf
     fields = Fields(value, where, SuperposedDraft._fields)
     tokens = fields.integers("tokens", shortest=1)
     if len(tokens) > longest:
-        raise ReceiptError(f"{fields.place('tokens')} has {len(tokens)} tokens; the request allows {longest}")
+        raise ReceiptError(f"{fields.place('tokens')} has {len(tokens)} tokens; the request allows at most {longest}")
     return SuperposedDraft(
         tokens, fields.text("text"), fields.integer("score", -LARGEST, LARGEST), fields.flag("ended")
     )

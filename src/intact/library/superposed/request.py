@@ -55,11 +55,11 @@ class SuperposedRequest:
             candidates=self.candidates,
         )
         if not self.prompt:
-            raise ParameterError("the prompt is empty: drafts need at least one token to continue")
+            raise ParameterError("the prompt is empty: drafts need at least one token to continue from")
 
 
 class SuperposedDraft(NamedTuple):
-    """A draft.
+    """One of the drafts of a request.
 
     Attributes
     ----------
@@ -105,6 +105,9 @@ def check_fits(model: Model, request: SuperposedRequest) -> None:
     if request.candidates > vocabulary:
         raise ParameterError(f"candidates must lie in [1, {vocabulary}], got {request.candidates}")
     if wrong := [token for token in tokens if not 0 <= token < vocabulary]:
-        raise ParameterError(f"token {wrong[0]} of the prompt must lie in 0 to {vocabulary - 1}")
+        raise ParameterError(f"token {wrong[0]} of the prompt must lie in [0, {vocabulary - 1}]")
     if len(tokens) + request.max_tokens > model.context:
-        raise ParameterError(f"{len(tokens)} and {request.max_tokens} tokens exceed the context of {model.context}")
+        raise ParameterError(
+            f"a prompt of {len(tokens)} tokens and max_tokens of {request.max_tokens} exceed the context of "
+            f"{model.context}"
+        )

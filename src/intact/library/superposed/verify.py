@@ -60,11 +60,11 @@ class _Verifier:
         return None if self._texts is None else NGrams.of_lines(self._model.tokenizer, self._texts)
 
     def verdict(self, receipt: SuperposedReceipt) -> Verdict:
-        """Return the verdict on a receipt."""
+        """Return the verdict on one receipt."""
         return self._rejected(receipt) or self._compared(receipt)
 
     def _rejected(self, receipt: SuperposedReceipt) -> Verdict | None:
-        """Return a verdict on the receipt if it can be reached without generating drafts, else None."""
+        """Return the verdict on the receipt if it can be reached without generating drafts, else None."""
         if receipt.definition != VERSION:
             detail = f"it is of version {receipt.definition} of the definition; this program has version {VERSION}"
             return Verdict("unverifiable", "decoding", None, detail)

@@ -1,9 +1,9 @@
-"""Turn scores into a verdict: the probability that an honest log of this length scores as high, from known honest logs.
+"""Turn scores into a verdict: the probability, from known honest logs, that one of this length scores as high.
 
-Margins are mostly 0 and otherwise of any size, neighbouring tokens are correlated, and the honest logs used for
+Margins are mostly 0 and otherwise arbitrarily large, neighbouring tokens are correlated, and the honest logs used for
 comparison are finite too. A log's sum of scores, in units of the index of dispersion between honest responses, is
-therefore treated as a count, and two counts are compared as for Poisson distributions. Surprises need no honest log:
-mean and variance follow from the claim itself.
+therefore treated as a count, and two counts are compared like Poisson counts. Surprises do not need an honest log: mean
+and variance follow from the claim itself.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from intact.numerics.profiles import Profile
 
 ALPHA = 0.01
 BLOCK = 16
-"""Number of tokens whose scores are averaged, and the minimum number to judge."""
+"""Number of tokens over which scores are averaged, and the minimum number for a judgement."""
 SHIFT = 0.02
 """Standard deviation, in nats, of the shift of honest tokens' mean surprise caused by an engine's own noise."""
 EXCESS = 1.3
 """Ratio of the variance of honest surprises to the claim's, because neighbouring tokens are correlated
 (docs/spec/audit.md)."""
 LEAST_CLIP: Mapping[Kind, float] = {"greedy": 0.5, "gumbel": 0.5, "inverse": 0.1, "logprobs": 0.5}
-"""Lower limits of clips; a clip is the 99.9th percentile of honest scores, but an exact engine's scores are all 0."""
+"""Lower limits on clips; a clip is the 99.9th percentile of honest scores, but an exact engine's scores are all 0."""
 
 Verdict = Literal["consistent", "suspicious"]
 
@@ -83,8 +83,8 @@ class Honest:
 def _counted(blocks: tuple[tuple[float, ...], ...], clip: float) -> tuple[float, int, float]:
     """Return the sum of honest scores, their number of tokens, and the unit that turns the sum into a count.
 
-    The unit is the variance of the responses' sums divided by the sum, at the upper 95% limit of that variance. One
-    token at the clip is added, so that an engine that never differed may differ once.
+    The unit is the variance of the responses' sums divided by the sum, using the upper 95% limit of that variance. One
+    token at the clip is added, so that an engine that never differed is allowed to differ once.
     """
     sums = BLOCK * np.array([sum(several) for several in blocks])
     lengths = BLOCK * np.array([len(several) for several in blocks])
@@ -153,7 +153,7 @@ def measured() -> tuple[Honest, ...]:
 def comparable(kind: Kind, engine: str, profile: Profile) -> tuple[Honest, ...]:
     """Return the measurements of an engine, or of any engine if there are none: under the profile, or else under int8.
 
-    The profile int8 is noisier than others.
+    The int8 profile is noisier than the others.
     """
     some = [honest for honest in measured() if honest.kind == kind and honest.profile in (profile, "int8")]
     own = [honest for honest in some if honest.engine == family(engine)]
@@ -175,7 +175,7 @@ class AuditFinding:
     matches
         Share of tokens equal to the expected one, or None if no draw is known.
     against
-        The basis of comparison, in words.
+        A description of the comparison's basis.
     """
 
     kind: Kind
@@ -231,8 +231,8 @@ def judge(
     Parameters
     ----------
     honest
-        Honest logs to compare with; for kinds of evidence that they lack, measured ones are used. If there are several,
-        the most lenient one decides.
+        Honest logs to compare with; for kinds of evidence that they lack, measured ones are used. If several apply, the
+        most lenient one decides.
 
     Raises
     ------
@@ -263,7 +263,7 @@ def judge(
     if not findings:
         short = sum(one.tokens for one in unjudged if one.tokens < BLOCK)
         raise LogError(
-            f"too little to judge: {short} tokens of a kind, at least {BLOCK} are needed"
+            f"too little to judge: only {short} tokens of a kind, but at least {BLOCK} are needed"
             if short
             else "there is nothing to compare with: give a log that is known to be honest (--honest)"
         )

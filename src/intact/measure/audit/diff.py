@@ -1,4 +1,4 @@
-"""Find where two answers diverge, and explain the divergence by a model's logits."""
+"""Find where two answers diverge, and explain the divergence using a model's logits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from intact.measure.audit.runs import AnswerRecord
 from intact.measure.audit.scores import log_probability
 
 NEAR_TIE = 0.25
-"""In logits: the typical difference between engines that are not exact (docs/audit.md)."""
+"""The typical difference, in logits, between engines that are not exact (docs/audit.md)."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Parting:
     settings
         Other differences stated in the files: name, a's value, b's value.
     off
-        Largest difference of log-probabilities over the common tokens, in nats, and the first place where it is not 0;
-        None if a run has no log-probabilities.
+        Largest difference of log-probabilities over the common tokens, in nats, and the first position where it is not
+        0; None if a run has no log-probabilities.
     """
 
     a: AnswerRecord
@@ -53,7 +53,7 @@ class Parting:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A token at the place where runs diverge: its logit, probability (temperature 1) and rank, 0 for the likeliest."""
+    """A token at the point where runs diverge: its logit, probability (temperature 1) and rank, 0 for the likeliest."""
 
     token: int
     logit: float
@@ -63,7 +63,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A model's logits at the place where two answers diverge.
+    """A model's logits at the point where two answers diverge.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ def _off(a: AnswerRecord, b: AnswerRecord, common: int) -> tuple[float, int | No
 
 
 def explain(model: Model, prompt: Sequence[int], parting: Parting, top: int = 5) -> Explanation:
-    """Compute the logits at the place where two runs diverge.
+    """Compute the logits at the point where two runs diverge.
 
     Parameters
     ----------
@@ -131,16 +131,14 @@ def explain(model: Model, prompt: Sequence[int], parting: Parting, top: int = 5)
     """
     a, b, place = parting.a.tokens, parting.b.tokens, parting.common
     if a is None or b is None or parting.equal:
-        raise LogError("there is no place to explain: the runs are equal, or one has no tokens")
+        raise LogError("there is no divergence to explain: the runs are equal, or one has no tokens")
     text = [*prompt, *a[:place]]
     vocabulary = model.program.vocabulary
     theirs = [run[place] if place < len(run) else None for run in (a, b)]
     if any(token is not None and not 0 <= token < vocabulary for token in [*text, *theirs]):
-        raise LogError(
-            f"a token lies beyond the model's vocabulary of {vocabulary}: it was made with another tokenizer"
-        )
+        raise LogError(f"a token is outside the model's vocabulary of {vocabulary}: it was made with another tokenizer")
     if len(text) > model.context:
-        raise LogError(f"the runs diverge after {len(text)} tokens, but the model holds {model.context}")
+        raise LogError(f"the runs diverge after {len(text)} tokens, but the model's context is {model.context}")
     row = next(output_logits(model, text, [0]))[0]
     order = np.argsort(-row, kind="stable")
     rank = {int(token): place for place, token in enumerate(order)}

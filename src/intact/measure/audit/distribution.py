@@ -1,4 +1,4 @@
-"""The distribution that an engine samples from: logits after temperature, top_k, top_p and min_p, in its own order."""
+"""The distribution that an engine samples from: logits after temperature, top_k, top_p and min_p, in its order."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "vllm": ("temperature", "min_p", "top_k", "top_p"),
     "transformers": ("temperature", "top_k", "top_p", "min_p"),
 }
-"""The default order of steps, that of Transformers."""
+"""The default order of steps, as in Transformers."""
 
 
 class Distribution(NamedTuple):
-    """The tokens that may be drawn at one position.
+    """The tokens that can be sampled at one position.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Distribution(NamedTuple):
         return softmax(self.logits)
 
     def place(self, token: int) -> int | None:
-        """Return the index of a token, or None if it cannot be drawn."""
+        """Return the index of a token, or None if it cannot be sampled."""
         found = np.flatnonzero(self.tokens == token)
         return int(found[0]) if len(found) else None
 
@@ -65,8 +65,8 @@ def distribution(logits: NDArray[np.floating], settings: SamplerSettings, engine
     Returns
     -------
     Distribution
-        top_k keeps the k largest logits; top_p the largest ones, up to the first at which the cumulative probability
-        reaches it; min_p those with at least this fraction of the largest probability. Ties go to the lowest id.
+        top_k keeps the k largest logits, top_p the largest ones up to the first at which the cumulative probability
+        reaches it, and min_p those with at least this fraction of the largest probability. Ties go to the lowest id.
     """
     tokens = _ordered(logits, settings)
     values = logits[tokens].astype(np.float64)

@@ -1,10 +1,10 @@
-"""Reproduce the random numbers behind an engine's seed, where this is possible without the engine's device.
+"""Reproduce the random numbers that an engine's seed produces, where possible without the engine's device.
 
-llama.cpp draws by the inverse distribution function, with one double of `std::mt19937` per token. Transformers
+llama.cpp samples with the inverse distribution function, with one double of `std::mt19937` per token. Transformers
 (`torch.multinomial`) and vLLM (its native sampler, for requests with a seed) divide the probabilities by exponential
-noise of a `torch.Generator` and take the largest: the Gumbel-max trick. On a CPU, only PyTorch itself reproduces that
+noise from a `torch.Generator` and take the largest: the Gumbel-max trick. On a CPU, only PyTorch itself reproduces that
 noise. On an NVIDIA GPU it is Philox, a function of the seed, the token, and the number of threads that the device runs
-at a time.
+concurrently.
 """
 
 from __future__ import annotations
@@ -57,13 +57,14 @@ def cuda_exponentials(seed: int, vocabulary: int, threads: int) -> Iterator[NDAr
     """Yield rows of `exponential_` on an NVIDIA GPU: -log(u), u in (0, 1] of Philox4x32-10 (DistributionTemplates.h).
 
     Thread t of the kernel takes subsequence t of the seed, four words at a time: the first word goes to element t, the
-    next to t + threads, and so on. Each row advances by the number of fours that it used. The GPU's own logarithm is a
-    32-bit approximation; this one is not.
+    next to t + threads, and so on. Each row advances by the number of groups of four that it used. The GPU uses a
+    32-bit approximation of the logarithm; this code does not.
 
     Parameters
     ----------
     threads : int
-        Number of threads that the device runs at a time: multiprocessors times threads of each, in whole blocks of 256.
+        Number of threads that the device runs concurrently: multiprocessors times threads per multiprocessor, in whole
+        blocks of 256.
     """
     launched = min(threads, -(-vocabulary // 256) * 256)
     fours = -(-vocabulary // (4 * launched))

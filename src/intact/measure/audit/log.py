@@ -13,10 +13,10 @@ from intact.measure.audit.openai import flat, unfold
 from intact.measure.audit.vllm import unfold_outputs
 
 MOST_BYTES = 1 << 26
-"""Size limit of a file, because a log is read as a whole."""
+"""Maximum file size, because a log is read as a whole."""
 
 LEAST_TEMPERATURE = 0.001
-"""Lower limit of temperatures; below it, dividing logits is meaningless."""
+"""Lower limit on temperatures; below it, dividing logits is meaningless."""
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "typical_p": (1,),
@@ -75,7 +75,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "extra_args": ({},),
     "vllm_xargs": ({},),
 }
-"""Settings that change the distribution and are not recomputed here, with the neutral values (besides null)."""
+"""Settings that change the distribution and are not recomputed here, with their neutral values (other than null)."""
 
 READ = """
     engine prompt_tokens prompt messages output_tokens text pieces logprobs prompt_logprobs temperature top_p top_k
@@ -87,11 +87,11 @@ IGNORED = """
     object created usage system_fingerprint service_tier timings finished request_id prompt_token_ids metrics
     return_token_ids return_tokens_as_token_ids include_stop_str_in_output stop_token_ids num_cached_tokens
 """
-"""Fields that do not affect how a token is drawn. Names of other fields are reported, since they might."""
+"""Fields that do not affect how a token is sampled. Names of other fields are reported, since they might."""
 
 DEVICES = ("cpu", "cuda")
 GPU_THREADS = 108 * 2048
-"""The number for an A100. Newer data centre GPUs run more; beyond the size of a vocabulary this makes no difference."""
+"""The number for an A100. Newer data centre GPUs run more, but beyond the vocabulary size the number has no effect."""
 
 PromptLogprob = float | Mapping[int, float] | None
 """An entry for a token of the prompt: its log-probability, the log-probabilities of several tokens, or None."""
@@ -99,7 +99,7 @@ PromptLogprob = float | Mapping[int, float] | None
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """The sampler settings that a log names; settings that it omits are off.
+    """The sampler settings stated in a log; settings that it omits are off.
 
     Attributes
     ----------
@@ -125,11 +125,11 @@ class LogEntry:
     Attributes
     ----------
     where
-        File and line, for messages.
+        File and line, for error messages.
     engine
         The engine's name in the log, in lower case; empty if missing.
     prompt
-        Token ids, a text, or the messages of a conversation.
+        Token ids, a string, or the messages of a conversation.
     output
         Token ids, or None.
     token_bytes
@@ -139,15 +139,15 @@ class LogEntry:
     logprobs
         The engine's log-probability of each token (temperature 1), or None.
     batch
-        Number of responses that the engine drew together.
+        Number of responses that the engine sampled together.
     device
-        The device whose generator drew the noise, one of `DEVICES`; empty if the log does not say.
+        The device whose generator produced the noise, one of `DEVICES`; empty if the log does not state it.
     gpu_threads
-        Number of threads that this GPU runs at a time.
+        Number of threads that this GPU runs concurrently.
     prompt_logprobs
         The engine's log-probability of each token of the prompt, or None.
     stops
-        Stop strings, at which the engine ended and truncated an answer.
+        Stop strings at which the engine ended and truncated an answer.
     unread
         Names of unknown fields.
     """
@@ -174,13 +174,13 @@ def read_log(path: Path) -> list[LogEntry]:
     Raises
     ------
     LogError
-        If a line is invalid, naming the line and the fault, or if the log is empty.
+        If a line is invalid (the message names the line and the fault), or the log is empty.
     """
     if path.stat().st_size > MOST_BYTES:
-        raise LogError(f"{path} has {path.stat().st_size:,} bytes: cut it into logs of at most {MOST_BYTES:,}")
+        raise LogError(f"{path} has {path.stat().st_size:,} bytes: split it into logs of at most {MOST_BYTES:,}")
     entries = [entry for where, record in records(path) for entry in entries_of(record, where)]
     if not entries:
-        raise LogError(f"{path} holds no response: it should have one JSON object a line (docs/audit.md)")
+        raise LogError(f"{path} contains no response; expected one JSON object per line (docs/audit.md)")
     return entries
 
 
@@ -201,7 +201,7 @@ def parse(text: bytes, where: str) -> dict[str, Any]:
 
 
 def entries_of(record: Mapping[str, Any], where: str) -> Iterator[LogEntry]:
-    """Yield the responses of one object: a record of the audit's format, an endpoint's exchange, or vLLM output."""
+    """Yield the responses of one object: a record in the audit's format, an endpoint's exchange, or vLLM output."""
     if "response" in record or "choices" in record:
         exchanges = unfold(record, where)
     elif "outputs" in record:
@@ -218,10 +218,10 @@ def _entry(record: Mapping[str, Any], where: str) -> LogEntry:
     text, token_bytes = _optional(record, "text", str, where), record.get("pieces")
     logprobs = _numbers(record, "logprobs", where)
     if tokens is None and text is None and token_bytes is None:
-        raise LogError(f"{where}: there is no output: expected output_tokens (a list of token ids) or text")
+        raise LogError(f"{where}: the output is missing; expected output_tokens (a list of token ids) or text")
     count = len(tokens) if tokens is not None else len(token_bytes) if token_bytes is not None else None
     if logprobs is not None and len(logprobs) != count:
-        raise LogError(f"{where}: {len(logprobs)} logprobs for {'no' if count is None else count} output tokens")
+        raise LogError(f"{where}: got {len(logprobs)} logprobs for {'no' if count is None else count} output tokens")
     return LogEntry(
         where,
         str(record.get("engine") or "").lower(),
@@ -246,7 +246,7 @@ def _stops(record: Mapping[str, Any], where: str) -> tuple[str, ...]:
         value = record.get(name)
         several = [value] if isinstance(value, str) else [] if value is None else value
         if not isinstance(several, list) or not all(isinstance(one, str) for one in several):
-            raise LogError(f"{where}: {name} must be a text or a list of texts, got {value!r:.40}")
+            raise LogError(f"{where}: {name} must be a string or a list of strings, got {value!r:.40}")
         found += several
     return tuple(one for one in found if one)
 
@@ -301,7 +301,7 @@ def _token_id(name: object, what: str, where: str) -> int:
 def _prompt(record: Mapping[str, Any], where: str) -> tuple[int, ...] | str | tuple[Mapping[str, Any], ...]:
     given = [name for name in ("prompt_tokens", "messages", "prompt") if record.get(name) is not None]
     if not given:
-        raise LogError(f"{where}: there is no prompt: expected prompt_tokens, messages or prompt")
+        raise LogError(f"{where}: the prompt is missing; expected prompt_tokens, messages or prompt")
     if given[0] == "prompt_tokens":
         tokens = _tokens(record, "prompt_tokens", where)
         if not tokens:
@@ -310,7 +310,7 @@ def _prompt(record: Mapping[str, Any], where: str) -> tuple[int, ...] | str | tu
     value = record[given[0]]
     if given[0] == "prompt":
         if not isinstance(value, str):
-            raise LogError(f"{where}: prompt must be a text, got {value!r:.40}; token ids go into prompt_tokens")
+            raise LogError(f"{where}: prompt must be a string, got {value!r:.40}; give token ids as prompt_tokens")
         return value
     if not isinstance(value, list) or not value or not all(isinstance(turn, dict) for turn in value):
         raise LogError(f"{where}: messages must be a list of objects with role and content, got {value!r:.40}")

@@ -10,19 +10,19 @@ from intact.measure.audit.engines import family
 from intact.measure.audit.vllm import seeded, token_id
 
 _ASIDE = ("logprobs", "prompt_logprobs", "choices", "response")
-"""Fields of a request that define its content, not how tokens are drawn."""
+"""Fields of a request that define its content rather than how tokens are sampled."""
 
 
 def unfold(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
-    """Return one record for each choice of an exchange.
+    """Return one record per choice of an exchange.
 
-    The exchange is ``{"request": body, "response": body}``, or a response's body with the request's fields next to
+    The exchange is ``{"request": body, "response": body}``, or a response body with the request's fields next to
     ``choices``. A line of a batch's output, with the body inside ``response["body"]``, is accepted too.
 
     Raises
     ------
     LogError
-        If something is missing or of the wrong kind; the message names it.
+        If something is missing or has the wrong type; the message names it.
     """
     response = _object(record, "response", where) if "response" in record else record
     response = _object(response, "body", where) if "body" in response and "choices" not in response else response
@@ -32,7 +32,7 @@ def unfold(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     choices = response.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise LogError(
-            f"{where}: the response has no choices: expected those of a completed answer, got {choices!r:.40}"
+            f"{where}: the response has no choices; expected those of a completed answer, got {choices!r:.40}"
         )
     common = {name: value for name, value in request.items() if name not in _ASIDE}
     engine = str(record.get("engine") or request.get("engine") or "")
@@ -51,10 +51,10 @@ def unfold(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
 
 
 def _prompts(given: Any, choices: int, where: str) -> list[dict[str, Any]]:
-    """Return the prompts of a request: a text, tokens, or a list of either, which are answered in order."""
+    """Return the prompts of a request: a string, tokens, or a list of either, which are answered in order."""
     many = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
     if choices % len(many):
-        raise LogError(f"{where}: {choices} choices do not answer {len(many)} prompts")
+        raise LogError(f"{where}: got {choices} choices for {len(many)} prompts")
     return [{"prompt_tokens" if isinstance(one, list) else "prompt": one} for one in many]
 
 
@@ -72,7 +72,10 @@ def _echoed(request: Mapping[str, Any], response: Mapping[str, Any], prompts: in
     usage = response.get("usage")
     count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
     if prompts != 1 or not isinstance(count, int) or count < 0:
-        raise LogError(f"{where}: with echo the answer begins after usage.prompt_tokens tokens of one prompt")
+        raise LogError(
+            f"{where}: with echo, usage.prompt_tokens must give the number of tokens before the answer, and the prompt "
+            "must be a single one"
+        )
     return count
 
 

@@ -1,4 +1,4 @@
-"""Run a log through the model: compute the logits behind every token of every response, and the tokens' scores."""
+"""Run a log through the model: compute the logits for every token of every response, and the tokens' scores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Scored:
 
 
 def read_all(model: Model, entries: Sequence[LogEntry], now: datetime | None = None) -> list[Response]:
-    """Convert all responses to the model's tokens; nothing is computed until all of them are known to fit.
+    """Convert all responses to the model's tokens; nothing is computed until all of them are known to be valid.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def score(
     ignore_seed: bool = False,
     progress: Callable[[int], None] = lambda tokens: None,
 ) -> Iterator[Scored]:
-    """Score responses one after the other; `progress` is called with the number of output tokens done."""
+    """Score responses one after another; `progress` is called with the number of output tokens done."""
     for response in responses:
         kind = kind_of(response.entry, ignore_seed or response.retokenised)  # one extra token shifts all draws
         scorer = ResponseScorer(response.entry, kind, response.output, model.program.vocabulary)
@@ -78,10 +78,10 @@ def _prompt_logprob(response: Response, index: int) -> float:
 def output_logits(
     model: Model, prompt: Sequence[int], output: Sequence[int], *, whole: bool = False
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the logits that each output token was drawn from, teacher-forced, in chunks of rows (tokens, vocabulary).
+    """Yield the logits that each output token was sampled from, teacher-forced, in chunks of rows (tokens, vocabulary).
 
-    Each array is valid until the next one is requested. If `whole` is true, the logits of all prompt tokens except the
-    first come before.
+    Each array is valid until the next one is requested. If `whole` is true, the logits for all prompt tokens except the
+    first come first.
     """
     tokens, first = [*prompt, *output][:-1], 0 if whole else len(prompt) - 1
     with model.exclusive() as engine:

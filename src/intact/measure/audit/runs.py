@@ -15,7 +15,7 @@ from intact.receipts.document import FORMAT, Receipt
 
 @dataclass(frozen=True)
 class AnswerRecord:
-    """One answer, with whatever a file states about it.
+    """One answer, with everything that a file states about it.
 
     Attributes
     ----------
@@ -24,11 +24,11 @@ class AnswerRecord:
     tokens, text
         Either may be None, but not both.
     prompt
-        Token ids, a text, messages, or None.
+        Token ids, a string, messages, or None.
     logprobs
         Log-probabilities of the tokens at temperature 1, in nats, or None.
     about
-        Other properties of the run: temperature, seed, profile, engine and the like.
+        Other properties of the run: temperature, seed, profile, engine and so on.
     """
 
     where: str
@@ -45,13 +45,13 @@ def read_runs(path: Path) -> list[AnswerRecord]:
     Raises
     ------
     LogError
-        If the file is none of the three kinds, or damaged.
+        If the file is not of one of the three kinds, or is damaged.
     """
     if path.stat().st_size > MOST_BYTES:
-        raise LogError(f"{path} has {path.stat().st_size:,} bytes: cut it into files of at most {MOST_BYTES:,}")
+        raise LogError(f"{path} has {path.stat().st_size:,} bytes: split it into files of at most {MOST_BYTES:,}")
     data = path.read_bytes()
     if not data.strip():
-        raise LogError(f"{path} is empty: expected a receipt, a log (JSON lines), or the output of intact run --json")
+        raise LogError(f"{path} is empty; expected a receipt, a log (JSON lines), or the output of intact run --json")
     lines = [(number, line) for number, line in enumerate(data.split(b"\n"), 1) if line.strip()]
     whole = lines[0][1].strip() in (b"{", b"[") or len(lines) == 1
     if whole:
@@ -96,7 +96,9 @@ def _completion(answer: Mapping[str, Any], where: str, about: Mapping[str, Any])
     tokens: Any = answer.get("tokens")
     logprobs: Any = answer.get("logprobs")
     if not _integers(tokens) or not (logprobs is None or (_integers(logprobs) and len(logprobs) == len(tokens))):
-        raise LogError(f"{where}: tokens must be a list of token ids, and logprobs null or an integer for each of them")
+        raise LogError(
+            f"{where}: tokens must be a list of token ids, and logprobs must have null or an integer for each of them"
+        )
     scaled = None if logprobs is None else tuple(value / LOGPROB_SCALE for value in logprobs)
     return AnswerRecord(where, tuple(tokens), str(answer.get("text", "")), None, logprobs=scaled, about=about)
 

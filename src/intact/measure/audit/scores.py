@@ -1,4 +1,4 @@
-"""Score each token of a response as evidence of its origin (docs/spec/audit.md has the formulas)."""
+"""Score each token of a response as evidence of its origin (formulas in docs/spec/audit.md)."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class TokenScore(NamedTuple):
     Attributes
     ----------
     expected
-        The token that the reference draws there, or None if the draw is unknown.
+        The token that the reference samples at this position, or None if the draw is unknown.
     score
-        As defined by `KINDS`; infinite if the token could not have been drawn, None if the draw is unknown.
+        As defined by `KINDS`; infinite if the token could not have been sampled, None if the draw is unknown.
     surprise, variance
-        The deficit of the token's log-probability from its expectation, and its variance under the claim; None at
+        The shortfall of the token's log-probability from its expectation, and its variance under the claim; None at
         temperature 0.
     off
         Difference between the engine's log-probability and ours, or None if the log has none.
@@ -82,7 +82,7 @@ class ResponseScorer:
             )
 
     def push(self, logits: NDArray[np.float32]) -> Iterator[TokenScore]:
-        """Score the next tokens, given the logits that they were drawn from, (tokens, vocabulary)."""
+        """Score the next tokens, given the logits that they were sampled from, (tokens, vocabulary)."""
         for row in logits:
             token, place = self._output[self._place], self._place
             self._place += 1
@@ -126,7 +126,7 @@ def inverse_distance(able: Distribution, token: int, uniform: float) -> tuple[in
 def surprise(able: Distribution, row: NDArray[np.float32], token: int, temperature: float) -> tuple[float, float]:
     """Return a token's surprise relative to a draw from `able`, in nats with mean 0, and its variance.
 
-    Likelihoods are taken before any truncation, so that a truncated token has one too.
+    Likelihoods are taken before any truncation, so truncated tokens have one too.
     """
     scaled = row.astype(np.float64) / temperature
     low = float(scaled.max()) + math.log(float(np.exp(scaled - scaled.max()).sum()))

@@ -1,4 +1,4 @@
-"""Convert a log's contents to token ids of the given model, and report whatever does not fit it."""
+"""Convert a log's contents to token ids of the given model, and report anything that does not fit the model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Response:
     prompt, output
         Token ids.
     retokenised
-        If true, the output was a text, so that its tokens may differ from those that the engine drew.
+        If true, the output was text, so its tokens may differ from those the engine sampled.
     prompt_logprobs
         The engine's log-probabilities of the prompt's tokens, None for tokens without one; empty if the log has none.
     """
@@ -45,9 +45,9 @@ class ResponseReader:
     vocabulary
         Number of rows of the head; larger ids are invalid.
     context
-        Maximum number of tokens of a prompt and its output.
+        Maximum number of tokens in a prompt and its output.
     now : datetime, optional
-        The time for chat templates that write the date; the current time by default.
+        The time for chat templates that state the date; the current time by default.
     """
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int, context: int, now: datetime | None = None) -> None:
@@ -61,7 +61,7 @@ class ResponseReader:
         Raises
         ------
         LogError
-            If the tokens exceed the vocabulary or the context, contradict the entry's text, or are no tokens at all.
+            If the tokens exceed the vocabulary or the context, contradict the entry's text, or are not tokens at all.
         """
         prompt, retokenised = self._prompt(entry), False
         if entry.output is not None:
@@ -77,7 +77,7 @@ class ResponseReader:
         if len(prompt) + len(output) > self._context:
             raise LogError(
                 f"{entry.where}: prompt and output have {len(prompt) + len(output)} tokens, "
-                f"the model holds {self._context}"
+                f"but the model's context is {self._context}"
             )
         return Response(entry, prompt, output, retokenised, prompt_logprobs=self._prompt_logprobs(entry, prompt))
 
@@ -89,7 +89,8 @@ class ResponseReader:
             elif isinstance(prompt[0], int):
                 return list(self._checked(prompt, "prompt_tokens", entry))
             else:
-                # other engines tokenize the template's output as it is, whoever wrote a control token in it
+                # other engines tokenize the template's output as is, regardless of where a control token in it came
+                # from
                 conversation = ChatPrompt(prompt, now=self._now, control_tokens=True)
                 tokens = conversation.encode(self._tokenizer, self._context)
         except ParameterError as error:
@@ -105,14 +106,14 @@ class ResponseReader:
             return ()
         if len(given) != len(prompt):
             raise LogError(
-                f"{entry.where}: {len(given)} prompt_logprobs for a prompt of {len(prompt)} tokens: "
-                "another tokenizer or template, or another prompt"
+                f"{entry.where}: got {len(given)} prompt_logprobs for a prompt of {len(prompt)} tokens: "
+                "the log was made with another tokenizer, template or prompt"
             )
         found: list[float | None] = []
         for index, (logprob, token) in enumerate(zip(given, prompt, strict=True)):
             if isinstance(logprob, Mapping) and token not in logprob:
                 raise LogError(
-                    f"{entry.where}: prompt_logprobs[{index}] has no entry for token {token}, which is at that place"
+                    f"{entry.where}: prompt_logprobs[{index}] has no entry for token {token}, which is at that position"
                 )
             found.append(logprob[token] if isinstance(logprob, Mapping) else logprob)
         return tuple(found)
@@ -127,16 +128,16 @@ class ResponseReader:
         for index, token in enumerate(tokens):
             if not 0 <= token < self._vocabulary:
                 raise LogError(
-                    f"{entry.where}: {name}[{index}] is {token}, beyond this model's vocabulary of {self._vocabulary}: "
-                    "the log was made with another tokenizer"
+                    f"{entry.where}: {name}[{index}] is {token}, outside this model's vocabulary of "
+                    f"{self._vocabulary}: the log was made with another tokenizer"
                 )
         return tokens
 
     def _compare(self, output: Sequence[int], entry: LogEntry) -> None:
-        """Compare tokens with the entry's text, from which engines strip white space and cut stop strings.
+        """Compare tokens with the entry's text, which engines strip of white space and cut at stop strings.
 
-        The cut part may continue after the stop string, with the rest of its last token, or the text may keep the
-        string. Some engines omit bytes that do not form a whole character.
+        The part cut off may extend past the stop string to the end of its last token, or the text may keep the string.
+        Some engines omit bytes that do not form a complete character.
         """
         if entry.text is None:
             return
@@ -146,9 +147,9 @@ class ResponseReader:
         cut = any(rest.lstrip().startswith(stop.strip()) or text.endswith(stop.strip()) for stop in entry.stops)
         if not decoded.startswith(text) or (rest.strip("\ufffd \n\t") and not cut):
             raise LogError(
-                f"{entry.where}: the tokens read {decoded!r:.60} with this model's tokenizer, but the text is "
-                f"{text!r:.60}: another tokenizer, a text that was changed, or one cut at a string that `stop` should "
-                "name; without the text the tokens alone are audited"
+                f"{entry.where}: this model's tokenizer decodes the tokens as {decoded!r:.60}, but the text is "
+                f"{text!r:.60}: it is from another tokenizer, was changed, or was cut at a string that `stop` should "
+                "name; remove the text to audit only the tokens"
             )
 
     def _piece(self, piece: bytes, index: int, entry: LogEntry) -> int:
@@ -159,7 +160,7 @@ class ResponseReader:
         found = self._ids.get(piece)
         if found is None:
             raise LogError(
-                f"{entry.where}: token {index} stands for {piece!r:.40}, which is no token of this model: "
+                f"{entry.where}: token {index} stands for {piece!r:.40}, which is not a token of this model: "
                 "the log was made with another tokenizer"
             )
         return found

@@ -1,8 +1,7 @@
 """Convert vLLM's additions to OpenAI's answers, and its own `RequestOutput`, to the audit's format.
 
-Tokens may be named `token_id:123` (`return_tokens_as_token_ids`), ids accompany the text (`return_token_ids`), and a
-prompt's log-probabilities come as one object per token, `{"123": {"logprob": -0.5, "rank": 1, ...}}`
-(`prompt_logprobs`).
+Tokens may be named `token_id:123` (`return_tokens_as_token_ids`), ids may accompany the text (`return_token_ids`), and
+a prompt's log-probabilities are one object per token, `{"123": {"logprob": -0.5, "rank": 1, ...}}` (`prompt_logprobs`).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _ASIDE = ("logprobs", "prompt_logprobs", "outputs", "sampling_params", "prompt_t
 
 
 def token_id(name: object) -> int | None:
-    """Return the id in a token's name, or None if the name is a text."""
+    """Return the id in a token's name, or None if the name is plain text."""
     found = _NAMED.fullmatch(name) if isinstance(name, str) else None
     return int(found[1]) if found else None
 
@@ -42,13 +41,11 @@ def unfold_outputs(record: Mapping[str, Any], where: str) -> list[dict[str, Any]
     Raises
     ------
     LogError
-        If something is missing or of the wrong kind; the message names it.
+        If something is missing or has the wrong type; the message names it.
     """
     outputs, given = record["outputs"], record.get("sampling_params")
     if not isinstance(outputs, list) or not outputs or not all(isinstance(output, dict) for output in outputs):
-        raise LogError(
-            f"{where}: outputs must be a list of objects, as vLLM's RequestOutput has them, got {outputs!r:.40}"
-        )
+        raise LogError(f"{where}: outputs must be a list of objects, as in vLLM's RequestOutput, got {outputs!r:.40}")
     if given is not None and not isinstance(given, dict):
         raise LogError(f"{where}: sampling_params must be an object, got {given!r:.40}")
     common = {name: value for name, value in {**record, **(given or {})}.items() if name not in _ASIDE}
@@ -68,17 +65,19 @@ def unfold_outputs(record: Mapping[str, Any], where: str) -> list[dict[str, Any]
 
 
 def _own(output: Mapping[str, Any], where: str) -> list[Any] | None:
-    """Return the log-probability of each drawn token, out of those logged for its position."""
+    """Return the log-probability of each sampled token from those logged for its position."""
     logprobs, tokens = output.get("logprobs"), output.get("token_ids")
     if logprobs is None or tokens is None:
         return None
     if not isinstance(logprobs, list) or not isinstance(tokens, list) or len(logprobs) != len(tokens):
-        raise LogError(f"{where}: logprobs and token_ids of an output must be lists of one length")
+        raise LogError(f"{where}: logprobs and token_ids of an output must be lists of equal length")
     return list(_each(logprobs, tokens, where))
 
 
 def _each(logprobs: list[Any], tokens: list[Any], where: str) -> Iterator[Any]:
     for place, (several, token) in enumerate(zip(logprobs, tokens, strict=True)):
         if not isinstance(several, dict) or str(token) not in several:
-            raise LogError(f"{where}: logprobs[{place}] has no entry for token {token!r:.20}, which is at that place")
+            raise LogError(
+                f"{where}: logprobs[{place}] has no entry for token {token!r:.20}, which is at that position"
+            )
         yield several[str(token)]

@@ -1,1 +1,1 @@
-"""Speed: the workloads that `intact bench` measures, and profiles of where their time goes."""
+"""Speed: the workloads that `intact bench` measures, and profiles of their time."""

@@ -1,4 +1,4 @@
-"""The text that workloads read: plain prose with a different beginning each time, so that no prefix cache can help."""
+"""The text of workload prompts: plain prose with a different beginning each time, so that no prefix cache can help."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ STRIDE = 61
 
 
 class Passage:
-    """A source of prompts: each begins at another word of a text and wraps around at the end.
+    """A source of prompts: each begins at a different word of a text and wraps around at the end.
 
-    Once each word has come first, prompts begin with the number of completed rounds.
+    After every word has come first once, prompts begin with the number of completed rounds.
     """
 
     def __init__(self, tokenizer: Any, text: str = TEXT) -> None:

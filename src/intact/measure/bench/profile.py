@@ -96,6 +96,6 @@ def profile(model: Model, workload: Workload, passage: Passage) -> Profile:
 
 
 def limits(model: Model) -> MachineLimits:
-    """Measure the arithmetic and memory rates of this machine with the model's tier and threads."""
+    """Measure this machine's arithmetic and memory rates with the model's tier and threads."""
     facts = model.info()
     return measure_limits(str(facts["tier"]), int(facts["threads"]))

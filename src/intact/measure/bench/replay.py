@@ -27,7 +27,7 @@ METRICS: Final = {
     "itl": "between pieces",
     "e2el": "to the end",
 }
-"""Times of a request, in milliseconds, by the short names of vLLM's benchmark, with descriptions."""
+"""Latencies of a request, in milliseconds, under the short names used in vLLM's benchmark, with descriptions."""
 clock = time.perf_counter
 
 
@@ -38,12 +38,12 @@ class TimedAnswer(NamedTuple):
     """The time at which the request was due."""
     sent: float
     pieces: tuple[float, ...]
-    """Arrival times of the pieces of its text."""
+    """Arrival times of the chunks of its text."""
     end: float
     input_tokens: int
     """As counted by the server, else as stated in the file."""
     output_tokens: int
-    """As counted by the server, else the number of pieces."""
+    """As counted by the server, else the number of chunks."""
     error: str | None = None
 
     def metrics(self) -> dict[str, list[float]]:
@@ -60,7 +60,7 @@ class TimedAnswer(NamedTuple):
 
 
 class ReplayTarget(NamedTuple):
-    """A server, and how to send requests to it.
+    """A server, with settings for sending requests to it.
 
     Attributes
     ----------
@@ -69,12 +69,12 @@ class ReplayTarget(NamedTuple):
     model : str
         The model's name on the server; empty for the first one listed.
     ignore_eos : bool
-        If true, ask the server to ignore end tokens, so that answers have the file's lengths. Servers that do not know
-        the option reject or ignore it.
+        If true, ask the server to ignore end tokens, so that answers have the file's lengths. Servers that do not
+        support the option reject or ignore it.
     seconds : float
-        Timeout of a request.
+        Timeout per request.
     key : str
-        The environment variable that holds the API key.
+        The environment variable that contains the API key.
     """
 
     url: str
@@ -110,13 +110,13 @@ def replay(
     ParameterError
         If the address or the speed is invalid.
     EndpointError
-        If the server does not answer at all, or has no model.
+        If the server does not answer, or has no model.
     NotInstalledError
         If httpx is missing.
     """
     check_installed("replaying traffic", "httpx")
     if not 0 < speed <= 1e6:
-        raise ParameterError(f"speed must be above 0 and at most 1,000,000, got {speed}")
+        raise ParameterError(f"speed must lie in (0, 1,000,000], got {speed}")
     return asyncio.run(_Replay(target, block).run(arrivals, speed, progress))
 
 
@@ -161,7 +161,7 @@ class _Replay:
         except self._http.HTTPError as error:
             raise EndpointError(f"{where}: {self._key.clean(str(error)) or type(error).__name__}") from None
         except (ValueError, LookupError, TypeError):
-            raise EndpointError(f"{where} lists no model; name it") from None
+            raise EndpointError(f"{where} lists no models; name one") from None
 
     async def _ask(
         self, client: httpx.AsyncClient, arrival: TrafficRequest, prompt: str, due: float, start: float
@@ -220,7 +220,7 @@ class Summary(NamedTuple):
     goodput : float or None
         Requests per second that met every service-level objective; None if none was stated.
     milliseconds : mapping
-        The mean and `PERCENTILES` (linear between neighbours) of each of `METRICS`; empty without values.
+        The mean and `PERCENTILES` (linearly interpolated) of each of `METRICS`; empty without values.
     errors : mapping
         Number of occurrences of each error message.
     """
@@ -247,7 +247,7 @@ def summarize(outcomes: Sequence[TimedAnswer], promises: Mapping[str, float] | N
     Raises
     ------
     ParameterError
-        If an objective has another name, or there are no outcomes.
+        If an objective has an unknown name, or there are no outcomes.
     """
     check_promises(promises or {})
     if not outcomes:
@@ -277,7 +277,7 @@ def check_promises(promises: Collection[str]) -> None:
     """Raise ParameterError if an objective names anything but `ttft`, `tpot` or `e2el`."""
     for name in promises:
         if name not in ("ttft", "tpot", "e2el"):
-            raise ParameterError(f"goodput takes ttft, tpot or e2el, got {name!r:.40}")
+            raise ParameterError(f"goodput must be ttft, tpot or e2el, got {name!r:.40}")
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float]:

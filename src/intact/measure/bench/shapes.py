@@ -1,8 +1,8 @@
 """Models with random weights in the shapes of well-known ones: measure a model's speed without its file.
 
 Speed and memory depend only on shapes and formats, not on values. Weights come from SHAKE-128 over their tensor's name
-(`intact.measure.conformance.synthetic`), so that a shape is the same model, with the same digests, everywhere. A tensor
-is generated on demand, and only its packed form is kept.
+(`intact.measure.conformance.synthetic`), so a shape is the same model, with the same digests, everywhere. A tensor is
+generated on demand, and only its packed form is kept.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ModelShape(NamedTuple):
     vocabulary: int
     context: int
     base: float
-    """Base of the rotary frequencies; long-context scaling is omitted, since it costs no time."""
+    """Base of the rotary frequencies; long-context scaling is omitted, since it does not affect speed."""
     tied: bool
     experts: int = 0
     used: int = 0
@@ -143,7 +143,7 @@ SHAPES: Final = {
 """Shapes by name, smallest first."""
 
 _MEANS: Final = {".bias": 0.0, ".ssm_a": -1.0, ".hgrn_room.weight": 0.5}
-"""Means of the numbers in vectors other than gains, by the ends of their names."""
+"""Means of the numbers in vectors other than gains, by name suffix."""
 _CONTROLS: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 _LETTERS: Final = "etaoinshrdlucmfwypvbgkjqxz"
 _EPSILON: Final = float(np.float32(1e-5))
@@ -151,19 +151,19 @@ _EPSILON: Final = float(np.float32(1e-5))
 
 
 def _byte_spellings() -> list[str]:
-    """Return the characters with which byte-level BPE represents the 256 bytes (GPT-2)."""
+    """Return the characters that byte-level BPE uses to represent the 256 bytes (GPT-2)."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = iter(range(256, 512))
     return [chr(b) if b in plain else chr(next(others)) for b in range(256)]
 
 
 def tokenizer_metadata(vocabulary: int) -> dict[str, Any]:
-    """Return a byte-level tokenizer: three control tokens, 256 bytes, pairs of letters, and names absent from any text.
+    """Return a byte-level tokenizer: three control tokens, 256 bytes, letter pairs, and names that never occur in text.
 
     Raises
     ------
     ParameterError
-        If the vocabulary has no room for the control tokens and bytes.
+        If the vocabulary is too small for the control tokens and bytes.
     """
     bytes_ = _byte_spellings()
     room = vocabulary - len(_CONTROLS) - len(bytes_)
@@ -189,7 +189,7 @@ def random_checkpoint(name: str, kind: str = "Q4_0", shape: ModelShape | None = 
     Parameters
     ----------
     name : str
-        A key of `SHAPES`; any name with a custom shape.
+        A key of `SHAPES`; any name if a custom shape is given.
     kind : str
         The format of all matrices, including embeddings: one that GGUF files support (`weight_formats.FORMATS`).
     shape : ModelShape, optional
@@ -202,10 +202,10 @@ def random_checkpoint(name: str, kind: str = "Q4_0", shape: ModelShape | None = 
     """
     if shape is None:
         if name not in SHAPES:
-            raise ParameterError(unknown_name(f"there is no shape {name!r}", name, SHAPES))
+            raise ParameterError(unknown_name(f"no shape named {name!r}", name, SHAPES))
         shape = SHAPES[name]
     if kind not in FILE_TYPES:
-        raise ParameterError(unknown_name(f"there is no type {kind!r}", kind, FILE_TYPES))
+        raise ParameterError(unknown_name(f"no type named {kind!r}", kind, FILE_TYPES))
     metadata = _metadata(name, shape, kind)
     path = Path(f"{name}-{kind}")
     architecture = ARCHITECTURES[shape.architecture]
@@ -224,12 +224,12 @@ def random_checkpoint(name: str, kind: str = "Q4_0", shape: ModelShape | None = 
 
 
 def write_random(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a model as a GGUF file, with one tensor in memory at a time.
+    """Write a model as a GGUF file, keeping only one tensor in memory at a time.
 
     Raises
     ------
     OSError
-        If it cannot be written; no partial file is left.
+        If it cannot be written; no partial file is left behind.
     """
     pairs = {key: pair(key, value) for key, value in checkpoint.metadata.items()}
     stacks: dict[str, list[Tensor]] = {}

@@ -1,7 +1,7 @@
-"""Measure speed: rounds over a list of workloads, medians with their spread.
+"""Measure speed: rounds over a list of workloads, and medians with their spread.
 
 A round runs every workload once, so that a slowdown of the machine affects all of them; the first round is a warm-up
-and not counted. Each run reads another text.
+and is not counted. Each run uses a different prompt.
 """
 
 from __future__ import annotations
@@ -58,22 +58,22 @@ class Measurement:
 
 
 def choose(only: Sequence[str] | None, context: int) -> tuple[list[Workload], list[Workload]]:
-    """Return the workloads of some groups (all for None) that fit a context, and those that do not.
+    """Return the workloads of the given groups (all for None) that fit a context, and those that do not.
 
     Raises
     ------
     ParameterError
-        If a group does not exist, or the context has no room for any workload.
+        If a group does not exist, or the context is too short for every workload.
     """
     wanted = list(GROUPS) if only is None else list(only)
     for group in wanted:
         if group not in GROUPS:
-            raise ParameterError(f"there is no workload {group!r}: expected one of {', '.join(GROUPS)}")
+            raise ParameterError(f"no workload named {group!r}: expected one of {', '.join(GROUPS)}")
     chosen = [workload for group in GROUPS if group in wanted for workload in GROUPS[group]]
     fitting = [workload for workload in chosen if workload.positions <= context]
     if not fitting:
         least = min(workload.positions for workload in chosen)
-        raise ParameterError(f"the context of {context} tokens is too short: the smallest workload takes {least}")
+        raise ParameterError(f"the context of {context} tokens is too short: the smallest workload needs {least}")
     return fitting, [workload for workload in chosen if workload.positions > context]
 
 
@@ -93,7 +93,7 @@ def measure(
     progress : callable
         Called before each run with the number of runs done and the next workload.
     passage : Passage, optional
-        Source of the prompts. Prompts taken from it later share no prefix with those that the model has cached.
+        Source of the prompts. Prompts taken from it later do not share a prefix with those that the model has cached.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Traffic: when requests arrive at a server and how long they are; read from logs, drawn from a given law, and written.
+"""Traffic: arrival times and lengths of requests; read from logs, drawn from a given distribution, and written.
 
-A file has one JSON object per line, in the format of Mooncake's traces (Qin et al., arXiv 2407.00079) and of programs
-that replay them: `timestamp` in milliseconds, `input_length` and `output_length` in tokens and, if shared prefixes of
+A file has one JSON object per line, in the format of Mooncake's traces (Qin et al., arXiv 2407.00079) and of tools that
+replay them: `timestamp` in milliseconds, `input_length` and `output_length` in tokens and, if shared prefixes of
 prompts are known, `hash_ids`: a number for each block of the prompt that depends on everything before it. CSV files of
 Azure's LLM inference traces and of BurstGPT can be read too.
 """
@@ -25,7 +25,7 @@ from intact._base.strict_json import is_double
 BLOCK: Final = 512
 """Tokens per block of `hash_ids`, as in Mooncake's traces."""
 LONGEST: Final = 1 << 20
-"""Maximum number of tokens of a prompt or an answer."""
+"""Maximum number of tokens in a prompt or an answer."""
 MOST: Final = 1 << 20
 """Maximum number of requests in a file."""
 _COMMON: Final = (
@@ -34,7 +34,7 @@ _COMMON: Final = (
     "these first after any people year way"
 )
 WORDS: Final = tuple(_COMMON.split())
-"""Words that are single tokens in most vocabularies, with the preceding space."""
+"""Words that, with the preceding space, are single tokens in most vocabularies."""
 _CSV: Final = {
     ("TIMESTAMP", "ContextTokens", "GeneratedTokens"): 1.0,
     ("Timestamp", "Request tokens", "Response tokens"): 1000.0,
@@ -58,7 +58,7 @@ class TrafficRequest(NamedTuple):
         Parameters
         ----------
         number : int
-            The request's index in the file; without `hash_ids` no two requests share a prefix.
+            The request's index in the file; without `hash_ids`, no two requests share a prefix.
         """
         words: list[str] = []
         for place, first in enumerate(range(0, self.input_length, block)):
@@ -84,10 +84,12 @@ def read_traffic(path: Path) -> list[TrafficRequest]:
     begin = last = None
     for line, found in lines:
         if len(arrivals) == MOST:
-            raise FormatError(f"{path}, line {line}: a file can have at most {MOST:,} requests")
+            raise FormatError(f"{path}, line {line}: a file may have at most {MOST:,} requests")
         begin = found.timestamp if begin is None else begin
         if last is not None and found.timestamp < last:
-            raise FormatError(f"{path}, line {line}: it arrives before the line above; sort the file by time")
+            raise FormatError(
+                f"{path}, line {line}: the request arrives before that of the line above; sort the file by time"
+            )
         last = found.timestamp
         if found.output_length:
             arrivals.append(found._replace(timestamp=found.timestamp - begin))
@@ -172,7 +174,7 @@ def _row(arrival: TrafficRequest) -> dict[str, Any]:
 
 
 class TrafficLaw(NamedTuple):
-    """The law from which traffic is drawn.
+    """The distribution that traffic is drawn from.
 
     Attributes
     ----------
@@ -208,12 +210,12 @@ class TrafficLaw(NamedTuple):
 
 
 def make_traffic(law: TrafficLaw) -> list[TrafficRequest]:
-    """Draw traffic from a law.
+    """Draw traffic from a distribution.
 
     Raises
     ------
     ParameterError
-        If a number of the law is out of range.
+        If a parameter is out of range.
     """
     _check(law)
     random = Random(law.seed)
@@ -248,5 +250,5 @@ def _check(law: TrafficLaw) -> None:
             raise ParameterError(f"{name} must be from {least:,} to {most:,}, got {value}")
     if law.prefixes and law.prefix_blocks * law.block > LONGEST // 2:
         raise ParameterError(
-            f"a shared prefix can have at most {LONGEST // 2:,} tokens, got {law.prefix_blocks * law.block:,}"
+            f"a shared prefix may have at most {LONGEST // 2:,} tokens, got {law.prefix_blocks * law.block:,}"
         )

@@ -37,7 +37,7 @@ class Settings:
     threads : int
         Threads per step.
     rows, chunk : int
-        Maximum number of rows per step, and of rows that one prompt takes of it.
+        Maximum number of rows per step, and of rows per step for one prompt.
     drafter : str
         Name of the drafter, or `off`.
     """
@@ -54,7 +54,7 @@ def tuned_file() -> Path:
 
 
 def machine() -> dict[str, Any]:
-    """Return what settings depend on: the processor's name, and the number of processors that may be used."""
+    """Return the machine's properties that settings depend on: processor name, and number of usable processors."""
     return {"processor": _processor(), "processors": processors()}
 
 
@@ -68,7 +68,7 @@ def _processor() -> str:
 
 
 def _state(path: Path) -> str | None:
-    # accept a recently changed file too: unsuitable settings only cost time
+    # accept a recently changed file too, since unsuitable settings only cost time
     return state_of(path.resolve(), settled=False)
 
 
@@ -118,7 +118,7 @@ def load_arguments(
 def save_settings(path: Path, settings: Settings, record: Mapping[str, Any]) -> Path:
     """Save settings for a model, with a record of how they were found; return the file's path.
 
-    Settings of other machines are dropped from the file.
+    Settings for other machines are dropped from the file.
     """
     file = tuned_file()
     found = _read(file)
@@ -132,7 +132,7 @@ def save_settings(path: Path, settings: Settings, record: Mapping[str, Any]) -> 
 
 
 def forget_settings(path: Path) -> bool:
-    """Delete the settings of a model; return true if there were any."""
+    """Delete the settings of a model; return true if any existed."""
     file = tuned_file()
     found = _read(file)
     models = found.get("models")

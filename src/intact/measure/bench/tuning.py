@@ -1,9 +1,9 @@
 """Tune for speed: find the fastest engine settings for a workload on this machine. They never affect the results.
 
 Candidates come from Optuna's tree-structured Parzen estimator (Bergstra et al. 2011; Akiba et al. 2019, arXiv
-1907.10902). Each is timed against the defaults in alternating turns, so that a slowdown of the machine affects both,
-and no longer than its interval needs. The best is timed again separately, because the luckiest of many candidates looks
-best.
+1907.10902). Each is timed against the defaults in alternating runs, so that a slowdown of the machine affects both, and
+only for as long as its interval requires. The best is timed again separately, because the luckiest of many candidates
+looks best.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ ROWS: Final = (64, 128, 256, 512, 1024, 2048)
 CHUNKS: Final = (32, 64, 128, 256, 512, 1024)
 LEVEL: Final = 0.95
 FEWEST: Final = 3
-"""Minimum number of turns before a candidate may be abandoned."""
+"""Minimum number of runs before a candidate may be abandoned."""
 TURNS, FINAL_TURNS = 7, 15
-"""Maximum number of turns of a candidate, and of the final measurement of the best one."""
+"""Maximum number of runs for a candidate, and for the final measurement of the best one."""
 SEARCH_SHARE: Final = 0.75
-"""Fraction of the time for candidates; the rest is for the best of them."""
+"""Fraction of the time spent on candidates; the rest is for the best of them."""
 CLOSE: Final = 0.01
-"""Half-width at which an interval of ratios is narrow enough."""
+"""Half-width at which a ratio's interval is narrow enough."""
 clock = time.perf_counter
 
 
@@ -63,14 +63,15 @@ class TuneWorkload(NamedTuple):
     clients: int = 1
 
     def check(self, context: int) -> None:
-        """Raise ParameterError if a model with this context cannot run it."""
+        """Raise ParameterError if a model with this context cannot run the workload."""
         if self.prompt + self.answer > context:
             raise ParameterError(
-                f"a prompt of {self.prompt} and an answer of {self.answer} tokens exceed the context of {context}"
+                f"a prompt of {self.prompt} tokens and an answer of {self.answer} tokens exceed the context of "
+                f"{context}"
             )
 
     def run(self, model: Model, passage: Passage) -> float:
-        """Run it once, on prompts that have not been used before; return the answers' tokens per second."""
+        """Run the workload once, on new prompts; return the answers' tokens per second."""
         prompts = [passage.piece(self.prompt) for _ in range(self.clients)]
         sampled = {"temperature": 1.0, "n": self.samples} if self.samples > 1 else {}
         start = clock()
@@ -80,7 +81,7 @@ class TuneWorkload(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """A speed ratio with its 95% interval and its number of turns."""
+    """A speed ratio with its 95% interval and its number of runs."""
 
     value: float
     low: float
@@ -105,7 +106,7 @@ class Tuning:
     best : Settings
         The fastest candidate, with `ratio` from the final measurement; the defaults if none was faster.
     gained : bool
-        If true, the interval of its ratio lies above 1.
+        If true, the interval of the best candidate's ratio lies above 1.
     """
 
     workload: TuneWorkload
@@ -121,7 +122,7 @@ class Tuning:
         return self.best != self.defaults and self.ratio.low > 1
 
     def to_record(self) -> dict[str, Any]:
-        """Return the record stored with the settings: what they were found for, and how much they gain."""
+        """Return the record stored with the settings: the workload they were found for, and their gain."""
         return {"workload": self.workload._asdict(), "ratio": self.ratio._asdict()}
 
     def to_document(self) -> dict[str, Any]:
@@ -154,10 +155,10 @@ def compare(
     stop: bool = True,
     until: float = math.inf,
 ) -> Ratio:
-    """Time two alternatives in alternating turns, up to a maximum number.
+    """Time two alternatives in alternating runs, up to a maximum number.
 
-    If `stop` is true, stop once the interval is narrow or lies below 1. After the time `until`, only as many turns are
-    run as an interval needs.
+    If `stop` is true, stop once the interval is narrow or lies below 1. After the time `until`, only as many runs are
+    made as an interval needs.
     """
     pairs: list[tuple[float, float]] = []
     while len(pairs) < most:
@@ -176,7 +177,7 @@ def compare(
 
 
 class _Bench:
-    """Models with the settings of candidates: one copy of the weights for the default threads, one for others."""
+    """Models with the candidates' settings: one copy of the weights for the default thread count, one for others."""
 
     def __init__(self, path: Path, workload: TuneWorkload, cache_bytes: int | None) -> None:
         self._path, self._workload, self._cache_bytes = path, workload, cache_bytes
@@ -190,7 +191,7 @@ class _Bench:
         self.defaults = Settings(int(self._main.info()["threads"]), DEFAULT_ROWS, DEFAULT_CHUNK, "auto")
 
     def rate(self, settings: Settings) -> Callable[[], float]:
-        """Return a function that runs the workload once with some settings."""
+        """Return a function that runs the workload once with the given settings."""
         model = self._with(settings)
         self._workload.run(model, self._passage)  # warms up drafters and memory
         return lambda: self._workload.run(model, self._passage)
@@ -250,7 +251,7 @@ def tune(
         Maximum number of candidates.
     seconds : float
         Time budget. Three quarters are for candidates, the rest for the final measurement of the best one; a
-        measurement that has begun still gets as many turns as an interval needs.
+        measurement that has begun still gets as many runs as an interval needs.
     seed : int
         Seed of the optimiser.
     report : callable

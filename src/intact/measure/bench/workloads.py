@@ -41,9 +41,9 @@ class Workload:
     title : str
         A description of the work.
     positions : int
-        Maximum number of positions of one of its sequences.
+        Maximum number of positions in any of its sequences.
     run : callable
-        Runs it once on a model, with prompts from a passage, and returns its metrics.
+        Runs the workload once on a model, with prompts from a passage, and returns its metrics.
     """
 
     group: str
@@ -53,7 +53,7 @@ class Workload:
 
 
 def prompt(length: int) -> Workload:
-    """Measure tokens per second of reading a prompt, up to its first new token."""
+    """Measure prompt tokens per second, up to the first new token."""
 
     def run(model: Model, passage: Passage) -> list[Metric]:
         tokens = passage.piece(length)
@@ -91,10 +91,10 @@ def samples(count: int, length: int, answer: int) -> Workload:
 
 
 def forks(count: int, length: int) -> Workload:
-    """Measure seconds to fork a sample after its prompt, to draw once in all branches, and to drop them, and memory."""
+    """Measure memory, and the seconds to fork a sample after its prompt, sample once in all branches, and drop them."""
 
     def sampled(model: Model, tokens: list[int]) -> GenerateRequest:
-        """Return a request that has drawn its first token."""
+        """Return a request that has sampled its first token."""
         drawn: list[Event] = []
         request = _request(tokens, 8, drawn.append)
         model.engine.add(request)
@@ -140,9 +140,9 @@ FORK_PARTS = ("to fork", "to draw and part", "to drop")
 
 
 def mixed(requests: int, longest: int, answer: int, gap: int) -> Workload:
-    """Measure tokens per second of requests that arrive one by one, seconds to their first token and between tokens.
+    """Measure tokens per second, time to first token and time between tokens of requests that arrive one by one.
 
-    The next request arrives when the others have generated `gap` more tokens (at once if all are done), so that every
+    The next request arrives when the others have generated `gap` more tokens (immediately if all are done), so every
     machine runs the same steps.
     """
 
@@ -184,7 +184,7 @@ def mixed_lengths(requests: int, longest: int, answer: int) -> list[tuple[int, i
 
 
 def _request(tokens: list[int], answer: int, sink: Callable[[Event], None]) -> GenerateRequest:
-    """Return a request for a sample at temperature 1 that ends only after its number of tokens."""
+    """Return a request for a sample at temperature 1 that ends only at its token limit."""
     return GenerateRequest(
         prompt=np.array(tokens, np.int32),
         keys=_keys(1),

@@ -1,4 +1,4 @@
-"""Conformance by digest: the digests that every tier and executor must print, and the programs behind them."""
+"""Conformance by digest: the digests that every tier and executor must print, and the programs that produce them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def default_model() -> Path | None:
 def make_executor(
     executor: ExecutorName = "native", tier: str | None = None, threads: int | None = None, profile: Profile = "int8"
 ) -> MakeExecutor:
-    """Return a function that makes executors: the native one on a tier, by default the best one, or the reference."""
+    """Return a function that makes executors: the native one on a tier (by default the best), or the reference."""
     if executor == "reference":
         return lambda program, bits: ReferenceExecutor(program, bits, PAGE, profile)
     return lambda program, bits: NativeExecutor(program, profile, threads, tier, bits, PAGE)
@@ -87,7 +87,7 @@ def selftest(executor: ExecutorName = "native", tier: str | None = None, threads
 
 
 def model_digest(make: MakeExecutor, path: Path, count: int = TOKENS) -> str:
-    """Compute the digest over `count` greedy and `count` sampled tokens of an instruct model's file."""
+    """Compute the digest over `count` greedy and `count` sampled tokens from an instruct model's file."""
     checkpoint = open_checkpoint(path)
     program = build_program(checkpoint)
     return tokens_digest(make(program, 8), program, Tokenizer.from_checkpoint(checkpoint), count)

@@ -1,4 +1,4 @@
-"""Digests over the results of an executor: equal digests mean equal bits."""
+"""Digests of an executor's results: equal digests mean equal bits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from intact.numerics.sampling import Draw, Sampling, branch_key, make_sampling
 from intact.text import Tokenizer
 
 MakeExecutor: TypeAlias = Callable[[Program, int], Executor]
-"""Makes an executor from a program and the bits of float matrices; its pages must hold 16 positions."""
+"""Makes an executor from a program and the bits of float matrices; its pages must contain 16 positions."""
 
 PROMPT = ({"role": "user", "content": "Why is the sky blue?"},)
 SAMPLED, SEED = make_sampling(0.8, top_p=0.95), 7
@@ -39,7 +39,7 @@ PROFILED_CASES = (
 )  # fmt: skip
 """Programs in the profiles digest: products of all kinds of codes and minima, wide and narrow rows, whole layers.
 
-Profiles with a codec of the KV cache use programs with attention instead, if the codec supports their heads.
+Profiles with a KV cache codec use programs with attention instead, if the codec supports their heads.
 """
 
 _SAMPLINGS = (
@@ -79,7 +79,7 @@ def _synthetic_logits() -> NDArray[np.int32]:
 
 
 def _draws(executor: Executor) -> Iterator[ArrayLike]:
-    """Draw with several samplings at several positions; yield tokens and log-probabilities."""
+    """Sample with several settings at several positions; yield tokens and log-probabilities."""
     logits = _synthetic_logits()
     for i, sampling in enumerate(_SAMPLINGS):
         keys = [branch_key(i, ("draw", row)) for row in range(len(logits))]
@@ -88,7 +88,7 @@ def _draws(executor: Executor) -> Iterator[ArrayLike]:
 
 
 def operation_digests(kernels: Kernels, make: MakeExecutor) -> dict[str, str]:
-    """Compute a digest for each single operation and for each synthetic program, and one over draws."""
+    """Compute a digest for each single operation, for each synthetic program, and for sampling."""
     digests, last = {name: _digest_of(arrays) for name, arrays in results(kernels)}, None
     for case in cases():
         digests[f"program: {case.name}"] = _logits(case, make)
@@ -99,7 +99,7 @@ def operation_digests(kernels: Kernels, make: MakeExecutor) -> dict[str, str]:
 
 
 def combined(digests: Mapping[str, str]) -> str:
-    """Combine digests into one: SHA-256 of lines of name, a space, digest, each ended by a line feed."""
+    """Combine digests into one: SHA-256 of lines with a name, a space, a digest and a line feed."""
     return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in digests.items()).encode()).hexdigest()
 
 
@@ -125,9 +125,9 @@ def profile_digests(make_for: Callable[[str], MakeExecutor]) -> dict[str, str]:
 def profiled_cases(profile: str, found: Sequence[Case]) -> list[Case]:
     """Return the programs to run in a profile.
 
-    If the profile's scales are static, the products get such scales. With a codec of the KV cache, the programs are
-    those with attention, except for encoders, which were added later (`tests/test_contract_encoders.py` has them).
-    Outliers in 16 bits have their own programs.
+    If the profile's scales are static, the products get such scales. With a KV cache codec, the programs are those with
+    attention, except for encoders, which were added later (see `tests/test_contract_encoders.py`). Outliers in 16 bits
+    have their own programs.
     """
     parts = parse_profile(profile)
     if parts.scheme.outliers:
@@ -150,7 +150,7 @@ def tokens_digest(executor: Executor, program: Program, tokenizer: Tokenizer, co
     """Compute the digest over an answer to `PROMPT`: `count` greedy tokens, then `count` sampled ones.
 
     Each token contributes two little-endian int64: its id and its log-probability (nats, times 2^24). End tokens do not
-    end the answer here. The draws are those of ``generate(..., temperature=0.8, top_p=0.95, seed=7)``.
+    end the answer here. Sampling is as in ``generate(..., temperature=0.8, top_p=0.95, seed=7)``.
     """
     tokens = tokenizer.encode_chat(PROMPT)
     key = branch_key(SEED, (prompt_id(tokens), 0))

@@ -1,8 +1,8 @@
 """Run operations one by one, as the reference defines them and as a tier of the native kernels computes them.
 
 A program's logits reveal an error of one unit in the last place in most operations, but not in values that are rounded
-away inside an operation. Here results are compared in full, for inputs so large that the last bit of every inner
-function counts.
+away inside an operation. Here, results are compared in full, for inputs so large that the last bit of every inner
+function matters.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class ReferenceKernels:
     def attend(
         self, query: Ints, scale: attention.Scale, keys: Ints, values: Ints, first: int, sink: int | None = None
     ) -> Ints:
-        """Attend with one query to the positions from `first` on, and a sink."""
+        """Attend with one query to the positions from `first`, and a sink."""
         k, v = attention.quantize_keys(keys[first:]), attention.quantize_values(values[first:])
         return attention.attend(attention.quantize_query(query, scale), k, v, sink=sink)
 
@@ -191,7 +191,7 @@ def _source(kind: str, rows: int, columns: int, bits: int = 8) -> Source:
 def _layouts() -> Iterator[tuple[int, int, int]]:
     """Yield every layout of integer weights: bits, block, and the largest table entry, or 0 without a table.
 
-    Tables with entries up to 255 take one product, others two.
+    Tables with entries up to 255 need one product, others two.
     """
     for bits, blocks in LAYOUTS.items():
         yield from ((bits, block, 0) for block in blocks)

@@ -1,6 +1,6 @@
 """Synthetic programs that cover every operation and weight format, with awkward shapes and sums at their bounds.
 
-All numbers come from SHAKE-128 over a name, so that they are the same everywhere, with every version of every library.
+All numbers come from SHAKE-128 over a name, so they are the same everywhere, with every version of every library.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ DIGESTED = sorted(
 
 
 def random_bytes(name: str, count: int) -> Bytes:
-    """Return the bytes that belong to a name."""
+    """Return the random bytes for a name."""
     return np.frombuffer(hashlib.shake_128(name.encode()).digest(count), np.uint8)
 
 
@@ -150,7 +150,7 @@ class _Builder:
         return self.tensor(name, "F32", (length,), _float_bytes(x.astype(np.float32), "F32"))
 
     def embed(self, width: int, kind: str = "F32", low: int = -19, scale: Fraction = Fraction(1)) -> None:
-        """Embed rows whose size doubles from 2^low on: small rows reveal single units, large ones saturate."""
+        """Embed rows whose size doubles from 2^low: small rows reveal single units, large ones saturate."""
         sizes = 2.0 ** (low + np.arange(TOKENS))
         data = random_tensor(f"{self.name}|embed", kind, (TOKENS, width), sizes)
         self.tensor("embed", kind, (TOKENS, width), data)
@@ -225,7 +225,7 @@ def _matrix(kind: str, bits: int) -> Case:
 
 
 def _extreme(kind: str, columns: int) -> Case:
-    """Use maximal codes, scales and minima of one sign over the most columns, so that every sum reaches its bound."""
+    """Use maximal codes, scales and minima of one sign over as many columns as possible, to reach every sum's bound."""
     b = _Builder(f"extreme {kind}")
     top = np.float32(127 * 8191 / 2**20)  # quantises to codes of 127 under a scale of 8191
     ramp = np.where(np.arange(columns) % 2, top, -top)
@@ -300,7 +300,7 @@ def _gates() -> Iterator[Case]:
 
 
 def _layer_norms() -> Iterator[Case]:
-    """Build norms of rows minus their mean, with or without bias, to narrow or wide rows; activations without gate."""
+    """Build norms of rows minus their mean, with or without bias, to narrow or wide rows; ungated activations."""
     for width in (1, 100):
         b = _Builder(f"layer norm {width}")
         b.embed(width)
@@ -430,7 +430,7 @@ def _adapters() -> Iterator[Case]:
 
 
 def _multiplied() -> Iterator[Case]:
-    """Multiply rows by a checkpoint number in place, and some of their columns by a constant into narrow rows."""
+    """Multiply rows by a number from the checkpoint in place, and some columns by a constant into narrow rows."""
     b = _Builder("multiplied rows")
     b.embed(96, low=-12)
     b.ops.append(Multiply("x", "x", b.vector("scalar", 1, 0.3, 0.2)))
@@ -445,7 +445,7 @@ def _multiplied() -> Iterator[Case]:
 
 
 def _gathers() -> Iterator[Case]:
-    """Gather columns in any order, some often, some never, and zeros, from rows with every fraction."""
+    """Gather columns in any order, some repeatedly, some never, and zeros, from rows with every exponent."""
     for source, wide in (("normed", False), ("x", True)):
         name = f"gather {source}"
         b = _Builder(name)
@@ -484,7 +484,7 @@ def outlier_cases() -> Iterator[Case]:
 
 
 def _scatters() -> Iterator[Case]:
-    """Build the keys of latent attention from an own and a shared part, and values padded with zeros."""
+    """Build the keys of latent attention from a per-head and a shared part, and values padded with zeros."""
     heads, part, shared, value = 3, 12, 8, 10
     whole = part + shared
     b = _Builder("scatter", heads, whole)
@@ -568,7 +568,7 @@ def _cut_text() -> list[Step]:
 
 
 def _scans() -> Iterator[Case]:
-    """Build state-space layers, two in a row: with groups, few taps, slow and fast heads, and sums at their bounds."""
+    """Build two consecutive state-space layers: groups, few taps, slow and fast heads, and sums at their bounds."""
     shapes = ((6, 8, 2, 24, 4, 1.0), (3, 20, 1, 16, 3, 1.0), (1, 4, 1, 256, 4, 3000.0), (4, 2, 4, 1, 1, 40.0))
     for heads, width, groups, states, taps, size in shapes:
         b = _Builder(f"scan {heads} {width} {groups} {states} {taps}")
@@ -605,7 +605,7 @@ def _scans() -> Iterator[Case]:
 
 
 def _deltas() -> Iterator[Case]:
-    """Build layers with the gated delta rule, two in a row: shared keys, slow and fast heads, values at bounds."""
+    """Build two consecutive layers with the gated delta rule: shared keys, slow and fast heads, values at bounds."""
     shapes = ((6, 8, 2, 24, 4, 1.0), (4, 12, 2, 16, 3, 1.0), (1, 4, 1, 256, 4, 3000.0), (2, 3, 2, 1, 1, 4.0))
     for heads, width, groups, states, taps, size in shapes:
         b = _Builder(f"delta {heads} {width} {groups} {states} {taps}")
@@ -638,7 +638,7 @@ def _deltas() -> Iterator[Case]:
 
 
 def _selective_scans() -> Iterator[Case]:
-    """Build selective scans, two in a row: few taps and states, slow and fast ones, a norm, values at their bounds."""
+    """Build two consecutive selective scans: few taps and states, slow and fast ones, a norm, values at bounds."""
     for channels, states, taps, size in ((40, 16, 4, 1.0), (21, 5, 3, 1.0), (3, 256, 4, 3000.0), (6, 1, 1, 4.0)):
         b = _Builder(f"selective {channels} {states} {taps}")
         decays = -(2.0 ** np.linspace(-9, 4, channels * states).reshape(channels, states)) * (size < 100)
@@ -682,7 +682,7 @@ def _selective_scans() -> Iterator[Case]:
 
 
 def _recurrences() -> Iterator[Case]:
-    """Build gated recurrences, two in a row: with and without bounds, nearly closed gates, large values."""
+    """Build two consecutive gated recurrences: with and without bounds, nearly closed gates, large values."""
     for channels, offset, size in ((40, 0.0, 1.0), (21, 8.0, 3.0), (3, 2.0, 8000.0), (6, 20.0, 4.0)):
         b = _Builder(f"recurrence {channels} {offset:g}")
         b.embed(40)
@@ -706,7 +706,7 @@ def _recurrences() -> Iterator[Case]:
 
 
 def _trapezoidal_scans() -> Iterator[Case]:
-    """Build trapezoidal scans, two in a row: groups of heads, all or some columns rotated, values at their bounds."""
+    """Build two consecutive trapezoidal scans: groups of heads, all or some columns rotated, values at their bounds."""
     shapes = ((6, 5, 2, 12, 3, 1.0), (4, 8, 1, 16, 8, 1.0), (2, 3, 2, 256, 64, 3000.0), (3, 1, 3, 2, 1, 4.0))
     for heads, width, groups, states, angles, size in shapes:
         b = _Builder(f"trapezoidal {heads} {width} {groups} {states} {angles}")
@@ -785,9 +785,9 @@ def _decoders() -> Iterator[Case]:
 
 
 def _encoders() -> Iterator[Case]:
-    """Build encoders: bidirectional attention, learned positions, in-place norms of the stream, GELU's other form.
+    """Build encoders: bidirectional attention, learned positions, in-place norms of the stream, the other GELU variant.
 
-    The first one's head reveals single units of attention over many rows; sequences of other lengths share steps.
+    The first one's head reveals single units of attention over many rows; sequences of different lengths share steps.
     """
     texts = [
         _step(_chunk(0, range(TOKENS), (1, 0))),
@@ -824,7 +824,7 @@ def _encoders() -> Iterator[Case]:
 
 
 def with_largest_inputs(program: Program) -> Program:
-    """Return a program whose products have largest inputs, the smallest of which clip many rows."""
+    """Return a program whose products have stored largest inputs, some so small that many rows are clipped."""
     tensors, ops = dict(program.tensors), list(program.ops)
     for i, op in enumerate(ops):
         if isinstance(op, Linear):

@@ -1,4 +1,4 @@
-"""Answers of an endpoint, and where two of them diverge."""
+"""An endpoint's answers, and the point where two of them diverge."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class EndpointAnswer(NamedTuple):
     text, finish
         The text, and the stop reason in the endpoint's words.
     tokens, logprobs
-        The texts of its tokens and their log-probabilities; empty if the endpoint does not list them.
+        Its tokens as strings, and their log-probabilities; empty if the endpoint does not list them.
     top
-        For each token, the log-probabilities of the likeliest tokens at its place, by text.
+        For each token, the log-probabilities of the likeliest tokens at its position, by string.
     """
 
     text: str
@@ -28,7 +28,7 @@ class EndpointAnswer(NamedTuple):
 
 
 class AnswerComparison(NamedTuple):
-    """A comparison of an answer with the reference, the same request asked alone.
+    """A comparison of an answer with the reference, which is the answer to the same request sent alone.
 
     Attributes
     ----------
@@ -39,9 +39,9 @@ class AnswerComparison(NamedTuple):
     place
         Index of the first difference, or the length of both.
     expected, got
-        The reference's and the answer's token (or the next characters) there; empty at an end.
+        The reference's and the answer's token (or the next characters) at that index; empty at an end.
     gap
-        In the reference, the log-probability of its own token less that of the answer's token, in nats: a small gap is
+        In the reference, the log-probability of its own token minus that of the answer's token, in nats: a small gap is
         a near tie. None if the endpoint does not list it.
     shift
         Largest difference between the log-probabilities of the tokens before `place`, in nats; None if unknown.
@@ -62,7 +62,7 @@ class AnswerComparison(NamedTuple):
 
 
 _EXCERPT = 12
-"""Number of characters shown where characters are compared."""
+"""Number of characters shown when characters are compared."""
 
 
 def compare(reference: EndpointAnswer, answer: EndpointAnswer) -> AnswerComparison:

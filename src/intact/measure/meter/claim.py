@@ -1,4 +1,4 @@
-"""Compare an endpoint with the exact model that it claims to serve: how far it strays, and whether it is that model."""
+"""Compare an endpoint with the exact model that it claims to serve: its deviations, and whether it is that model."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class ModelClaim(NamedTuple):
     tokens
         Number of tokens compared.
     greedy, equal
-        Number of answers at temperature 0, and of those whose every token is the exact model's.
+        Number of answers at temperature 0, and of those in which every token equals the exact model's.
     median_place
-        Median index of the first different token of the others; None if there are none.
+        Median index of the first different token in the others; None if there are no others.
     shift, largest_shift
         Mean and largest difference of log-probabilities, in nats; None if the endpoint lists none.
     verdict
@@ -52,25 +52,28 @@ def compare_with(
     name: str,
     exchanges: Sequence[MeterExchange],
     *,
+    plain_sampling: bool = True,
     profile: Profile = "int8",
     engine: str = "",
     alpha: float = 0.01,
     progress: Callable[[int], None] = lambda tokens: None,
 ) -> ModelClaim:
-    """Recompute the answers that an endpoint gave alone, as `intact audit` recomputes a log.
+    """Recompute the answers that an endpoint gave to requests sent alone, as `intact audit` recomputes a log.
 
     Parameters
     ----------
     model : Model
         The model that the endpoint claims to serve.
+    plain_sampling : bool
+        If false, the sampler may use settings that the requests do not state, so only temperature 0 is judged.
     profile : str
-        The arithmetic of the model.
+        The model's arithmetic profile.
     engine : str
-        The engine's name, if known; honest logs of this engine are compared with.
+        The engine's name, if known; its honest logs are used for comparison.
     alpha : float
         Probability of calling an honest endpoint suspicious.
     progress : callable
-        Gets the number of tokens done.
+        Called with the number of tokens done.
 
     Raises
     ------
@@ -89,6 +92,7 @@ def compare_with(
         for number, exchange in enumerate(exchanges, 1)
         if any(answer.text for answer in exchange.answers)
         for entry in entries_of(_record(exchange, engine), f"answer {number}")
+        if plain_sampling or not entry.settings.temperature
     ]
     scored = list(score(model, read_all(model, entries), progress=progress))
     try:
@@ -101,7 +105,7 @@ def compare_with(
 
 
 def _straying(scored: Sequence[Scored]) -> tuple[int, int, int, float | None, float | None, float | None]:
-    """Return tokens, greedy answers, equal ones, median place of differences, and mean and largest shift."""
+    """Return tokens, greedy answers, equal ones, median position of differences, and mean and largest shift."""
     greedy = [one for one in scored if one.kind == "greedy"]
     places = [
         next((i for i, (token, drawn) in enumerate(pairs) if token.expected != drawn), None)
@@ -121,7 +125,7 @@ def _straying(scored: Sequence[Scored]) -> tuple[int, int, int, float | None, fl
 
 
 def _record(exchange: MeterExchange, engine: str) -> dict[str, Any]:
-    """Return an exchange as a record of the audit: OpenAI's as it is, others by their texts."""
+    """Return an exchange as an audit record: OpenAI's unchanged, others by their text."""
     request = exchange.request
     if isinstance(exchange.response, dict) and "choices" in exchange.response:
         return {"request": request, "response": exchange.response, "engine": engine}
@@ -131,6 +135,5 @@ def _record(exchange: MeterExchange, engine: str) -> dict[str, Any]:
         "engine": engine,
         "messages": [*system, *request["messages"]],
         "text": exchange.answers[0].text,
-        "temperature": options.get("temperature"),
-        "seed": options.get("seed"),
+        **{name: options[name] for name in ("temperature", "seed", "top_p", "top_k", "min_p") if name in options},
     }

@@ -1,4 +1,4 @@
-"""Send requests to an endpoint, within caps that cannot be exceeded."""
+"""Send requests to an endpoint within hard limits."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class MeteredEndpoint:
     Parameters
     ----------
     url : str
-        Address, with or without the ``/v1`` of OpenAI's API.
+        Address, with or without the ``/v1`` of the OpenAI API.
     spending : Spending
     api, model : str
-        Name of the API and of the model; empty for what the endpoint has.
+        Names of the API and the model; empty to detect them.
     timeout : float
-        Seconds that a request may take.
+        Timeout per request, in seconds.
     key : str
-        The environment variable that holds the API key, which appears in nothing that is returned or raised.
+        The environment variable that contains the API key, which never appears in results or errors.
 
     Raises
     ------
@@ -79,10 +79,11 @@ class MeteredEndpoint:
         self._wanted, self.model, self.spending, self._timeout = api, model, spending, timeout
         self.api: Api
         self.notes: list[str] = []
-        """Fields that the endpoint refused."""
+        """Fields that the endpoint rejected."""
         self.owner = ""
-        """The engine's name, if its list of models gives one."""
-        self._dropped: set[str] = set()
+        """The engine's name, if its list of models states one."""
+        self.dropped: set[str] = set()
+        """Names of the fields that the endpoint rejected."""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -99,8 +100,13 @@ class MeteredEndpoint:
     ) -> None:
         await self._stack.aclose()
 
+    @property
+    def plain_sampling(self) -> bool:
+        """If true, requests state all settings of the sampler, so that its distribution is known."""
+        return bool(self.api.filters) and not self.dropped & {*self.api.filters, "seed"}
+
     def clean(self, text: str) -> str:
-        """Remove the key from a text."""
+        """Remove the key from a string."""
         return self._key.clean(text)
 
     async def find(self, wait: float) -> None:
@@ -124,7 +130,7 @@ class MeteredEndpoint:
             pause = min(1.0, 2 * pause)
 
     async def _find_once(self) -> None:
-        """Ask for the list of models of each API."""
+        """Request the list of models through each API."""
         tried = []
         for name in [self._wanted] if self._wanted else APIS:
             api = APIS[name]()
@@ -146,7 +152,7 @@ class MeteredEndpoint:
         return [plain] if name == "ollama" else [self.address] if plain != self.address else [f"{plain}/v1", plain]
 
     def _listed(self, api: Api, base: str, response: httpx.Response) -> bool:
-        """Take the API and the model from a list of models, if it is one; with both named, no list is needed."""
+        """Take the API and the model from a response if it is a list of models; no list is needed if both are named."""
         model, owner = self.model, ""
         if response.status_code == 200:
             try:
@@ -161,14 +167,14 @@ class MeteredEndpoint:
         return True
 
     async def ask(self, question: Question) -> MeterExchange:
-        """Send a request, again if the endpoint is busy, and read the answers.
+        """Send a request, retrying if the endpoint is busy, and read the answers.
 
         Raises
         ------
         EndpointError
-            If it is refused, fails, or is answered by something else.
+            If the request is rejected or fails, or the response is not an answer.
         SpentError
-            If a cap is reached.
+            If a limit is reached.
         """
         for attempt in range(RETRIES + 1):
             body = self._body(question)
@@ -206,20 +212,20 @@ class MeteredEndpoint:
 
     def _body(self, question: Question) -> dict[str, Any]:
         body = self.api.body(question, self.model)
-        return {name: value for name, value in body.items() if name not in self._dropped}
+        return {name: value for name, value in body.items() if name not in self.dropped}
 
     def _drop(self, problem: str, body: Mapping[str, Any]) -> bool:
-        """Leave out an optional field that a refusal names, from now on."""
+        """Stop sending an optional field that a rejection names."""
         refused = [name for name in self.api.optional if name in body and name in problem]
-        new = [name for name in refused if name not in self._dropped]
+        new = [name for name in refused if name not in self.dropped]
         self.notes += [f"the endpoint refuses {name}, which was left out" for name in new]
-        self._dropped.update(new)
+        self.dropped.update(new)
         if "logprobs" in new:
-            self._dropped.add("top_logprobs")
+            self.dropped.add("top_logprobs")
         return bool(refused)
 
     async def _send(self, body: Mapping[str, Any]) -> tuple[int, bytes, bool]:
-        """Return a response's status, its content without the key, and whether it is a stream of events."""
+        """Return a response's status, its content without the key, and true if it is a stream of events."""
         async with asyncio.timeout(self._timeout):
             async with self._client.stream("POST", f"{self._base}/{self.api.path}", json=body) as response:
                 parts, size = [], 0

@@ -1,4 +1,4 @@
-"""Situations in which a prompt is asked again: alone, in company, streamed, after a pause, after a restart."""
+"""Situations in which a prompt is sent again: alone, under load, streamed, after a pause, after a restart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Paired(NamedTuple):
-    """An answer to a probe, and the answer that it must equal; None for the round's reference, asked alone."""
+    """An answer to a probe, and the answer that it must equal; None for the round's reference, requested alone."""
 
     probe: int
     answer: EndpointAnswer
@@ -25,18 +25,18 @@ class Paired(NamedTuple):
 
 
 class Asker(NamedTuple):
-    """The means of a condition: the endpoint, company, and how long to wait for the endpoint."""
+    """The resources of a condition: the endpoint, the other requests, and the time to wait for the endpoint."""
 
     endpoint: MeteredEndpoint
     questions: Questions
     wait: float
 
     async def answer(self, question: Question) -> EndpointAnswer:
-        """Return the only answer to a question."""
+        """Return the single answer to a question."""
         return (await self.endpoint.ask(question)).answers[0]
 
     async def together(self, questions: Sequence[Question]) -> list[EndpointAnswer]:
-        """Ask questions at the same time; the first failure cancels the rest."""
+        """Send questions concurrently; the first failure cancels the rest."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.answer(question)) for question in questions]
         return [task.result() for task in tasks]
@@ -52,71 +52,71 @@ class Condition(ABC):
     line : str
         Description for reports.
     others : int, optional
-        Number of other requests at the same time; None if the condition is about something else.
+        Number of concurrent other requests; None if the condition does not concern load.
     """
 
     late: ClassVar[bool] = False
-    """If true, it comes after the others of its round, because it changes the endpoint."""
+    """If true, it comes last in its round, because it changes the endpoint."""
 
     def __init__(self, name: str, line: str, others: int | None = None) -> None:
         self.name, self.line, self.others = name, line, others
 
     @abstractmethod
     def requests(self, probes: int, setting: Setting) -> int:
-        """Return the number of requests, without retries."""
+        """Return the number of requests, excluding retries."""
 
     def obstacle(self, api: Api) -> str | None:
-        """Return the reason why an API cannot do this, or None."""
+        """Return the reason why an API does not support this condition, or None."""
         return None
 
     @abstractmethod
     async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
-        """Ask the probes in this situation."""
+        """Send the probes in this situation."""
 
 
 class Alone(Condition):
-    """Ask one after the other, with nothing else going on."""
+    """Send one after another, with no other requests."""
 
     def requests(self, probes: int, setting: Setting) -> int:
-        """Return one request per probe."""
+        """Return one per probe."""
         return probes
 
     async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
-        """Ask one after the other."""
+        """Send one after another."""
         return [Paired(index, await asker.answer(probe)) for index, probe in enumerate(probes)]
 
 
 class Again(Alone):
-    """Ask again."""
+    """Send again."""
 
     def __init__(self) -> None:
         super().__init__("again", "alone again: the prompt is in the cache", 0)
 
 
 class Streamed(Alone):
-    """Ask for a stream of events."""
+    """Request a stream of events."""
 
     def __init__(self) -> None:
         super().__init__("streamed", "alone, as a stream of events")
 
     async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
-        """Ask one after the other."""
+        """Send one after another."""
         return await super().ask(asker, [probe._replace(stream=True) for probe in probes])
 
 
 class Company(Condition):
-    """Ask among a number of other requests."""
+    """Send among a number of other requests."""
 
     def __init__(self, size: int) -> None:
         super().__init__(f"among {size}", f"at the same time as {size} other requests", size)
         self._batch = size + 1
 
     def requests(self, probes: int, setting: Setting) -> int:
-        """Return full batches: probes are company for each other, and other requests fill up."""
+        """Return the number of requests in full batches: probes are load for each other, others fill the rest."""
         return -(-probes // self._batch) * self._batch
 
     async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
-        """Send batches of one more than the size; other requests surround the probes."""
+        """Send batches of one request more than the size; other requests surround the probes."""
         found = []
         for start in range(0, len(probes), self._batch):
             some = probes[start : start + self._batch]
@@ -128,13 +128,13 @@ class Company(Condition):
 
 
 class LongPrompt(Condition):
-    """Ask while a long prompt is read."""
+    """Send while a long prompt is being processed."""
 
     def __init__(self) -> None:
         super().__init__("long prompt", "while the endpoint reads a long prompt of another request")
 
     def requests(self, probes: int, setting: Setting) -> int:
-        """Return two requests per probe."""
+        """Return two per probe."""
         return 2 * probes
 
     async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
@@ -147,14 +147,14 @@ class LongPrompt(Condition):
 
 
 class Several(Condition):
-    """Ask for several answers in one request."""
+    """Request several answers at once."""
 
     def __init__(self, n: int = 4) -> None:
         super().__init__(f"n={n}", f"{n} answers in one request (at temperature 0 all equal; else twice the same {n})")
         self._n = n
 
     def requests(self, probes: int, setting: Setting) -> int:
-        """Return one request per probe at temperature 0, else two."""
+        """Return one per probe at temperature 0, else two."""
         return probes if setting.greedy else 2 * probes
 
     def obstacle(self, api: Api) -> str | None:
@@ -162,7 +162,7 @@ class Several(Condition):
         return None if api.several else f"the API {api.name} gives one answer per request"
 
     async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
-        """Compare greedy choices with the reference, and sampled ones with those of the same request before."""
+        """Compare greedy choices with the reference, and sampled ones with those of an earlier identical request."""
         found = []
         for index, probe in enumerate(probes):
             several = probe._replace(n=self._n)
@@ -178,7 +178,7 @@ class Several(Condition):
 
 
 class AfterPause(Alone):
-    """Ask again after a pause."""
+    """Send again after a pause."""
 
     late = True
 
@@ -187,14 +187,14 @@ class AfterPause(Alone):
         self._seconds = seconds
 
     async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
-        """Wait, then ask."""
+        """Wait, then send."""
         left = asker.endpoint.spending.left()
         await asyncio.sleep(self._seconds if left is None else min(self._seconds, left))
         return await super().ask(asker, probes)
 
 
 class AfterRestart(Alone):
-    """Ask again after the endpoint was restarted."""
+    """Send again after the endpoint was restarted."""
 
     late = True
 
@@ -203,7 +203,7 @@ class AfterRestart(Alone):
         self._command = command
 
     async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
-        """Run the command, wait for the endpoint, then ask."""
+        """Run the command, wait for the endpoint, then send."""
         process = await asyncio.create_subprocess_shell(self._command, stdin=asyncio.subprocess.DEVNULL)
         try:
             status = await asyncio.wait_for(process.wait(), RESTART_SECONDS)
@@ -217,4 +217,4 @@ class AfterRestart(Alone):
 
 
 RESTART_SECONDS = 120.0
-"""Timeout of the command that restarts the endpoint."""
+"""Timeout for the command that restarts the endpoint."""

@@ -1,4 +1,4 @@
-"""Results of a run as JSON lines on disk, from which a later session continues."""
+"""Results of a run as JSON lines on disk, so that a later session can resume."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class MeterTrial(NamedTuple):
     step, condition, setting
         Key of the step (`plan.Step.key`), name of its condition, and its setting.
     others
-        Number of other requests at the same time, or None.
+        Number of concurrent other requests, or None.
     prompt
         The prompt, up to 80 characters.
     comparison
@@ -54,7 +54,7 @@ class MeterJournal:
     Raises
     ------
     JournalError
-        If the file is damaged, or was written about something else.
+        If the file is damaged, or belongs to a run with different settings.
     """
 
     def __init__(self, path: Path | None, about: Mapping[str, Any]) -> None:
@@ -73,12 +73,12 @@ class MeterJournal:
             self._write({"format": FORMAT, "version": VERSION, "about": about})
 
     def used(self, spending: Spending) -> dict[str, float]:
-        """Return what all sessions have used, with that of the current one."""
+        """Return the usage of all sessions, including the current one."""
         now = {name: getattr(spending, name) for name in self.spent}
         return {name: self.spent[name] + value for name, value in now.items()}
 
     def add(self, key: str, trials: Sequence[MeterTrial], spending: Spending, failure: str = "") -> None:
-        """Keep a step's trials or the reason why it failed, and what this session has used so far."""
+        """Store a step's trials or the reason why it failed, and this session's usage so far."""
         self.trials += trials
         self.done[key] = failure
         spent = {name: getattr(spending, name) for name in self.spent}

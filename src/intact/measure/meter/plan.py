@@ -1,4 +1,4 @@
-"""The order of measurements, and which of them fit into the caps."""
+"""The order of measurements, and the selection of steps that fit into the limits."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from intact.measure.meter.conditions import (
 )
 
 COMPANY = (2, 8, 32, 44, 256)
-"""Sizes of company by default. Reports of broken batch invariance begin at 2, at 32, at 44 and at 256 requests."""
+"""Default numbers of concurrent other requests. Reports of broken batch invariance start at 2, 32, 44 and 256."""
 HEATS = (0.0, 0.8)
 TOLERANCE = 0.01
-"""Share of changed answers that a run decides about."""
+"""Share of changed answers against which a run decides."""
 _CROWD = 64
-"""Company above this size is measured last, because it takes most requests."""
+"""Larger numbers of concurrent requests are measured last, because they take the most requests."""
 
 
 class PlannedStep(NamedTuple):
-    """One condition, in one setting, in one round; as text, its key in the journal."""
+    """One condition, in one setting, in one round; converted to a string, its key in the journal."""
 
     round: int
     setting: Setting
@@ -50,9 +50,9 @@ class MeterPlan:
     probes
         Number of prompts per round and setting.
     rounds
-        Number of rounds, each with prompts of its own.
+        Number of rounds, each with its own prompts.
     settings, company
-        Sampling settings, and sizes of company.
+        Sampling settings, and numbers of concurrent other requests.
     pause
         Seconds of the pause; 0 leaves it out.
     restart
@@ -77,6 +77,8 @@ class MeterPlan:
             raise ParameterError(f"probes and rounds must be 1 to 1000, got {self.probes} and {self.rounds}")
         if not self.settings or len(set(self.settings)) < len(self.settings):
             raise ParameterError("give at least one pair of temperature and seed, and none twice")
+        if not all(0 <= setting.temperature <= 100 for setting in self.settings):
+            raise ParameterError(f"temperatures must be 0 to 100, got {[one.temperature for one in self.settings]}")
         if len(set(self.company)) < len(self.company) or not all(1 <= size <= 4096 for size in self.company):
             raise ParameterError(f"sizes of company must be different, 1 to 4096 each, got {list(self.company)}")
         if not 0 <= self.pause <= 3600:
@@ -89,7 +91,7 @@ class MeterPlan:
         object.__setattr__(self, "conditions", tuple(found))
 
     def fit(self, requests: int, done: Collection[str] = ()) -> tuple[list[PlannedStep], list[tuple[PlannedStep, int]]]:
-        """Return the steps that fit into a number of requests, in the order of work, and the others with their sizes.
+        """Return the steps that fit into a number of requests, in working order, and the others with their sizes.
 
         Parameters
         ----------
@@ -122,3 +124,17 @@ def read_settings(temperatures: Sequence[float], seeds: Sequence[int]) -> tuple[
     """Return all pairs of temperatures and seeds; temperature 0 needs no seed."""
     found = [Setting(0.0)] if 0 in temperatures else []
     return (*found, *(Setting(heat, seed) for heat in temperatures if heat for seed in seeds))
+
+
+def read_company(text: str) -> tuple[int, ...]:
+    """Read sizes of company, such as ``2,8,32``; an empty text is none.
+
+    Raises
+    ------
+    ParameterError
+        If a part is not a number.
+    """
+    try:
+        return tuple(int(part) for part in text.split(",") if text.strip())
+    except ValueError:
+        raise ParameterError(f"sizes of company must be numbers, such as 2,8,32, got {text!r:.60}") from None

@@ -1,4 +1,4 @@
-"""Prompts to measure, and company for them: other requests that the endpoint computes at the same time."""
+"""Prompts to measure, and other requests that the endpoint processes concurrently."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from intact._base.files import read_text
 from intact.measure.meter.apis.base import Question, Setting
 
 MOST_BYTES = 1 << 22
-"""Size limit of a file of prompts."""
+"""Maximum size of a prompt file."""
 LONG_WORDS = 1200
 """Number of words of the long prompt."""
 _COMPANY_WORDS = (10, 250)
-"""Minimum and maximum number of words of other prompts."""
+"""Minimum and maximum number of words in other prompts."""
 
 
 def read_prompts(file: Path) -> list[str]:
@@ -24,7 +24,7 @@ def read_prompts(file: Path) -> list[str]:
     Raises
     ------
     ParameterError
-        If the file is too large, cannot be read, or has no prompt.
+        If the file is too large, cannot be read, or contains no prompt.
     """
     if file.exists() and file.stat().st_size > MOST_BYTES:
         raise ParameterError(f"{file} has {file.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read")
@@ -35,7 +35,7 @@ def read_prompts(file: Path) -> list[str]:
 
 
 def sample_prompts() -> list[str]:
-    """Return the questions of the sample of GSM8K in this package."""
+    """Return the questions in this package's GSM8K sample."""
     from intact.tasks.data import SAMPLES
     from intact.tasks.gsm8k import GSM8K
 
@@ -45,8 +45,8 @@ def sample_prompts() -> list[str]:
 class Questions:
     """The requests of a run.
 
-    Every request begins with a system message that names the run, so that no earlier run has left its prompt in the
-    endpoint's cache.
+    Every request begins with a system message that names the run, so that its prompt cannot be in the endpoint's cache
+    from an earlier run.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Questions:
     tokens : int
         Maximum number of tokens per answer.
     seed : int
-        Seed of the choice.
+        Seed for choosing them.
     """
 
     def __init__(self, run: str, prompts: Sequence[str], tokens: int, seed: int = 0) -> None:
@@ -66,7 +66,7 @@ class Questions:
         self._random, self._made = random.Random(f"company {seed} {run}"), 0
 
     def probes(self, part: int, count: int, setting: Setting) -> list[Question]:
-        """Return the prompts of a round to measure; rounds take different ones while there are any."""
+        """Return the prompts of a round to measure; rounds use different ones while any are left."""
         places = [self._order[(part * count + index) % len(self._order)] for index in range(count)]
         return [
             Question(f"Session {self._run}, round {part + 1}.", self._prompts[place], setting, self._tokens)
@@ -74,11 +74,11 @@ class Questions:
         ]
 
     def company(self, count: int, setting: Setting) -> list[Question]:
-        """Return requests of various lengths that no one else sends."""
+        """Return requests of various lengths that occur nowhere else."""
         return [self._other(self._random.randint(*_COMPANY_WORDS), setting) for _ in range(count)]
 
     def long(self, setting: Setting) -> Question:
-        """Return a request whose prompt takes long to read."""
+        """Return a request whose prompt takes long to process."""
         return self._other(LONG_WORDS, setting)
 
     def _other(self, words: int, setting: Setting) -> Question:

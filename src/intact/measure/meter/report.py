@@ -1,4 +1,4 @@
-"""The report of a run of `intact meter`: one document for HTML, and lines for the terminal."""
+"""The report on a run of `intact meter`: a document for HTML, and lines for the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLES = 12
 
 
 class MeterFacts(NamedTuple):
-    """Facts about a run besides its figures.
+    """Facts about a run other than its figures.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class MeterFacts(NamedTuple):
     unmeasured
         Steps that were not measured, with reasons.
     notes
-        Fields that the endpoint refused.
+        Fields that the endpoint rejected.
     lines
         Descriptions of the conditions, by name.
     command
@@ -60,7 +60,7 @@ def verdict(summary: MeterSummary) -> str:
 
 
 def percent(share: float) -> str:
-    """Format a share: whole percents from 10%, two digits below."""
+    """Format a share: whole percentages from 10%, two digits below."""
     return f"{share:.0%}" if share >= 0.0995 or not share else f"{100 * share:.2g}%"
 
 
@@ -100,18 +100,18 @@ def remarks(summary: MeterSummary) -> Iterator[str]:
 
 
 def row_of(group: ConditionShare) -> list[str]:
-    """Return a group's cells, one for each of `COLUMNS`."""
+    """Return a group's cells, one per column in `COLUMNS`."""
     share = group.share
     interval = f"{percent(share.low)} to {percent(share.high)}"
     return [group.condition, group.setting, str(share.answers), str(share.changed), interval, str(share.shifted)]
 
 
 COLUMNS = ("condition", "setting", "answers", "changed", "95% interval", "logprobs only")
-"""Columns of the table of conditions; the last is the number of answers of which only log-probabilities changed."""
+"""Columns of the table of conditions; the last is the number of answers in which only log-probabilities changed."""
 
 
 def changes(trials: Sequence[MeterTrial]) -> list[list[str]]:
-    """Return a row for the first changed answer to each of some prompts, one cell for each of `CHANGES`."""
+    """Return a row for the first changed answer to each of some prompts, one cell per column in `CHANGES`."""
     by_prompt: dict[str, MeterTrial] = {}
     for trial in trials:
         if not trial.comparison.equal:
@@ -134,7 +134,7 @@ CHANGES = ("prompt", "situation", "first difference", "alone → here", "gap (na
 
 
 def picture(summary: MeterSummary) -> Picture | None:
-    """Draw the share of changed answers over the number of simultaneous requests; None without matplotlib."""
+    """Plot the share of changed answers against the number of concurrent requests; None without matplotlib."""
     lines = []
     for setting in dict.fromkeys(group.setting for group in summary.groups):
         some = sorted((g.others + 1, g.share) for g in summary.groups if g.setting == setting and g.others is not None)

@@ -1,4 +1,4 @@
-"""Ask the prompts in every situation of a plan, and compare the answers with references."""
+"""Send the prompts in every situation of a plan, and compare the answers with references."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from intact.measure.meter.questions import Questions
 from intact.measure.meter.summary import decided
 
 _EXCERPT = 80
-"""Number of characters of a prompt that are kept."""
+"""Number of characters of a prompt to store."""
 
 
 class MeterSettings(NamedTuple):
@@ -27,15 +27,15 @@ class MeterSettings(NamedTuple):
     Attributes
     ----------
     prompts
-        The prompts to draw from.
+        The prompts to choose from.
     tokens
         Maximum number of tokens per answer.
     seed
-        Seed of the choice of prompts and company.
+        Seed for choosing prompts and other requests.
     wait
         Seconds to wait for the endpoint.
     stop_at
-        If given, stop as soon as the share of changed answers is decided to lie above or below this tolerance.
+        If given, stop as soon as it is decided whether the share of changed answers is above or below this tolerance.
     """
 
     prompts: Sequence[str]
@@ -74,7 +74,7 @@ async def measure(
     endpoint : MeteredEndpoint
         Connected, with API and model found.
     progress : callable
-        Gets the step's name, and the number of requests sent and planned.
+        Called with the step's name, and the numbers of requests sent and planned.
     """
     done = [key for key, failure in journal.done.items() if not failure]
     chosen, left_out = plan.fit(endpoint.spending.caps.requests - endpoint.spending.requests, done)
@@ -112,7 +112,7 @@ class _Session:
         self._problem = ""
 
     async def open(self, part: int, setting: Setting) -> None:
-        """Ask for the references, alone."""
+        """Request the references, one at a time with no other requests."""
         self._probes = self._asker.questions.probes(part, self._plan.probes, setting)
         self._references, self._problem = [], ""
         for probe in self._probes:
@@ -126,7 +126,7 @@ class _Session:
             self._references.append(exchange.answers[0])
 
     async def take(self, step: PlannedStep) -> None:
-        """Measure one step, and keep its trials or the reason why it failed."""
+        """Measure one step, and store its trials or the reason why it failed."""
         self._progress(f"{step.setting}, {step.condition.name}")
         failure = self._problem or step.condition.obstacle(self._asker.endpoint.api) or ""
         pairs: list[Paired] = []
@@ -152,7 +152,7 @@ class _Session:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first exception in a group of groups."""
+    """Return the first exception in nested exception groups."""
     found: BaseException = group
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]

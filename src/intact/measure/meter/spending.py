@@ -1,4 +1,4 @@
-"""Hard limits of a run: requests, tokens, time and money."""
+"""Hard limits on a run: requests, tokens, time and money."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ clock = time.monotonic
 
 
 class Caps(NamedTuple):
-    """Limits of a run; None is no limit.
+    """Limits on a run; None means no limit.
 
     Attributes
     ----------
     requests
-        Requests, retries included.
+        Requests, including retries.
     tokens
-        Tokens read and written.
+        Prompt and generated tokens.
     seconds
         Wall time.
     cost
         Money, in the unit of the prices.
     prices
-        Prices of a million tokens read, and of a million written.
+        Prices per million prompt tokens and per million generated tokens.
     """
 
     requests: int = 300
@@ -35,12 +35,12 @@ class Caps(NamedTuple):
     prices: tuple[float, float] = (0.0, 0.0)
 
     def price(self, read: float, written: float) -> float:
-        """Return what tokens cost."""
+        """Return the cost of tokens."""
         return (read * self.prices[0] + written * self.prices[1]) / 1e6
 
 
 class Spending:
-    """Requests, tokens and money used by a run, plus the maximum that pending requests may use."""
+    """Requests, tokens and money used by a run, plus the maximum usage of pending requests."""
 
     def __init__(self, caps: Caps) -> None:
         self.caps, self.requests, self.tokens, self.cost = caps, 0, 0, 0.0
@@ -52,12 +52,12 @@ class Spending:
         return clock() - self._start
 
     def left(self) -> float | None:
-        """Return the seconds left.
+        """Return the remaining seconds.
 
         Raises
         ------
         SpentError
-            If there are none.
+            If the time is up.
         """
         if self.caps.seconds is None:
             return None
@@ -67,12 +67,12 @@ class Spending:
         return left
 
     def reserve(self, question: Question) -> tuple[int, float]:
-        """Reserve what a request may use at most.
+        """Reserve the maximum usage of a request.
 
         Raises
         ------
         SpentError
-            If a cap would be exceeded.
+            If a limit would be exceeded.
         """
         caps, tokens = self.caps, question.most_tokens
         cost = caps.price(tokens - question.tokens * question.n, question.tokens * question.n)
@@ -89,7 +89,7 @@ class Spending:
         return tokens, cost
 
     def settle(self, reserved: tuple[int, float], read: int | None, written: int | None) -> None:
-        """Replace a reservation by the tokens that the endpoint counted; if it counted none, keep the reservation."""
+        """Replace a reservation with the token counts that the endpoint reported; keep it if there are none."""
         tokens, cost = reserved
         self._pending_tokens -= tokens
         self._pending_cost -= cost

@@ -11,16 +11,16 @@ from intact.measure.meter.plan import TOLERANCE
 from intact.stats.proportions import anytime_interval, clopper_pearson, detectable, e_values
 
 DECISIVE = 20
-"""An e-value from which a hypothesis counts as refuted: reached by chance with at most probability 1/20."""
+"""The e-value at or above which a hypothesis counts as refuted: reached by chance with probability at most 1/20."""
 
 
 class ChangedShare(NamedTuple):
-    """The share of changed answers among some.
+    """The share of changed answers in a set.
 
     Attributes
     ----------
     changed, answers
-        Numbers.
+        Numbers of changed answers and of all answers.
     low, high
         The Clopper-Pearson interval at 95%.
     shifted
@@ -64,17 +64,17 @@ class MeterSummary(NamedTuple):
     groups
         Shares by setting and condition.
     total
-        ChangedShare over all.
+        `ChangedShare` over all answers.
     prompts
-        Share of prompts of which an answer changed. Answers to one prompt change together; prompts are independent.
+        Share of prompts for which an answer changed. Answers to one prompt change together; prompts are independent.
     anytime
-        Interval of the total share at 95% that holds however often one looks and whenever one stops.
+        95% interval of the total share that is valid at every look and stopping time.
     above, below
-        Evidence (e-values) that more, or fewer, than the tolerance of the answers change.
+        Evidence (e-values) that the share of changed answers is above, or below, the tolerance.
     tolerance
         The tolerance.
     detectable
-        Share of changed answers of which at least one would have been seen with a power of 80%.
+        Share of changed answers at which at least one would have been seen with a power of 80%.
     """
 
     groups: list[ConditionShare]
@@ -109,7 +109,7 @@ def summarize(trials: Sequence[MeterTrial], tolerance: Number = TOLERANCE) -> Me
     Raises
     ------
     ParameterError
-        If the tolerance does not lie between 0 and 1.
+        If the tolerance is not between 0 and 1.
     """
     keys = dict.fromkeys((trial.condition, trial.setting, trial.others) for trial in trials)
     groups = [
@@ -135,6 +135,6 @@ def summarize(trials: Sequence[MeterTrial], tolerance: Number = TOLERANCE) -> Me
 
 
 def decided(trials: Sequence[MeterTrial], tolerance: float) -> bool:
-    """Return true if the share of changed answers is known to lie above or below the tolerance."""
+    """Return true if the share of changed answers is known to be above or below the tolerance."""
     changed = sum(not trial.comparison.equal for trial in trials)
     return max(e_values(changed, len(trials), tolerance)) >= DECISIVE

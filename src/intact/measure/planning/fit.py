@@ -52,9 +52,9 @@ class Observation(NamedTuple):
 
 
 def fit_rates(observations: Sequence[Observation], fixed: Mapping[str, float] | None = None) -> Rates:
-    """Return the non-negative rates whose predictions have the least sum of squared relative errors.
+    """Return the non-negative rates whose predictions minimise the sum of squared relative errors.
 
-    Every subset of nonzero rates is tried, so that the minimum is found.
+    Every subset of nonzero rates is tried, so the minimum is found.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from intact.library.parallel.ranks import parse_address
 from intact.measure.planning.work import Segment
 
 MOST: Final = 1000
-"""Maximum number of machines of a cluster."""
+"""Maximum number of machines in a cluster."""
 
 
 class Rates(NamedTuple):
@@ -29,7 +29,7 @@ class Rates(NamedTuple):
     bytes : float
         Seconds per byte of weights, cache or rows.
     operation : float
-        Seconds per operation, in addition to these.
+        Additional seconds per operation.
     message : float
         Processor seconds to send or receive a message whose other end does not wait, excluding its bytes.
     copy : float
@@ -84,7 +84,7 @@ class MachineKind:
     hours_between_failures : float
         Mean time between failures of one machine; infinity if not stated.
     restart : float
-        Seconds until a failed machine works again, with its weights loaded.
+        Seconds until a failed machine is working again, with its weights loaded.
     addresses : tuple of str
         HOST:PORT of each machine, for the commands that start it; empty if not stated.
     """
@@ -114,9 +114,9 @@ _RATES: Final = {
     "row_gb_per_s": (1e-6, 1e6),
     "step_us": (0.0, 1e8),
 }
-"""Required fields of each kind of machine, with minimum and maximum."""
+"""Required fields for each kind of machine, with minimum and maximum."""
 _EARLIER: Final = "exchange_gb_per_s"
-"""A field of older files, in which `message_us` had another meaning."""
+"""A field of older files, in which `message_us` had a different meaning."""
 _FAILURES: Final = {"hours_between_failures": (1e-3, 1e9), "restart_s": (0.0, 1e7)}
 _TEXTS: Final = ("name", "count", "addresses")
 
@@ -132,25 +132,23 @@ def read_machines(file: Path) -> tuple[MachineKind, ...]:
     try:
         found = tomllib.loads(read_text(file, ParameterError))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ParameterError(f"{file} is not TOML: {error}") from error
+        raise ParameterError(f"{file} is not valid TOML: {error}") from error
     _known(f"{file}", found, ("network", "machines"))
     network = found.get("network")
     if not isinstance(network, dict):
-        raise ParameterError(f"{file}: there must be a table [network] with {' and '.join(_NETWORK)}")
+        raise ParameterError(f"{file} must have a table [network] with {' and '.join(_NETWORK)}")
     where = f"{file}: [network]"
     _known(where, network, _NETWORK)
     usual = {name: _number(where, network, name, *limits) for name, limits in _NETWORK.items()}
     tables = found.get("machines")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
-        raise ParameterError(
-            f"{file}: there must be one or more tables {_KIND}; intact plan -m MODEL --measure prints one"
-        )
+        raise ParameterError(f"{file} must have at least one table {_KIND}; intact plan -m MODEL --measure prints one")
     kinds = tuple(_kind(f"{file}: {_KIND} {number}", table, usual) for number, table in enumerate(tables, 1))
     names = [kind.name for kind in kinds]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ParameterError(f"{file}: two tables {_KIND} have the name {twice!r}: give each its own")
+        raise ParameterError(f"{file}: two tables {_KIND} are named {twice!r}; names must be unique")
     if (total := sum(kind.count for kind in kinds)) > MOST:
-        raise ParameterError(f"{file}: {total:,} machines, {MOST:,} at most")
+        raise ParameterError(f"{file}: got {total:,} machines; expected at most {MOST:,}")
     return kinds
 
 
@@ -176,12 +174,12 @@ def machine_toml(name: str, memory: int, rates: Rates, comment: str = "") -> str
 def _kind(where: str, table: Mapping[str, Any], usual: Mapping[str, float]) -> MachineKind:
     if _EARLIER in table:
         raise ParameterError(
-            f"{where}: {_EARLIER} is of an earlier version; intact plan -m MODEL --measure prints all anew"
+            f"{where}: {_EARLIER} is from an earlier version; run intact plan -m MODEL --measure to print new tables"
         )
     _known(where, table, (*_TEXTS, *_RATES, *_NETWORK, *_FAILURES))
     name = table.get("name")
     if not isinstance(name, str) or not name.strip() or len(name) > 80 or not name.isprintable():
-        raise ParameterError(f"{where}: name must be a text of 1 to 80 characters, got {name!r:.90}")
+        raise ParameterError(f"{where}: name must be a string of 1 to 80 characters, got {name!r:.90}")
     where = f"{where} ({name})"
     count = table.get("count", 1)
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST:
@@ -192,7 +190,9 @@ def _kind(where: str, table: Mapping[str, Any], usual: Mapping[str, float]) -> M
     for address in addresses:
         parse_address(address, f"{where}: an address")
     if addresses and len(addresses) != count:
-        raise ParameterError(f"{where}: {len(addresses)} addresses for {count} machines: name each, or none")
+        raise ParameterError(
+            f"{where}: got {len(addresses)} addresses for {count} machines; give one for each machine, or none"
+        )
     values = {field: _number(where, table, field, *limits) for field, limits in _RATES.items()}
     network = {
         field: _number(where, table, field, *limits) if field in table else usual[field]
@@ -200,7 +200,9 @@ def _kind(where: str, table: Mapping[str, Any], usual: Mapping[str, float]) -> M
     }
     failures = {f: _number(where, table, f, *limits) for f, limits in _FAILURES.items() if f in table}
     if failures and len(failures) < len(_FAILURES):
-        raise ParameterError(f"{where}: {' and '.join(_FAILURES)} go together, got {next(iter(failures))} alone")
+        raise ParameterError(
+            f"{where}: {' and '.join(_FAILURES)} must be given together, got only {next(iter(failures))}"
+        )
     rates = Rates(
         1e-9 / values["gmacs_per_s"],
         1e-9 / values["gb_per_s"],
@@ -228,13 +230,15 @@ def _kind(where: str, table: Mapping[str, Any], usual: Mapping[str, float]) -> M
 def _known(where: str, table: Mapping[str, Any], names: Any) -> None:
     for name in table:
         if name not in names:
-            raise ParameterError(f"{where}: {unknown_name(f'there is no field {name!r}', name, names)}")
+            raise ParameterError(f"{where}: {unknown_name(f'no field named {name!r}', name, names)}")
 
 
 def _number(where: str, table: Mapping[str, Any], name: str, least: float, most: float) -> float:
     value = table.get(name)
     if name not in table:
-        raise ParameterError(f"{where}: {name} is missing; intact plan -m MODEL --measure prints that of a machine")
+        raise ParameterError(
+            f"{where}: {name} is missing; intact plan -m MODEL --measure prints its value for a machine"
+        )
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise ParameterError(f"{where}: {name} must be a number from {least:g} to {most:g}, got {value!r:.40}")
     return float(value)

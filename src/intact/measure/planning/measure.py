@@ -1,12 +1,12 @@
-"""Measure the costs of this machine: real steps of a model, whole and cut for several ranks with real exchanges.
+"""Measure the costs of this machine: real steps of a model, whole and split over several ranks with real exchanges.
 
 Ranks run in threads of this process, connected by sockets. Each part of a step, from one exchange to the next, is timed
 by the processor time of its thread. The minimum over several steps and rounds is used and, for parts with equal work,
-such as those of all layers, the lower quartile, so that other load on the machine hardly shows.
+such as those of all layers, the lower quartile, so other load on the machine hardly shows.
 
-A cut in two cannot separate the cost of messages from that of exchanges, because each exchange has two. The cost of a
-message is therefore measured on rank 0's side of exchanges with one to three other ranks that never let it wait, and
-the cut gives the rest.
+A split in two cannot separate the cost of messages from that of exchanges, because each exchange has two messages. The
+cost of a message is therefore measured on rank 0's side of exchanges with one to three other ranks that never make it
+wait, and the split gives the rest.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STEPS: Final = {StepRows(1, 1, 64): 24, StepRows(8, 1, 64): 12, StepRows(1, 128,
 """Measured steps, with their numbers of repeats: a token of one sequence, of eight, and a prompt."""
 _NONE: Final = Segment(0, 0, 0)
 _ROUNDS: Final = 3
-"""Rounds of `measure_rates`, alternating between whole and cut in two."""
+"""Rounds of `measure_rates`, alternating between the whole model and the model split in two."""
 _SHARE: Final = {rows: count // 2 for rows, count in STEPS.items()}
 _ROWS: Final = (1, 8)
 _WIDTHS: Final = (512, 1536)
@@ -48,10 +48,10 @@ _OTHERS: Final = (1, 2, 3)
 """Rows, columns and other ranks of the exchanges that measure the cost of a message."""
 _EXCHANGES: Final = 60
 _BUFFER: Final = 1 << 18
-"""Bytes of a socket's buffer, larger than any message of these exchanges."""
+"""Bytes in a socket's buffer, larger than any message of these exchanges."""
 _COMPUTING: Final = ("macs", "bytes", "operation")
 _ENGINE: Final = 24
-"""Number of tokens generated to measure the cost of a step apart from its operations."""
+"""Number of tokens generated to measure the cost of a step excluding its operations."""
 
 
 class RankTimes(NamedTuple):
@@ -87,7 +87,7 @@ class RankTimes(NamedTuple):
 
 
 class CutTimes(NamedTuple):
-    """Measurements of a model with one cut.
+    """Measurements of a model with one split.
 
     Attributes
     ----------
@@ -138,19 +138,19 @@ def count_messages(works: Sequence[RankWork]) -> list[Messages]:
 def measure_cut(
     program: Program, shares: Sequence[int], threads: int = 1, *, steps: dict[StepRows, int] | None = None
 ) -> CutTimes:
-    """Measure the steps of a program that is cut by shares.
+    """Measure the steps of a program that is split by shares.
 
     Parameters
     ----------
     threads : int
-        Threads of each rank. With more than one, wall-clock time is measured instead of processor time.
+        Threads per rank. With more than one, wall-clock time is measured instead of processor time.
     steps : dict of StepRows to int, optional
         Kinds of steps, with the number of each, after one warm-up step.
 
     Raises
     ------
     ParameterError
-        If the program cannot be cut this way.
+        If the program cannot be split this way.
     """
     work = ModelWork.of(program)
     pairs = [socket.socketpair() for _ in shares[1:]]
@@ -223,7 +223,7 @@ class _Rank:
 
 
 def measure_engine(path: Path, threads: int = 1) -> float:
-    """Return the processor seconds per step apart from its operations: scheduler, sampling, text."""
+    """Return the processor seconds per step excluding its operations: scheduler, sampling, text."""
     marks: list[tuple[float, float]] = []
     with load(path, threads=threads, drafter="off", prefix_cache=False) as model:
         step = model.executor.step
@@ -283,21 +283,21 @@ def _time_hub(others: int, rows: int, width: int) -> tuple[float, int]:
 
 
 def measure_rates(path: Path, threads: int, progress: Callable[[int, int], None] | None = None) -> Rates:
-    """Measure the rates of this machine with a model: one thread, whole and cut in two, then all threads.
+    """Measure the rates of this machine with a model: one thread, whole and split in two, then all threads.
 
     Parameters
     ----------
     path : Path
         The model's file or folder.
     threads : int
-        Number of threads of the machine.
+        The machine's number of threads.
     progress : function, optional
         Called with the number of measurements done and the total.
 
     Raises
     ------
     ParameterError
-        If the model cannot be cut in two, so that the cost of messages cannot be measured.
+        If the model cannot be split in two, so the cost of messages cannot be measured.
     """
     program = build_program(open_checkpoint(path))
     done, total = progress or (lambda done, total: None), 2 * _ROUNDS + 1 + (threads > 1)
@@ -318,7 +318,7 @@ def measure_rates(path: Path, threads: int, progress: Callable[[int, int], None]
 
 
 def fit_cuts(cuts: Sequence[CutTimes], step: float, messages: Mapping[str, float]) -> Rates:
-    """Fit rates to measurements of some cuts.
+    """Fit rates to measurements of some splits.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Simulate a pipeline step: when each rank computes, sends and waits (intact.library.parallel.pipeline)."""
+"""Simulate a pipeline step: the times when each rank computes, sends and waits (intact.library.parallel.pipeline)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _Happening: TypeAlias = Literal["send", "receive"]
 def simulate_pipeline(kinds: Sequence[MachineKind], work: PipelineWork) -> StepTimes:
     """Simulate a step of a pipeline.
 
-    Rank 0 embeds all rows and runs its layers on one part after the other. Meanwhile, a thread for each other rank
-    sends it a part as soon as the previous rank is done with it, and receives the result. All transfers of rank 0 share
-    its connection, one after the other. At the end it computes the logits.
+    Rank 0 embeds all rows and runs its layers on one part after another. Meanwhile, a thread for each other rank sends
+    it a part as soon as the previous rank is done with it, and receives the result. All transfers of rank 0 share its
+    connection, one after another. At the end it computes the logits.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def simulate_pipeline(kinds: Sequence[MachineKind], work: PipelineWork) -> StepT
 
 
 class _Event(NamedTuple):
-    """An event that can happen from a given time on: sending a part to a rank, or receiving its result."""
+    """An event that can happen at or after a given time: sending a part to a rank, or receiving its result."""
 
     seconds: float
     number: int

@@ -15,11 +15,11 @@ class Demand(NamedTuple):
     Attributes
     ----------
     texts : int
-        Number of sequences generated at a time.
+        Number of sequences generated concurrently.
     context : int
-        Tokens of each sequence, prompt included, for which memory is reserved.
+        Tokens per sequence, prompt included, for which memory is reserved.
     length : int
-        Tokens generated for each sequence.
+        Tokens generated per sequence.
     """
 
     texts: int = 8
@@ -28,7 +28,7 @@ class Demand(NamedTuple):
 
 
 class PlannedRank(NamedTuple):
-    """One machine's part of a replica: its memory in bytes in total, for weights and for the cache."""
+    """One machine's part of a replica: its memory in bytes, in total, for weights and for the cache."""
 
     kind: MachineKind
     share: int
@@ -56,11 +56,11 @@ class PlannedReplica:
     bytes : int
         Bytes moved to and from rank 0 in a step.
     available : float
-        Fraction of the time in which none of its machines is down.
+        Fraction of the time during which none of its machines is down.
     expected : float
         Long-run tokens per second, after subtracting the time of failures and the sequences they interrupt.
     prompt : float
-        Tokens per second of a prompt; 0 until a plan has chosen the replica.
+        Prompt tokens per second; 0 until a plan has chosen the replica.
     """
 
     ranks: tuple[PlannedRank, ...]
@@ -86,7 +86,7 @@ class ClusterPlan:
     alone : dict of str to str
         Reason why a single machine of a kind cannot hold the model; "" if it can.
     refused : dict of str to str
-        Reason why several machines of a kind cannot hold it together, if none of the degrees tried fits.
+        Reason why several machines of a kind cannot hold it together, if none of the degrees that were tried fits.
     """
 
     replicas: tuple[tuple[PlannedReplica, int], ...]

@@ -1,4 +1,4 @@
-"""Shorten programs: three of a run of identical layers represent all of them, the middle one counting for the rest."""
+"""Shorten programs: three layers represent a run of identical ones, with the middle one standing for the rest."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ShortProgram(NamedTuple):
 
 
 def shorten(program: Program) -> ShortProgram:
-    """Return a program without repetitions of identical layers; its field `layers` is unchanged.
+    """Return the program without repetitions of identical layers; its field `layers` is unchanged.
 
     Layers are identical if their operations have the same order, shapes and formats. A period may span several layers,
     for example if every sixth layer attends to all positions.

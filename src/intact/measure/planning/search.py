@@ -22,13 +22,13 @@ DEGREES: Final = (*range(1, 17), 24, 32, 48, 64)
 MIXED: Final = 8
 """Maximum number of machines in a replica of several kinds."""
 PROCESS: Final = 200 << 20
-"""Bytes of a process besides weights and cache: Python, NumPy, rows."""
+"""Bytes of a process other than weights and cache: Python, NumPy, rows."""
 PROMPT: Final = 256
 """Length in tokens of the prompt whose speed is reported, in one step; a pipeline runs it in parts."""
 _FINE: Final = 100
 """Maximum share to try."""
 _ROUNDS: Final = 12
-"""Maximum number of adjustments of shares to fit the memory of all ranks."""
+"""Maximum number of adjustments to shares to fit the memory of all ranks."""
 
 
 def choose_plan(
@@ -40,9 +40,9 @@ def choose_plan(
 ) -> ClusterPlan:
     """Return the best plan found: machines are sorted by speed and split into runs, of the lengths in `DEGREES`.
 
-    Each run is tried with tensor and with pipeline parallelism. Runs of more than `MIXED` machines have a single kind.
-    For tokens, runs are chosen by dynamic programming to maximise the total of expected tokens per second; for latency,
-    a single run is chosen.
+    Each run is tried with tensor and with pipeline parallelism. Runs of more than `MIXED` machines consist of a single
+    kind. For tokens, runs are chosen by dynamic programming to maximise the total of expected tokens per second; for
+    latency, a single run is chosen.
 
     Parameters
     ----------
@@ -52,10 +52,12 @@ def choose_plan(
     Raises
     ------
     ParameterError
-        If the demand has a number below 1, or its length exceeds its context.
+        If a number in the demand is below 1, or its length exceeds its context.
     """
     if min(demand) < 1 or demand.length > demand.context:
-        raise ParameterError(f"texts, context and length must be at least 1, and length at most context; got {demand}")
+        raise ParameterError(
+            f"texts, context and length must be at least 1, and length must not exceed context; got {demand}"
+        )
     return _Chooser(model, kinds, demand, progress, goal=goal).choose()
 
 
@@ -148,7 +150,7 @@ class _Chooser:
         return "" if any(group.replica is not None for group in own) else own[-1].why
 
     def _group(self, run: Sequence[MachineKind]) -> _Group:
-        """Return the better replica of some machines, or the reasons why neither kind of parallelism works."""
+        """Return the better replica that the given machines can form, or the reasons why neither parallelism works."""
         ways = self.ways if len(run) > 1 else self.ways[:1]
         found = [self._ordered(way, run) for way in ways]
         replicas = [group.replica for group in found if group.replica is not None]
@@ -158,11 +160,11 @@ class _Chooser:
         return _Group(None, "; ".join(whys) if len(ways) > 1 else found[0].why)
 
     def _cost(self, replica: PlannedReplica) -> float:
-        """Return the quantity that the goal minimises."""
+        """Return the quantity minimised for the goal."""
         return replica.seconds if self.goal == "latency" else -replica.expected
 
     def _ordered(self, way: DividedModel, run: Sequence[MachineKind]) -> _Group:
-        """Return the replica of some machines; rank 0 is the fastest or, if necessary, the one with the most memory."""
+        """Return the replica of the given machines; rank 0 is the fastest or, if necessary, has the most memory."""
         try:
             group = self._replica(way, run)
             if group.replica is None and len(set(run)) > 1:

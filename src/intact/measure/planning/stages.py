@@ -1,4 +1,4 @@
-"""The work and memory of a pipeline's ranks, counted layer by layer, so that any division is a sum."""
+"""The work and memory of a pipeline's ranks, counted layer by layer, so that any partition is a sum."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PipelineWork(NamedTuple):
     embedding, head : Segment
         Work of rank 0, for all rows.
     parts : tuple of tuple of StageWork
-        For each part of the step, the work of the ranks.
+        For each part of the step, the ranks' work.
     """
 
     embedding: Segment
@@ -87,7 +87,7 @@ class StagesWork:
         Raises
         ------
         ParameterError
-            If the program cannot be cut between layers.
+            If the program cannot be split between layers.
         """
         marks, tensors = dict[object, int](), self.program.tensors
         return tuple(
@@ -105,7 +105,7 @@ class StagesWork:
         Raises
         ------
         ParameterError
-            If there are more ranks than layers, or the program cannot be cut between them.
+            If there are more ranks than layers, or the program cannot be split between them.
         """
         outer = self._weights((*self._segments.embedding, *self._segments.head))
         found = [

@@ -1,4 +1,4 @@
-"""Simulate a step of ranks that form a star: when each computes, sends and waits (library/parallel/executor.py)."""
+"""Simulate a step of ranks in a star: the times when each computes, sends and waits (library/parallel/executor.py)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def simulate_step(kinds: Sequence[MachineKind], works: Sequence[RankWork]) -> St
     Rank 0 sends the step to the other ranks. All compute up to an exchange; rank 0 receives the columns of the other
     ranks in order, then sends each rank the columns that it lacks. At the end it receives the other ranks' logits. A
     link has the higher latency and the lower bandwidth of its ends; all transfers of rank 0 share its connection, one
-    after the other.
+    after another.
 
     Parameters
     ----------
@@ -107,6 +107,6 @@ class _Star:
             self.bytes += size
 
     def put_together(self, sizes: Sequence[int]) -> None:
-        """Let each rank do the work of an exchange besides its messages, for rows of these sizes in bytes."""
+        """Let each rank do the work of an exchange other than its messages, for rows of these sizes in bytes."""
         for rank, size in enumerate(sizes):
             self._work(rank, self.kinds[rank].rates.exchange(rank, size))

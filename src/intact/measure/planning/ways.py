@@ -1,4 +1,4 @@
-"""The two ways to divide a model between machines: the memory of each rank, and the duration of a step."""
+"""The two ways to divide a model among machines: the memory of each rank, and the duration of a step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DividedModel(Protocol):
 
     @property
     def way(self) -> Way:
-        """The name of the way."""
+        """The name of this form of parallelism."""
 
     @property
     def most(self) -> int:
@@ -42,7 +42,7 @@ class DividedModel(Protocol):
 
 
 class TensorParallel:
-    """A model whose ranks each hold some rows of every matrix."""
+    """A model whose ranks each store some rows of every matrix."""
 
     way: Final = "tensor"
 
@@ -58,7 +58,7 @@ class TensorParallel:
         return simulate_step(kinds, self._of_ranks(shares, lambda part: self.model.step(part, rows)))
 
     def _of_ranks(self, shares: Sequence[int], measure: Callable[[Program], _T]) -> list[_T]:
-        """Apply a measure to each rank's program, once for all ranks but rank 0 with equal heads and shares."""
+        """Apply a measure to each rank's program, once for all ranks other than rank 0 with equal heads and shares."""
         found: dict[tuple[bool, int, tuple[int, int]], _T] = {}
         heads = self.model.heads_of(shares) if len(shares) > 1 else [(0, 0)]
         keys = [(rank == 0, share, heads[rank]) for rank, share in enumerate(shares)]
@@ -69,7 +69,7 @@ class TensorParallel:
 
 
 class PipelineParallel:
-    """A model whose ranks each hold some of its layers."""
+    """A model whose ranks each store some of its layers."""
 
     way: Final = "pipeline"
 

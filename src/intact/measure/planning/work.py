@@ -1,7 +1,7 @@
 """Count the work of a step for each rank of a model: multiply-adds, bytes, operations, exchanges; and its memory.
 
-The work is counted on the rank's own program (`intact.library.parallel.cut`), so that plan and run cut alike. Weights
-are never read: sizes in memory are those of 16 outputs of random weights in the same format.
+The work is counted on the rank's own program (`intact.library.parallel.cut`), so that plans split the model exactly as
+runs do. Weights are never read: sizes in memory are measured on 16 outputs of random weights in the same format.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ PAGE: Final = 32
 NUMBER: Final = 4
 """Bytes per number in an exchange: 64-bit numbers are sent as 32 bits if they fit, as residual streams do."""
 PLAN: Final = 8
-"""Bytes per number of the list with which rank 0 sends a step."""
+"""Bytes per number in the list that rank 0 sends to start a step."""
 _KEPT: Final = 64
-"""Maximum number of ranks' programs to cache."""
+"""Maximum number of cached rank programs."""
 
 
 class Segment(NamedTuple):
@@ -57,7 +57,7 @@ class Segment(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """Bytes of a rank in an exchange: of the columns that it sends, and of the columns that it lacks."""
+    """Bytes that a rank transfers in an exchange: columns that it sends, and columns that it lacks."""
 
     own: int
     lacking: int
@@ -103,7 +103,7 @@ class StepRows(NamedTuple):
     texts : int
         Number of sequences with rows in the step.
     each : int
-        Rows of each sequence: 1 during generation, more for a prompt.
+        Rows per sequence: 1 during generation, more for a prompt.
     position : int
         Number of tokens already in each sequence.
     """
@@ -114,7 +114,7 @@ class StepRows(NamedTuple):
 
     @property
     def pages(self) -> int:
-        """The number of pages of each sequence."""
+        """The number of pages per sequence."""
         return -(-(self.position + self.each) // PAGE)
 
     @property
@@ -163,12 +163,13 @@ class PackedSizes:
 
 @dataclass(frozen=True, eq=False)
 class ModelWork:
-    """Counts the work of one model for any cut and step.
+    """Counts the work of one model for any split and step.
 
     Parameters
     ----------
     program : Program
-        The whole program, shortened. Tensors other than integer ones are replaced by ones that take no memory.
+        The whole program, shortened. Tensors other than integer ones are replaced with placeholders that take no
+        memory.
     repeat : Repeat or None
         Its operations that count more than once.
     whole : Program or None
@@ -276,7 +277,7 @@ class _Size(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _packed_size(kind: str, columns: int) -> _Size:
-    """Return the size in memory of matrices of a format, derived from one and from two panels."""
+    """Return the size in memory of matrices in a format, derived from measurements of one and of two panels."""
     one, two = (
         pack_tensor(Tensor(kind, kind, (rows, columns), _random(kind, rows, columns)), 8, 1).nbytes
         for rows in (PANEL, 2 * PANEL)

@@ -1,1 +1,1 @@
-"""The interface of operations, `Op`, and the interfaces of its users: executors, plans, cuts and weight transforms."""
+"""The interface of operations, `Op`, and the interfaces of its users: executors, planning, splitting, transforms."""

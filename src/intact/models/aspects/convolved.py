@@ -60,7 +60,7 @@ def native_taps(tables: Tables, op: Convolved) -> tuple[NDArray[np.int64], NDArr
 
 
 def seen_rows(s: ReferenceStep, op: Convolved, new: ConvolutionRows) -> Iterator[list[tuple[Rows, int]]]:
-    """Store a convolution's rows; yield what each row sees: its own codes and exponent, then those of earlier rows."""
+    """Store a convolution's rows; yield the codes and exponents that each row sees: its own, then earlier rows'."""
     codes, exponent = s.memory.cached(op)[:2]
     for chunk, rows, slots, own in s.by_chunk():
         codes[own], exponent[own] = new.codes[rows], new.exponent[rows]

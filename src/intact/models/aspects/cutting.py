@@ -1,4 +1,4 @@
-"""The interface through which operations are cut for several processes (`intact.library.parallel.cut`)."""
+"""The interface through which operations are split between processes (`intact.library.parallel.cut`)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Part(NamedTuple):
         return self.stop - self.start
 
     def times(self, size: int) -> Part:
-        """Return the columns of these heads, given the size of a head."""
+        """Return the columns of these heads, given the width of a head."""
         return Part(self.start * size, self.stop * size)
 
 
 Parts: TypeAlias = tuple[Part, ...]
-"""The columns of a buffer that each rank has."""
+"""The columns of a buffer that each rank holds."""
 
 
 class HeadParts(NamedTuple):
-    """The heads of each rank; ranks that share a KV head each have a copy of it."""
+    """The heads of each rank; ranks that share a KV head each hold a copy of it."""
 
     heads: Parts
     kv_heads: Parts
@@ -63,7 +63,7 @@ class Cutter(Protocol):
         """Append an operation to the rank's program."""
 
     def whole(self, buffer: str) -> str:
-        """Return the name of a buffer with the whole rows of the given one, appending an exchange if needed."""
+        """Return the name of a buffer that holds the given buffer's whole rows, appending an exchange if needed."""
 
     def written(self, buffer: str, parts: Parts | None = None) -> str:
         """Record that a buffer is written, with whole rows or with this rank's columns; return its name."""
@@ -72,10 +72,10 @@ class Cutter(Protocol):
         """Add a buffer like an existing one but with the given width; return its name."""
 
     def outputs(self, buffer: str) -> Parts:
-        """Return how a product's outputs are divided, given the buffer that they go to."""
+        """Return the division of a product's outputs, given the buffer that they go to."""
 
     def attended(self, buffer: str) -> Parts:
-        """Return how an attention buffer is divided."""
+        """Return the division of an attention buffer."""
 
     def head(self, weight: str) -> Part:
         """Return this rank's outputs of the head matrix."""

@@ -13,7 +13,7 @@ from intact.numerics.profiles import ProfileParts
 
 
 class Lowering(Protocol):
-    """A native model under construction. Things are numbered by their index in its lists; -1 means none."""
+    """A native model under construction. Items are numbered by their index in its lists; -1 means none."""
 
     @property
     def tables(self) -> Tables:
@@ -21,7 +21,7 @@ class Lowering(Protocol):
 
     @property
     def profile(self) -> ProfileParts:
-        """Profile that the model runs in."""
+        """Profile in which the model runs."""
 
     def outliers(self, buffer: str) -> int:
         """Return the number of outlier blocks at the end of a buffer's rows (profile llm_int8)."""

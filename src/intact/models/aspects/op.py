@@ -1,4 +1,4 @@
-"""The interface of an operation. Each operation implements all of it in one file in `intact.models.ops`."""
+"""The interface of an operation. Each operation implements all of it in one file of `intact.models.ops`."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ class Op(ABC):
     exchanges : bool
         If true, the operation needs other processes, or a function that acts for them.
     derivative : None
-        Reserved for a trainer: how gradients pass through the operation. None: they do not.
+        Reserved for a trainer: how gradients pass through the operation. None: not differentiable.
     shader : None
-        Reserved for a GPU executor: the shader that runs the operation. None: that executor must refuse it.
+        Reserved for a GPU executor: the shader that runs the operation. None: the GPU executor must refuse the
+        operation.
     """
 
     noun: ClassVar[str]
@@ -46,7 +47,7 @@ class Op(ABC):
 
     @abstractmethod
     def step(self, s: ReferenceStep) -> None:
-        """Compute the rows of a step by the normative arithmetic (`intact.numerics`)."""
+        """Compute the rows of a step in the normative arithmetic (`intact.numerics`)."""
 
     @abstractmethod
     def lower(self, low: Lowering) -> dict[str, Any]:
@@ -62,7 +63,7 @@ class Op(ABC):
 
     @abstractmethod
     def cut(self, cutter: Cutter) -> None:
-        """Append one rank's share of the operation to its program; call `refuse_cut` if it cannot be cut."""
+        """Append one rank's share of the operation to its program; call `refuse_cut` if it cannot be split."""
 
     @abstractmethod
     def reads(self) -> set[str]:
@@ -82,7 +83,7 @@ class Op(ABC):
         Raises
         ------
         ParameterError
-            If it cannot; the message says which profiles can.
+            If it cannot; the message names the profiles that can.
         """
 
     def check(self, tables: Tables, profile: ProfileParts) -> None:  # noqa: B027
@@ -97,7 +98,7 @@ class Op(ABC):
         """
 
     def matrices(self) -> Iterable[str]:
-        """Return the names of the matrices that rows may be multiplied by, except those of adapters."""
+        """Return the names of the matrices by which rows may be multiplied, excluding those of adapters."""
         return ()
 
     def structure(self, at: int, found: Structure) -> None:  # noqa: B027
@@ -108,8 +109,8 @@ class Op(ABC):
         return 0
 
     def refuse_cut(self) -> None:
-        """Raise the error for an operation that cannot be cut for several processes."""
-        raise ParameterError(f"tensor parallel runs no {self.noun}: load in one process")
+        """Raise the error for an operation that cannot be split between processes."""
+        raise ParameterError(f"tensor parallelism does not support {self.noun}: load the model in one process")
 
 
 class Cached(Op):

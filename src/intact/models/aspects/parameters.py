@@ -48,7 +48,7 @@ def fixed_bias(tensor: Tensor, fraction: int) -> NDArray[np.int64]:
     """
     values = float_values(tensor, tensor.shape[0], "bias").astype(np.float64)
     if np.abs(values).max() >= 1 << 14:
-        raise ModelError(f"tensor {tensor.name}: values of 16,384 and more do not fit fixed point")
+        raise ModelError(f"tensor {tensor.name}: values must be smaller than 16,384 to fit in fixed point")
     return np.floor(np.ldexp(values, fraction) + 0.5).astype(np.int64)
 
 
@@ -63,7 +63,7 @@ def integer_weight(tensor: Tensor, bits: int, outliers: int = 0) -> BlockWeight:
     Parameters
     ----------
     outliers : int
-        Number of outlier blocks, for which the matrix also multiplies what 8 bits leave over (`with_outliers`).
+        Number of outlier blocks, whose remainders beyond 8 bits are also multiplied by the matrix (`with_outliers`).
 
     Raises
     ------

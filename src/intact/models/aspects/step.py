@@ -1,4 +1,4 @@
-"""A step of the reference executor, as operations see it: rows by buffer, chunks of sequences, and the cache."""
+"""A step of the reference executor as operations see it: rows by buffer, chunks of sequences, and the cache."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class ChunkRows(NamedTuple):
 
 @dataclass
 class ReferenceStep:
-    """The rows of a step on their way through a program.
+    """The rows of a step as they pass through a program.
 
     Attributes
     ----------

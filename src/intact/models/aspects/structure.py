@@ -12,7 +12,7 @@ class Structure(Protocol):
         """Add the residual stream, and the matrix that it starts from."""
 
     def add_norm(self, at: int, source: str, target: str, gain: str, offset: float) -> None:
-        """Add a norm that sets its target."""
+        """Add a norm that overwrites its target."""
 
     def add_sum(self, source: str, target: str, gain: str) -> None:
         """Add a norm whose result is added to its target."""
@@ -20,7 +20,7 @@ class Structure(Protocol):
     def add_product(
         self, at: int, source: str, target: str, weight: str, *, bias: str | None, accumulate: bool
     ) -> None:
-        """Add a product with a matrix, whose result is set in or added to its target."""
+        """Add a product with a matrix, whose result overwrites its target or is added to it."""
 
     def add_head(self, at: int, source: str, weight: str) -> None:
         """Add the head matrix."""

@@ -27,7 +27,7 @@ class Tables(Protocol):
 
     @property
     def architecture(self) -> str:
-        """Name of the architecture, for messages."""
+        """Name of the architecture, for error messages."""
 
     @property
     def buffers(self) -> Mapping[str, Buffer]:

@@ -24,7 +24,7 @@ class WorkSize(NamedTuple):
 
 
 class RowCounts(NamedTuple):
-    """Number of rows that an operation processed in some steps.
+    """Numbers of rows that an operation processed in some steps.
 
     Attributes
     ----------
@@ -91,5 +91,5 @@ class Sizes:
 
 
 def tensor_roles(names: Iterable[str]) -> str:
-    """Return tensor names without their layers: ffn_up for blk.3.ffn_up.weight."""
+    """Return tensor names without layer numbers: ffn_up for blk.3.ffn_up.weight."""
     return " + ".join(re.sub(r"^blk\.\d+\.|\.weight$", "", name) for name in names)

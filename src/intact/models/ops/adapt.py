@@ -1,4 +1,4 @@
-"""Low-rank changes of matrices, for rows of sequences that have an adapter."""
+"""Low-rank changes to matrices, for rows of sequences that have an adapter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from intact.numerics.matmul import matmul
 
 @dataclass(frozen=True)
 class LowRank:
-    """An adapter's change of one matrix, up down x: `down` has the matrix's inputs, `up` its outputs."""
+    """An adapter's change to one matrix, up down x: `down` has the matrix's inputs, `up` its outputs."""
 
     down: str
     up: str
@@ -82,5 +82,5 @@ class Adapt(Op):
         return WorkSize(counts.rows * max(ranks) * widths, moved)
 
     def cut(self, cutter: Cutter) -> None:
-        """Raise: adapters cannot be cut."""
+        """Raise: adapters cannot be split."""
         self.refuse_cut()

@@ -18,9 +18,9 @@ from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 class AllGather(Op):
     """target = the columns of all ranks, concatenated; added to the target if `accumulate`.
 
-    It occurs only in programs that are cut for several processes (`intact.library.parallel`), never in a model's own
-    program. The source holds this rank's columns, or is None if the rank has none; `widths` is the number of columns of
-    each rank. Both buffers have the usual number of fraction bits of their kind, 16 or 20.
+    It occurs only in programs that are split between processes (`intact.library.parallel`), never in a model's own
+    program. The source holds this rank's columns, or is None if the rank holds no columns; `widths` lists the number of
+    columns of each rank. Both buffers have the usual number of fraction bits of their kind, 16 or 20.
     """
 
     source: str | None
@@ -65,5 +65,5 @@ class AllGather(Op):
         return WorkSize(0, counts.rows * 2 * sizes.row(self.target))
 
     def cut(self, cutter: Cutter) -> None:
-        """Raise: exchanges cannot be cut."""
+        """Raise: exchanges cannot be split."""
         self.refuse_cut()

@@ -45,8 +45,8 @@ class Attend(Cached):
     """Attention; first appends key and value to the cache.
 
     If `causal`, rows attend to their sequence up to their own position; otherwise to all of it, and a sequence must be
-    a single chunk. `window` limits the visible positions (0: all); scores pass a soft `cap` (0: none). `sinks` names a
-    tensor with a score per head that takes part in the softmax but has no value.
+    a single chunk. `window` limits the visible positions (0: all); scores pass through a soft `cap` (0: none). `sinks`
+    names a tensor with a score per head that enters the softmax but has no value.
     """
 
     query: str
@@ -79,8 +79,8 @@ class Attend(Cached):
         """Raise if the profile's KV codec does not support this head width."""
         if profile.codec is not None and not profile.codec.holds(tables.head_width):
             raise ParameterError(
-                f"the KV codec {profile.codec.name} holds heads whose width is a multiple of {GRANULE}; this model's "
-                f"are {tables.head_width} wide: load it without kv"
+                f"the KV codec {profile.codec.name} supports head widths that are multiples of {GRANULE}, but "
+                f"this model's heads are {tables.head_width} wide: load it without kv"
             )
 
     def cached_shapes(self, tables: Tables) -> list[tuple[int, ...]]:
@@ -153,7 +153,7 @@ class Attend(Cached):
         return fields
 
     def labels(self) -> dict[int, Label]:
-        """Label the append of rows, and the number of visible positions."""
+        """Label the appending of rows, and the number of visible positions."""
         seen = f"the last {self.window}" if self.window else "all positions"
         return {ROWS: ("append", "keys, values"), PRODUCT: ("attention", seen)}
 
@@ -165,7 +165,7 @@ class Attend(Cached):
         return WorkSize(counts.pairs * self.heads * self.width * 2, moved)
 
     def cut(self, cutter: Cutter) -> None:
-        """Attend with this rank's heads."""
+        """Compute attention for this rank's heads."""
         heads, kv_heads = cutter.heads.heads[cutter.rank], cutter.heads.kv_heads[cutter.rank]
         cutter.written(self.target, cutter.attended(self.target))
         sinks = None if self.sinks is None else cutter.tensor(self.sinks, heads)

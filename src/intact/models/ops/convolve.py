@@ -23,7 +23,7 @@ class Convolve(Convolution):
 
     The source holds the parts B, C and x, of `width` channels each. The cached row is u = B * x, and target = C * sum
     over j < `taps` of weight[:, taps - 1 - j] * u[position - j]; rows before the start of the sequence are 0. `layer`
-    numbers the convolutions of a program, each of which has its part of the cache.
+    numbers the convolutions of a program, each of which has its own part of the cache.
     """
 
     source: str
@@ -83,5 +83,5 @@ class Convolve(Convolution):
         return WorkSize(0, counts.rows * (sizes.row(self.source) + sizes.row(self.target) + kept))
 
     def cut(self, cutter: Cutter) -> None:
-        """Raise: convolutions cannot be cut."""
+        """Raise: convolutions cannot be split."""
         self.refuse_cut()

@@ -87,5 +87,5 @@ class ConvolveSilu(Convolution):
         return WorkSize(0, counts.rows * (sizes.row(self.source) + sizes.row(self.target) + kept))
 
     def cut(self, cutter: Cutter) -> None:
-        """Raise: convolutions cannot be cut."""
+        """Raise: convolutions cannot be split."""
         self.refuse_cut()

@@ -28,7 +28,7 @@ from intact.numerics.weights import BlockWeight
 class Embed(Op):
     """target = scale * weight[token] + positions[first + position] + bias.
 
-    `positions` names a matrix with a row per position, `bias` a row added to all; None: nothing is added. If a
+    `positions` names a matrix with a row per position, `bias` a row added to all rows; None: nothing is added. If a
     `separator` token is given, rows after its first occurrence in a sequence get `second_bias` instead of `bias`.
     """
 
@@ -45,7 +45,7 @@ class Embed(Op):
     native = "embed"
 
     def reads(self) -> set[str]:
-        """Return an empty set: tokens are not in a buffer."""
+        """Return an empty set: tokens are not stored in a buffer."""
         return set()
 
     def writes(self) -> set[str]:
@@ -53,7 +53,7 @@ class Embed(Op):
         return {self.target}
 
     def most_tokens(self, tables: Tables) -> int | None:
-        """Return the maximum length of a sequence that has positions; None for no limit."""
+        """Return the maximum length of a sequence for which there are positions; None for no limit."""
         return None if self.positions is None else tables.tensors[self.positions].shape[0] - self.first
 
     def step(self, s: ReferenceStep) -> None:
@@ -68,7 +68,7 @@ class Embed(Op):
         s.set(self.target, x)
 
     def _after_separator(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Return for each row of a sequence whether a separator precedes it."""
+        """Return, for each row of a sequence, true if a separator precedes it."""
         found = tokens == (-1 if self.separator is None else self.separator)
         before: NDArray[np.bool_] = np.cumsum(found) > found
         return before
@@ -100,7 +100,7 @@ class Embed(Op):
         return WorkSize(0, counts.rows * (row + sizes.row(self.target)))
 
     def cut(self, cutter: Cutter) -> None:
-        """Let rank 0, which alone holds the matrix, embed the tokens and send the rows."""
+        """Let rank 0, the only one that holds the matrix, embed the tokens and send the rows."""
         width = cutter.tables.buffers[self.target].width
         own = self.target + ".embedded"
         if cutter.rank == 0:
@@ -127,7 +127,7 @@ def embed_multiplier(scale: Fraction) -> int:
 def check_embedding(name: str, largest_exponent: int) -> None:
     """Refuse an embedding whose scales would need a left shift."""
     if largest_exponent > 4:
-        raise ModelError(f"tensor {name}: a scale of 2^{largest_exponent} and more is too large for an embedding")
+        raise ModelError(f"tensor {name}: a scale of 2^{largest_exponent} or more is too large for an embedding")
 
 
 def _rows_of(s: ReferenceStep, name: str, rows: NDArray[np.integer], multiplier: int) -> Rows:

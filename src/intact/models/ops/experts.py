@@ -57,10 +57,10 @@ class Experts(Op):
     target = sum of weight * down(activation(gate source) * (up source)) over these experts; added to the target if
     `accumulate`. On ties the expert with the smaller number is chosen. The weights are computed from the scores as
     `weights` specifies, and multiplied by `factor` and by the expert's value in the tensor named by `scales`, if any.
-    `bias` names a tensor with one value per expert. The experts chosen are then those with the largest sum of this
-    value and the sigmoid of the score, or, if the weights are a softmax, of this value and the share in a softmax over
-    all experts. With several `groups` of consecutive experts, a row uses only experts of its `groups_used` best groups,
-    ranked by their largest score, or with a bias by the sum of their two largest sums.
+    `bias` names a tensor with one value per expert. The chosen experts are then the ones with the largest sum of this
+    value and the sigmoid of the score or, if the weights are a softmax, of this value and the share in a softmax over
+    all experts. With several `groups` of consecutive experts, a row uses only experts from its `groups_used` best
+    groups, ranked by their largest score or, with a bias, by the total of their two largest sums.
     """
 
     source: str
@@ -93,7 +93,7 @@ class Experts(Op):
         """Raise if the profile does not support mixtures."""
         if profile.for_linear_alone:
             raise ParameterError(
-                "mixtures of experts run in the profiles int8 and fp32, and those of narrow activations"
+                "mixtures of experts support only the profiles int8 and fp32, and those with narrow activations"
             )
 
     def step(self, s: ReferenceStep) -> None:
@@ -157,7 +157,7 @@ class Experts(Op):
         }
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count rows and codes, or the matrices of as many experts as the rows can use."""
+        """Count rows and codes, or the matrices of as many experts as the rows may use."""
         if part == ROWS:
             codes = sizes.codes(self.source) + (4 * self.hidden if sizes.float32 else self.hidden * 9)
             return WorkSize(0, counts.rows * (sizes.row(self.source) + self.used * codes))
@@ -170,7 +170,7 @@ class Experts(Op):
         return WorkSize(counts.rows * self.used * macs, moved)
 
     def cut(self, cutter: Cutter) -> None:
-        """Raise: mixtures of experts cannot be cut."""
+        """Raise: mixtures of experts cannot be split."""
         self.refuse_cut()
 
     def matrices(self) -> Iterable[str]:
@@ -179,12 +179,12 @@ class Experts(Op):
 
 
 def choice_bias(tables: Tables, op: Experts) -> NDArray[np.int64] | None:
-    """Return the values added to the experts' sigmoids or shares for the choice, Q30; None if there are none."""
+    """Return the values (Q30) added to the experts' sigmoids or shares when choosing; None if there are none."""
     return None if op.bias is None else integer_bias(tables, op.bias, SIGMOID_FRACTION)
 
 
 def expert_scales(tables: Tables, op: Experts) -> NDArray[np.int64] | None:
-    """Return the values that multiply the experts' weights, Q24; None if there are none.
+    """Return the values (Q24) that multiply the experts' weights; None if there are none.
 
     Raises
     ------

@@ -27,11 +27,12 @@ class GatedDelta(Recurrent):
     """The gated delta rule (arXiv 2412.06464); first appends a row to the cache.
 
     The source holds queries and keys (`groups` heads of `states` columns each) and values (`heads` of `width`), which
-    pass a causal convolution over `taps` positions and SiLU; queries and keys are then normalised to unit length.
-    `steps` holds dt and `beta` holds b, one number per head each. A head's state follows ``S = exp(dt A) S``, ``S += k
-    (sigmoid(b) (v - S^T k))^T``, and the target is ``S^T q``. Tensors: `weight` of the convolution, `step_bias` added
-    to dt before softplus, and `decay` with A (negative) of each head. Head h reads key h mod `groups` if `tiled`;
-    otherwise consecutive heads share a key. `layer` numbers the recurrent layers of a program, as in `Scan`.
+    pass through a causal convolution over `taps` positions and SiLU; queries and keys are then normalised to unit
+    length. `steps` holds dt and `beta` holds b, one number per head each. A head's state follows ``S = exp(dt A) S``,
+    ``S += k (sigmoid(b) (v - S^T k))^T``, and the target is ``S^T q``. Tensors: `weight` of the convolution,
+    `step_bias` added to dt before softplus, and `decay` with A (negative) of each head. Head h reads key h mod `groups`
+    if `tiled`; otherwise consecutive heads share a key. `layer` numbers the recurrent layers of a program, as in
+    `Scan`.
     """
 
     source: str
@@ -150,7 +151,7 @@ class GatedDelta(Recurrent):
         return WorkSize(counts.rows * macs, counts.rows * (moved + 4 * state))
 
     def cut(self, cutter: Cutter) -> None:
-        """Raise: gated delta nets cannot be cut."""
+        """Raise: gated delta nets cannot be split."""
         self.refuse_cut()
 
 

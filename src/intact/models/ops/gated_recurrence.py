@@ -100,7 +100,7 @@ class GatedRecurrence(Recurrent):
         return WorkSize(counts.rows * 2 * self.channels, counts.rows * (kept + sizes.row(self.target)))
 
     def cut(self, cutter: Cutter) -> None:
-        """Raise: gated recurrences cannot be cut."""
+        """Raise: gated recurrences cannot be split."""
         self.refuse_cut()
 
 
@@ -122,5 +122,5 @@ def room_values(tables: Tables, op: GatedRecurrence) -> NDArray[np.float32]:
 
 
 def integer_room(tables: Tables, op: GatedRecurrence) -> NDArray[np.int64]:
-    """Return the values of `room_values` in Q30; errors as in that function."""
+    """Return the values of `room_values` in Q30; raises the same errors."""
     return np.floor(room_values(tables, op).astype(np.float64) * ONE + 0.5).astype(np.int64)

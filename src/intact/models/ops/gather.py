@@ -23,7 +23,7 @@ from intact.numerics.integers import read_inputs
 class Gather(Op):
     """target[k] = source[index[k]], or 0 where index[k] is -1, with the input index of the named integer weight.
 
-    The target is of the source's kind, wide or narrow, with the same fraction bits.
+    The target has the source's kind, wide or narrow, and the same number of fraction bits.
     """
 
     source: str
@@ -67,7 +67,7 @@ class Gather(Op):
 def gather_index(tables: Tables, op: Gather) -> NDArray[np.int32]:
     """Return a gather's index, int32 (K,), with values from -1.
 
-    If the target has columns for the rest of outliers beyond 8 bits (`with_outliers`), K includes them.
+    If the target has columns for the parts of outliers beyond 8 bits (`with_outliers`), K includes them.
     """
     inputs = read_inputs(tables.tensors[op.weight].data)
     if inputs is None:

@@ -40,10 +40,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Linear(Op):
-    """Products of one row with several matrices, so that the row is quantised only once.
+    """Products of one row with several matrices; the row is quantised only once.
 
-    `largest` names a one-element tensor with the source's largest magnitude on a text, from which profiles with static
-    activations derive their scale (`intact.models.input_limits`).
+    `largest` names a one-element tensor with the source's largest magnitude on calibration text, from which profiles
+    with static activations derive their scale (`intact.models.input_limits`).
     """
 
     source: str
@@ -121,7 +121,7 @@ class Linear(Op):
         return found
 
     def cut(self, cutter: Cutter) -> None:
-        """Append the products for this rank's outputs; an exchange adds results that go into a whole row."""
+        """Append the products for this rank's outputs; an exchange adds results that belong to a whole row."""
         source = cutter.whole(self.source)
         targets, sums = [], []
         for target in self.targets:
@@ -162,7 +162,7 @@ class KeptInputs(NamedTuple):
 
 
 def kept_inputs(tables: Tables, op: Linear, profile: ProfileParts) -> KeptInputs | None:
-    """Return which inputs of a product the profile keeps; None if it keeps all."""
+    """Return the inputs of a product that the profile keeps; None if it keeps all."""
     if profile.sparsity is None:
         return None
     norms = None
@@ -178,14 +178,14 @@ def input_scale(tables: Tables, op: Linear, profile: ProfileParts) -> FixedScale
     Raises
     ------
     ParameterError
-        If the profile needs one but the model has none.
+        If the profile needs a common scale but the model has none.
     """
     if not profile.scheme.static:
         return None
     if op.largest is None:
         name = tables.tensors[op.targets[0].weight].name
         raise ParameterError(
-            f"the profile {profile.scheme.name} needs a model with scales of its products' inputs, and {name} has "
-            "none; intact quantize --static writes one"
+            f"the profile {profile.scheme.name} needs a model with static input scales, but {name} has "
+            "none; intact quantize --static makes such a model"
         )
     return fixed_scale(float(float_values(tables.tensors[op.largest], 1, "largest input")[0]))

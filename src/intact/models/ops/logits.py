@@ -23,7 +23,7 @@ from intact.numerics.soft_cap import make_soft_cap, soft_cap
 
 @dataclass(frozen=True)
 class Logits(Op):
-    """The head, computed only for wanted rows; logits pass a soft `cap` (0: none).
+    """The head, computed only for wanted rows; logits pass through a soft `cap` (0: none).
 
     Without a weight there are no logits, but the head's input is kept as usual (`Executor.head_inputs`).
     """
@@ -40,7 +40,7 @@ class Logits(Op):
         return {self.source}
 
     def writes(self) -> set[str]:
-        """Return an empty set: logits are not in a buffer."""
+        """Return an empty set: logits are not stored in a buffer."""
         return set()
 
     def step(self, s: ReferenceStep) -> None:

@@ -1,4 +1,4 @@
-"""Product of a row with a number."""
+"""Multiplication of a row by a number."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Multiply(Op):
     """target = number * source[start : start + the target's width], in place if both are the same buffer.
 
     The source is wide with 20 fraction bits; the target is wide or narrow. The number is `factor`, multiplied by the
-    value of the named one-element tensor if there is one (Gemma 4's layers end with it).
+    value of the named one-element tensor, if any (as at the end of Gemma 4's layers).
     """
 
     source: str
@@ -76,7 +76,7 @@ class Multiply(Op):
 
 
 def row_number(tables: Tables, op: Multiply) -> Fraction:
-    """Return the number that the row is multiplied by."""
+    """Return the number by which the row is multiplied."""
     return op.factor if op.weight is None else op.factor * Fraction(float(bias_values(tables, op.weight)[0]))
 
 

@@ -26,10 +26,10 @@ from intact.numerics.norm import Gain, layer_norm, make_gain, rmsnorm
 class Norm(Op):
     """RMSNorm of a row, or of each of `heads` slices; written to the target, or added to it if `accumulate`.
 
-    If `centered`, a layer norm: of a whole row minus its mean, with a `bias` if given. With several `groups`, each of
-    that many runs of columns is normed separately, and the gain still has a value per column; with `heads`, all slices
-    share one gain. The gain is the named tensor plus `offset` (Gemma's checkpoints store the gain minus one), times
-    `factor` (Granite's factor of the logits).
+    If `centered`, it is a layer norm: the norm of a whole row minus its mean, plus a `bias` if given. With several
+    `groups`, the columns are divided into that many runs, each normed separately, and the gain still has a value per
+    column; with `heads`, all slices share one gain. The gain is the named tensor plus `offset` (Gemma's checkpoints
+    store the gain minus one), times `factor` (Granite's factor of the logits).
     """
 
     source: str
@@ -103,8 +103,8 @@ class Norm(Op):
             size = cutter.tables.buffers[self.source].width // self.heads
             if any(part.start % size or part.stop % size for part in parts):
                 raise ParameterError(
-                    f"tensor parallel cannot cut norms over whole rows of {self.source} "
-                    f"({cutter.tables.architecture}): load in one process"
+                    f"tensor parallelism cannot split norms over whole rows of {self.source} "
+                    f"({cutter.tables.architecture}): load the model in one process"
                 )
             cutter.written(self.target, parts)
             cutter.append(replace(self, heads=parts[cutter.rank].width // size))
@@ -134,5 +134,5 @@ def integer_gain(tables: Tables, op: Norm) -> Gain:
     gain = make_gain(gain_values(tables, op), op.eps, op.groups)
     if not -20 <= gain.exponent <= 30:
         name, size = tables.tensors[op.gain].name, f"2^{gain.exponent}"
-        raise ModelError(f"tensor {name}: the largest gain times sqrt(n) is {size}, beyond what fixed point holds")
+        raise ModelError(f"tensor {name}: the largest gain times sqrt(n) is {size}, too large for fixed point")
     return gain

@@ -35,12 +35,12 @@ from intact.numerics.scan import (
 class Scan(Recurrent):
     """The state-space layer of Mamba-2 (arXiv 2405.21060); first appends a row to the cache.
 
-    The source holds x (`heads` times `width` channels), B and C (`groups` times `states` columns each), which pass a
-    causal convolution over `taps` positions and SiLU; `steps` holds dt, one number per head. A head's state follows ``S
-    = exp(dt A) S + dt x B^T``, and the target is ``S C + D x``. Tensors: `weight` and `bias` (None: no bias) of the
-    convolution, `step_bias` added to dt before softplus, `decay` with A (negative) and `skip` with D of each head.
-    Heads share B and C in groups. `layer` numbers the recurrent layers of a program, each of which has its part of the
-    cache: the rows, and the state at the end of each block of 64 positions.
+    The source holds x (`heads` times `width` channels), B and C (`groups` times `states` columns each), which pass
+    through a causal convolution over `taps` positions and SiLU; `steps` holds dt, one number per head. A head's state
+    follows ``S = exp(dt A) S + dt x B^T``, and the target is ``S C + D x``. Tensors: `weight` and `bias` (None: no
+    bias) of the convolution, `step_bias` added to dt before softplus, `decay` with A (negative) and `skip` with D of
+    each head. Heads share B and C in groups. `layer` numbers the recurrent layers of a program, each of which has its
+    own part of the cache: the rows, and the state at the end of each block of 64 positions.
     """
 
     source: str
@@ -155,7 +155,7 @@ class Scan(Recurrent):
         return WorkSize(counts.rows * macs, counts.rows * (moved + 4 * state))
 
     def cut(self, cutter: Cutter) -> None:
-        """Raise: state-space layers cannot be cut."""
+        """Raise: state-space layers cannot be split."""
         self.refuse_cut()
 
 

@@ -22,7 +22,7 @@ class Scatter(Op):
     """Copy columns to the heads of another row; both are narrow.
 
     target[h * target_step + target_start + i] = source[h * source_step + source_start + i] for each of `heads` heads
-    and i < `width`; with a `source_step` of 0 all heads get the same columns. The target's other columns become 0, or
+    and i < `width`; with a `source_step` of 0, all heads get the same columns. The target's other columns become 0, or
     stay unchanged if `keep`.
     """
 
@@ -70,7 +70,7 @@ class Scatter(Op):
         return WorkSize(0, counts.rows * 2 * 4 * self.heads * self.width)
 
     def cut(self, cutter: Cutter) -> None:
-        """Raise: copies to heads cannot be cut."""
+        """Raise: copies to heads cannot be split."""
         self.refuse_cut()
 
 

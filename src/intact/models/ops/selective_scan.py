@@ -121,7 +121,7 @@ class SelectiveScan(Recurrent):
         return WorkSize(macs, counts.rows * (kept + sizes.row(self.target)))
 
     def cut(self, cutter: Cutter) -> None:
-        """Raise: selective scans cannot be cut."""
+        """Raise: selective scans cannot be split."""
         self.refuse_cut()
 
 

@@ -56,5 +56,5 @@ class Steer(Op):
         return WorkSize(0, counts.rows * 2 * sizes.row(self.target))
 
     def cut(self, cutter: Cutter) -> None:
-        """Raise: steering vectors cannot be cut."""
+        """Raise: steering vectors cannot be split."""
         self.refuse_cut()

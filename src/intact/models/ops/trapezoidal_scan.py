@@ -35,13 +35,13 @@ class TrapezoidalScan(Recurrent):
 
     The source holds x (`heads` times `width` channels); `input` and `output` hold B and C after their norms (`groups`
     times `states` columns each); `controls` holds dt, A and the share of each head, then `angles` numbers. dt passes
-    softplus and the share l a sigmoid; A is ``-t``, where t is 1 + a for a >= 0, else 1 / (1 - a), and at least
-    `slowest`. Keys k and queries q are B and C plus a bias per head, with the first `angles` pairs of adjacent columns
-    rotated by the sum of ``pi tanh(angle) dt`` so far. A head's state follows ``S = exp(dt A) (S + (1 - l) dt k' x') +
-    l dt k x``, where a prime marks values of the previous position, and the target is ``S q + D x``. Tensors:
-    `step_bias` added to dt, `input_bias` and `output_bias` to B and C (heads times states), and `skip` with D of each
-    head. Heads share B and C in groups. `layer` numbers the recurrent layers of a program, as in `Scan`; its part of
-    the cache holds the rows, and the states after each block of 64 positions.
+    through a softplus, and the share l through a sigmoid; A is ``-t``, where t is 1 + a for a >= 0, else 1 / (1 - a),
+    and at least `slowest`. Keys k and queries q are B and C plus a bias per head, with the first `angles` pairs of
+    adjacent columns rotated by the sum of ``pi tanh(angle) dt`` so far. A head's state follows ``S = exp(dt A) (S + (1
+    - l) dt k' x') + l dt k x``, where a prime marks values of the previous position, and the target is ``S q + D x``.
+    Tensors: `step_bias` added to dt, `input_bias` and `output_bias` to B and C (heads times states), and `skip` with D
+    of each head. Heads share B and C in groups. `layer` numbers the recurrent layers of a program, as in `Scan`; its
+    part of the cache holds the rows, and the states after each block of 64 positions.
     """
 
     source: str
@@ -153,7 +153,7 @@ class TrapezoidalScan(Recurrent):
         return WorkSize(macs, counts.rows * (kept + sizes.row(self.target)))
 
     def cut(self, cutter: Cutter) -> None:
-        """Raise: trapezoidal scans cannot be cut."""
+        """Raise: trapezoidal scans cannot be split."""
         self.refuse_cut()
 
 

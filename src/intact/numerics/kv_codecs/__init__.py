@@ -1,4 +1,4 @@
-"""Codecs of the KV cache, one file each: every file here that defines a `KvCodec` adds it to `CODECS`."""
+"""Codecs of the KV cache, one file each: each file here that defines a `KvCodec` adds it to `CODECS`."""
 
 import importlib
 import pkgutil

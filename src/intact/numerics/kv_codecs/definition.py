@@ -1,7 +1,8 @@
 """A codec of the KV cache: rotated heads stored with fewer bits per number (docs/spec/numerics.md, section 7).
 
 A codec converts the keys and values that section 7 computes into the form in which pages store them. Attention decodes
-them to the integers that it always reads, 12-bit keys and 8-bit values with a scale each, and is otherwise unchanged.
+them to the integers that it always reads (12-bit keys and 8-bit values, with one scale each), and is otherwise
+unchanged.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ LARGEST_BLOCK: Final = 256
 STEPS: Final = (17, 16, 15, 14, 13, 12)
 """Step sizes to try for a vector of 4-bit codes, in sixteenths of the smallest step that covers its largest number."""
 KEY_UNIT, VALUE_UNIT = 16, 1
-"""The size of one step of an 8-bit code, in codes of section 7."""
+"""The size of one step of an 8-bit code, in units of section 7's codes."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class KvCodec:
             raise ValueError(f"codec {self.name}: bits must be 8 or 4, got {self.key_bits} and {self.value_bits}")
 
     def holds(self, width: int) -> bool:
-        """Return true if the codec supports heads of this width."""
+        """Return true if the codec supports this head width."""
         return width % GRANULE == 0
 
     def position_bytes(self, width: int) -> int:
@@ -67,7 +68,7 @@ def rotation_block(width: int) -> int:
 
 
 def rotate_kept(x: Int) -> Int:
-    """Rotate keys or values, (..., width) in Q16: ``sat32(rshift(H x, ceil(l / 2)))``, l = log2 of the block."""
+    """Rotate keys or values, (..., width) in Q16: ``sat32(rshift(H x, ceil(l / 2)))``, l = log2 of the block size."""
     return _rotate(x, kept=True)
 
 
@@ -75,7 +76,7 @@ def rotate_query(x: Int) -> Int:
     """Rotate queries, or rotate results back, (..., width) in Q16: ``sat32(rshift(H x, floor(l / 2)))``.
 
     Since H H is the block's size times the identity, products of rotated queries and keys equal those of the originals,
-    and results of rotated values, rotated once more, equal those of the original values, up to rounding.
+    and results from rotated values, when rotated once more, equal those from the original values, up to rounding.
     """
     return _rotate(x, kept=False)
 
@@ -99,7 +100,7 @@ def narrow(heads: Heads, bits: int, unit: int) -> Heads:
     8 bits: ``rshift(code, log2 unit)`` clipped to -127..127, under the same scale.
 
     4 bits: for each n of `STEPS`, ``q = floor(code / (n unit))`` clipped to -8..7 represents ``(2 q + 1) n unit / 2``;
-    the first n with the smallest sum of squared errors is taken, and the scale becomes ``max(1, rshift(scale n, 4))``.
+    the first n with the smallest sum of squared errors is used, and the scale becomes ``max(1, rshift(scale n, 4))``.
     """
     if bits == 8:
         return Heads(np.clip(rshift(heads.codes, unit.bit_length() - 1), -127, 127), heads.scale)
@@ -114,7 +115,7 @@ def narrow(heads: Heads, bits: int, unit: int) -> Heads:
 
 
 def widen(codes: Int, bits: int, unit: int) -> Int:
-    """Return the codes of section 7 that narrow codes represent, under the scale that `narrow` returned.
+    """Return the codes of section 7 that narrow codes represent, under the scale returned by `narrow`.
 
     8 bits: ``code unit``; 4 bits: ``(2 code + 1) 8 unit``.
     """

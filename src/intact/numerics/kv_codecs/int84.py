@@ -1,4 +1,4 @@
-"""Keys with 8 bits and values with 4, for models whose keys lose too much at 4 bits."""
+"""Keys with 8 bits and values with 4, for models whose keys lose too much precision at 4 bits."""
 
 from intact.numerics.kv_codecs.definition import KvCodec
 

@@ -1,4 +1,4 @@
-"""Weight formats, one file per format or family; every file here that defines formats adds them to the registry.
+"""Weight formats, one file per format or family; each file here that defines formats adds them to the registry.
 
 Reading files, the integer weights, the float32 values, the conformance data and the tables in ``docs/spec/numerics.md``
 all derive from these definitions. ``docs/dev/adding.md`` explains how to add one.
@@ -19,9 +19,9 @@ _FOUND = sorted(
     key=lambda definition: definition.gguf,
 )
 FLOAT_FORMATS: dict[str, FloatFormat] = {f.name: f for f in _FOUND if isinstance(f, FloatFormat)}
-"""Formats that store each value separately, by name; quantisation turns them into integer weights."""
+"""Formats that store each value separately, by name; quantisation converts them to integer weights."""
 BLOCK_FORMATS: dict[str, BlockFormat] = {f.name: f for f in _FOUND if isinstance(f, BlockFormat)}
-"""Formats that store blocks of codes with scales, by name; their integer weights keep the codes."""
+"""Formats that store blocks of codes with scales, by name; conversion to integer weights keeps the codes."""
 FORMATS: dict[str, FloatFormat | BlockFormat] = {f.name: f for f in _FOUND}
 """All supported formats by name, in order of their GGUF numbers."""
 

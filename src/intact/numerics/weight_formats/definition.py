@@ -28,7 +28,7 @@ class BlockFields(NamedTuple):
 
 
 class Half(NamedTuple):
-    """The position and storage form of a block's float16."""
+    """Position and storage form of one of a block's float16 numbers."""
 
     at: int
     """Byte offset in the block."""
@@ -36,7 +36,7 @@ class Half(NamedTuple):
     """If true, its nibbles are the top four bits of four consecutive 16-bit words, lowest nibble first."""
 
     def read(self, blocks: Bytes) -> NDArray[np.uint16]:
-        """Return the number's bits for each block: uint8 (..., size) to (...)."""
+        """Return the bits of the number in each block: uint8 (..., size) to (...)."""
         if not self.in_words:
             return self._words(blocks, 1)[..., 0]
         words = self._words(blocks, 4)
@@ -66,7 +66,7 @@ class FloatFormat:
     gguf: int
     """The type's number in GGUF files."""
     size: int
-    """Bytes per value."""
+    """Number of bytes per value."""
     decode: Callable[[Bytes], NDArray[np.float32]]
     """Decode little-endian bytes to exact values; the last axis has `size` bytes per value."""
     values: int = 1
@@ -83,13 +83,13 @@ class BlockFormat:
     name: str
     gguf: int
     values: int
-    """Values per block."""
+    """Number of values per block."""
     size: int
-    """Bytes per block."""
+    """Number of bytes per block."""
     bits: int
-    """Bits per code: 2, 3, 4, 5, 6 or 8, the widths with a layout in native/runtime/weight.h."""
+    """Number of bits per code: 2, 3, 4, 5, 6 or 8, the widths with a layout in native/runtime/weight.h."""
     block: int
-    """Values per sub-block, which share a scale: 32 or 16."""
+    """Number of values per sub-block, which share a scale: 32 or 16."""
     zero: int
     """The code, or the table entry, of the value 0."""
     shift: int
@@ -97,7 +97,7 @@ class BlockFormat:
     unpack: Callable[[Bytes], BlockFields]
     """Unpack blocks, uint8 (..., size), into fields."""
     pack: Callable[[BlockFields], Bytes] | None = None
-    """Pack fields into blocks: the inverse of `unpack`, with float16 numbers of 0; None if not supported."""
+    """Pack fields into blocks: the inverse of `unpack`, with float16 numbers set to 0; None if not supported."""
     fraction: int = 0
     """Fraction bits of scales, whose unit is 2^-fraction; 0 for formats with minima or power-of-two scales."""
     scale_at: int | None = 0
@@ -123,7 +123,7 @@ class BlockFormat:
 
 
 def bit_fields(packed: Bytes, width: int, run: int) -> Bytes:
-    """Extract fields of `width` bits: from each `run` bytes, first all lowest fields, then the next, and so on."""
+    """Extract fields of `width` bits: from each `run` bytes, all lowest fields first, then all next ones, and so on."""
     lanes = packed.reshape(*packed.shape[:-1], -1, 1, run)
     shifts = np.arange(0, 8, width, dtype=np.uint8)[:, None]
     fields = lanes >> shifts & np.uint8((1 << width) - 1)
@@ -139,7 +139,7 @@ def pack_bits(fields: Bytes, width: int, run: int) -> Bytes:
 
 
 def join(*parts: Bytes | Int | int) -> Bytes:
-    """Concatenate parts along the last axis into blocks; an integer part stands for that many zero bytes."""
+    """Concatenate parts along the last axis into blocks; an integer part represents that many zero bytes."""
     shape = next(part.shape[:-1] for part in parts if not isinstance(part, int))
     whole = [np.zeros((*shape, part), np.uint8) if isinstance(part, int) else part.astype(np.uint8) for part in parts]
     return np.concatenate(whole, axis=-1)

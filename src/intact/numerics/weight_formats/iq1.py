@@ -1,6 +1,6 @@
-"""IQ1_S and IQ1_M: an 11-bit index selects eight values of -1, 0 or 1, which are shifted up or down by an eighth.
+"""IQ1_S and IQ1_M: an 11-bit index selects eight values of -1, 0 or 1, all shifted up or down by an eighth.
 
-IQ1_S shifts all values of a block of 32 in the same direction, IQ1_M each group of eight.
+IQ1_S shifts all values of a block of 32 in the same direction; IQ1_M shifts each group of eight separately.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def _codes(index: Int, down: Bytes) -> Bytes:
 
 
 def _moves(fields: BlockFields, together: int) -> Bytes:
-    """Return 1 for each group of values that is shifted down, and 0 for each that is shifted up.
+    """Return 1 for each group of values that is shifted down, and 0 for each group that is shifted up.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def _moves(fields: BlockFields, together: int) -> Bytes:
     """
     down = (fields.codes >> np.uint8(2)).reshape(*fields.codes.shape[:-1], -1, together)
     if np.any(down != down[..., :1]):
-        raise ValueError(f"values of a block of {together} that are moved up and down")
+        raise ValueError(f"a block of {together} has values shifted both up and down")
     first: Bytes = down[..., 0]
     return first
 

@@ -1,4 +1,4 @@
-"""The codebooks of GGUF's IQ1, IQ2 and IQ3 types, which the indices in a block refer to.
+"""The codebooks of GGUF's IQ1, IQ2 and IQ3 types, to which the indices in a block refer.
 
 An entry has 16 bits: eight fields of 2 bits (IQ1, IQ2) or four of 4 bits (IQ3), the first value in the lowest. A field
 is the index of a level in its type's list of levels, smallest first. ``scripts/iq_grids.py`` writes the same tables for
@@ -105,7 +105,7 @@ def sign_bits(signs: Bytes) -> Bytes:
 def packed_signs(words: NDArray[np.uint32]) -> Bytes:
     """Expand words, (..., n), to sign bytes, (..., 4 n): four fields of 7 bits, each with its parity as bit 7.
 
-    The number of negative values among eight is therefore always even.
+    The number of negative values in each group of eight is therefore always even.
     """
     fields = (words[..., None] >> np.arange(0, 28, 7, dtype=np.uint32) & np.uint32(127)).astype(np.uint8)
     parity = np.bitwise_xor.reduce(np.unpackbits(fields[..., None], axis=-1), axis=-1)
@@ -119,13 +119,13 @@ def find_entries(kind: str, fields: Bytes, width: int) -> Int:
     Raises
     ------
     ValueError
-        If a group of fields is not an entry of the codebook.
+        If a group of fields is not in the codebook.
     """
     apart = fields.reshape(*fields.shape[:-1], -1, 16 // width).astype(np.int64)
     entries = (apart << np.arange(0, 16, width)).sum(axis=-1)
     found: Int = np.searchsorted(GRIDS[kind], entries).astype(np.int64)
     if not np.array_equal(GRIDS[kind][np.minimum(found, len(GRIDS[kind]) - 1)], entries):
-        raise ValueError(f"codes that are no entries of the codebook of {kind}")
+        raise ValueError(f"some codes are not entries of the codebook of {kind}")
     return found
 
 
@@ -140,10 +140,10 @@ def seven_signs(signs: Bytes) -> NDArray[np.uint32]:
     Raises
     ------
     ValueError
-        If the number of negative values among eight is odd.
+        If the number of negative values in a group of eight is odd.
     """
     if np.bitwise_xor.reduce(np.unpackbits(signs[..., None], axis=-1), axis=-1).any():
-        raise ValueError("an odd number of negative values among eight")
+        raise ValueError("a group of eight has an odd number of negative values")
     return (signs & np.uint8(127)).astype(np.uint32)
 
 
@@ -162,7 +162,7 @@ def entry_parts(kind: str, fields: BlockFields, width: int, sign: int) -> tuple[
     width : int
         Bits of a codebook field.
     sign : int
-        The bit of a code that is set for negative values; the bits below it are the field.
+        The bit of a code that is set for negative values; the bits below it form the field.
     """
     assert fields.scale is not None
     places = fields.codes & np.uint8((1 << sign) - 1)

@@ -6,7 +6,7 @@ from intact.numerics.weight_formats.definition import BlockFields, BlockFormat, 
 
 
 def _scales_and_minima(packed: Bytes) -> tuple[Int, Int]:
-    """Unpack eight 6-bit scales and eight 6-bit minima from 12 bytes; four of each are split over two places."""
+    """Unpack eight 6-bit scales and eight 6-bit minima from 12 bytes; four of each are split between two places."""
     low, middle, high = (packed[..., at : at + 4].astype(np.int64) for at in (0, 4, 8))
     scales = np.concatenate([low & 63, high & 15 | low >> 2 & 48], axis=-1)
     minima = np.concatenate([middle & 63, high >> 4 | middle >> 2 & 48], axis=-1)

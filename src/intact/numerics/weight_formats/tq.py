@@ -1,4 +1,4 @@
-"""TQ1_0 and TQ2_0: 256 ternary codes with a float16 scale; TQ1_0 packs five into a byte."""
+"""TQ1_0 and TQ2_0: 256 ternary codes with a float16 scale; TQ1_0 packs five codes into a byte."""
 
 import numpy as np
 

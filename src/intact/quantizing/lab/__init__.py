@@ -1,1 +1,1 @@
-"""The lab: compare ways to store a model, in size, speed and divergence from the source."""
+"""The lab: compare ways to store a model by size, speed and divergence from the source."""

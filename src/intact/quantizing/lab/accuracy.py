@@ -1,4 +1,4 @@
-"""Multiple-choice accuracy of quantised models: which continuation a model finds likeliest, teacher-forced."""
+"""Multiple-choice accuracy of quantised models: the continuation that a model finds likeliest, teacher-forced."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def choose_tasks(names: Sequence[str]) -> list[Chosen]:
     for chosen in found:
         if not isinstance(chosen.task, LikelihoodTask):
             raise ParameterError(
-                f"{chosen.label} lets a model write; the lab needs multiple-choice tasks, such as arc_easy_likelihood"
+                f"{chosen.label} generates text; the lab needs multiple-choice tasks, such as arc_easy_likelihood"
             )
     return found
 
@@ -73,7 +73,7 @@ def right_items(
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> list[bool]:
-    """For each item, return true if the model gives the correct choice the highest probability, in FP32 arithmetic."""
+    """For each item, return true if the model gives the correct choice the highest probability in FP32 arithmetic."""
     task = chosen.task
     assert isinstance(task, LikelihoodTask)
     found = []

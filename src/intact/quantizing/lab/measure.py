@@ -41,7 +41,7 @@ from intact.text import Tokenizer
 Progress = Callable[[str, int, int], None]
 SourceKind = Literal["file", "permuted", "rotated"]
 FORMAT: Final = 2
-"""Version of the rows kept in the work folder."""
+"""Format version of the rows stored in the work folder."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class LabPlan:
     work : path
         A folder for logits, statistics and finished rows; an interrupted run resumes from it.
     context, windows : int
-        Tokens per window of the text, and number of windows scored: at least 2, for the intervals.
+        Tokens per window of the text, and number of scored windows: at least 2, because of the intervals.
     calibration_windows : int
-        Number of windows of 512 tokens of the calibration text.
+        Number of 512-token windows of the calibration text.
     embeddings : str
-        The spec of token embeddings and head, or ``keep``.
+        The spec for token embeddings and head, or ``keep``.
     source : {'file', 'permuted', 'rotated'}
         The float model to quantise and compare with: the file's own weights, or others that compute the same function
         (`intact.quantizing.lab.sources`).
@@ -85,9 +85,9 @@ class LabPlan:
 
     def __post_init__(self) -> None:
         if not self.specs:
-            raise ParameterError("no spec to measure; name at least one, such as int4-32")
+            raise ParameterError("specs is empty; name at least one to measure, such as int4-32")
         if self.windows < 2:
-            raise ParameterError(f"windows must be at least 2 to give an interval, got {self.windows}")
+            raise ParameterError(f"windows must be at least 2 for an interval, got {self.windows}")
         parse_profile(self.profile)
 
     @property
@@ -110,13 +110,13 @@ class LabPlan:
         """
         specs = [str(parse_target(spec.strip())) for spec in text.split(",")]
         if len(set(specs)) != 2 or len(specs) != 2 or not set(specs) <= set(self.full):
-            raise ParameterError(f"{text!r:.80} is not a pair A,B of two specs that are measured here")
+            raise ParameterError(f"{text!r:.80} is not a pair A,B of two measured specs")
         return specs[0], specs[1]
 
 
 @dataclass
 class Lab:
-    """A running lab: it has read its source and text, and makes models on demand.
+    """A running lab, which has read its source and text and makes models on demand.
 
     Use it as a context manager, or call `close`: both delete the quantised models.
 
@@ -160,7 +160,7 @@ class Lab:
         self.made.clear()
 
     def model(self, spec: str) -> Path:
-        """Return the folder of the source quantised by a full spec; make the model if it does not exist."""
+        """Return the folder of the source quantised by a full spec, making the model if it does not exist."""
         folder = self.plan.folder / f"model-{self.name(spec, '')}"
         if not folder.exists():
             quantize(
@@ -184,7 +184,7 @@ class Lab:
         return sha256(key.encode()).hexdigest()[:32]
 
     def kept(self, part: str, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return the data that the work folder keeps under a name; compute and store it if missing."""
+        """Return the data stored in the work folder under a name; compute and store it if missing."""
         file = self.plan.folder / part / f"{name}.json"
         if not file.is_file():
             found = compute()
@@ -193,7 +193,7 @@ class Lab:
         return json.loads(read_text(file))  # type: ignore[no-any-return]
 
     def rows(self, keep_models: bool = False) -> list[LabRow]:
-        """Measure all specs in the plan's profile; FP32 arithmetic isolates the formats' cost.
+        """Measure all specs in the plan's profile; FP32 arithmetic isolates the cost of the formats.
 
         Parameters
         ----------
@@ -208,7 +208,7 @@ class Lab:
         return found
 
     def row(self, spec: str) -> LabRow:
-        """Measure a full spec, or return the row kept in the work folder; a model made for it is not deleted."""
+        """Measure a full spec, or return the row stored in the work folder; do not delete a model made for it."""
         return LabRow.from_dict(self.kept("rows", self.name(spec, self._scored_in), partial(self._row, spec)))
 
     @property
@@ -228,7 +228,7 @@ class Lab:
         Parameters
         ----------
         limit : int, optional
-            Maximum number of items, taken from the start.
+            Maximum number of items, from the first.
         """
         items = chosen.load(limit)
         contents = [[item.id, item.question, item.answer, item.data["choices"]] for item in items]
@@ -316,7 +316,7 @@ def run_lab(
         Multiple-choice tasks, as named for `intact eval`, on which to measure the source, the specs of the Pareto front
         and the specs that tie with them.
     items : int, optional
-        Maximum number of items of each task, taken from the start.
+        Maximum number of items per task, from the first.
     speed : bool
         If true, measure tokens per second as well. All models are then on disk and in memory at the same time.
 
@@ -359,7 +359,7 @@ def _resident_bytes(program: Program) -> int:
 
 
 def _changed_source(path: Path, source: Literal["permuted", "rotated"], folder: Path) -> Path:
-    """Return the folder of a model that computes the same function with other weights; write it on first use."""
+    """Return the folder of a model that computes the same function with different weights; write it on first use."""
     with open_checkpoint(path) as checkpoint:
         weights = measure(build_program(checkpoint)).root.hex()
     place = folder / f"source-{source}-{weights[:16]}"

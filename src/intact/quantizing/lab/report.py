@@ -11,7 +11,7 @@ from intact.quantizing.lab.result import LabResult
 from intact.quantizing.lab.rows import Ordering, short_name, standings
 
 GAUSSIAN_FACTOR: Final = 4.0
-"""The factor by which one bit lowers the least possible squared error of Gaussian weights: 4^-bits."""
+"""The factor by which one bit lowers the minimum possible squared error for Gaussian weights: 4^-bits."""
 CAPTION: Final = (
     "KL divergence from the source over bits a weight in memory, with 95% intervals. Named are the specs of the Pareto "
     "front. The grey line falls by a factor of 4 with each bit, as the least squared error of Gaussian weights does; "
@@ -32,7 +32,7 @@ def plot(result: LabResult) -> str:
 
 
 def table(result: LabResult) -> Table:
-    """Return the table of all specs by bits per weight; a star marks the front, a circle its neighbours."""
+    """Return the table of all specs by bits per weight; stars mark the front, circles its neighbours."""
     marks = {"front": "*", "neighbour": "o", "dominated": ""}
     standing = standings(result.rows)
     rows = [
@@ -50,7 +50,7 @@ def table(result: LabResult) -> Table:
 
 
 def accuracy_table(result: LabResult) -> Table:
-    """Return the accuracy of the source, the front and its neighbours on multiple-choice tasks."""
+    """Return the accuracies of the source, the front and its neighbours on multiple-choice tasks."""
     source = {one.task: one for one in result.accuracies if one.spec == "source"}
     rows = []
     for one in result.accuracies:
@@ -80,7 +80,7 @@ def _arithmetic(profile: str) -> str:
 
 
 def report(result: LabResult, pairs: Sequence[tuple[str, str]] = ()) -> ReportDocument:
-    """Build the report; without speed, the same inputs give the same bytes.
+    """Build the report; without speed, equal inputs give equal bytes.
 
     Parameters
     ----------

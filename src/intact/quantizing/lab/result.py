@@ -1,4 +1,4 @@
-"""The result of a lab as data: JSON that separates repeatable results from the rest."""
+"""The result of a lab as data: JSON that separates reproducible results from the rest."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LabResult:
     accuracies : sequence of ChoiceAccuracy
         Accuracies of the source, the front and its neighbours.
     speed : mapping
-        Measurements by full spec, or ``source``: the only part that is not repeatable.
+        Measurements by full spec, or ``source``: the only part that is not reproducible.
     profile : str
         The arithmetic in which the rows were measured.
     """
@@ -51,7 +51,7 @@ class LabResult:
     profile: str = "fp32"
 
     def orderings(self, pairs: Sequence[tuple[str, str]] = ()) -> list[Ordering]:
-        """Compare pairs of full specs; without pairs, compare each spec with the next one by KL divergence."""
+        """Compare pairs of full specs; if none are given, compare each spec with the next one by KL divergence."""
         known = {row.spec: row for row in self.rows}
         if not pairs:
             pairs = list(pairwise(sorted(known, key=lambda spec: known[spec].kl)))

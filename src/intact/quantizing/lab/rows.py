@@ -1,4 +1,4 @@
-"""Rows of the lab's table: the figures of one spec, and the comparison of two on the same windows."""
+"""Rows of the lab's table: the figures for one spec, and the comparison of two on the same windows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def short_name(spec: str) -> str:
 
 @dataclass(frozen=True)
 class LabRow:
-    """The figures of one spec; the same on every machine.
+    """The figures for one spec; the same on every machine.
 
     Attributes
     ----------
@@ -73,9 +73,9 @@ class LabRow:
 
     @cached_property
     def divergence(self) -> Clustered:
-        """The mean KL divergence with its 95% interval by Student's quantile; the units are windows.
+        """The mean KL divergence with its 95% Student's t interval over windows.
 
-        Positions within a window are not independent.
+        Windows are the units because positions within a window are not independent.
         """
         return clustered(np.array(self.kl_windows)[:, None], support=AMOUNTS)
 
@@ -119,7 +119,7 @@ class Ordering(NamedTuple):
 
 
 def order(one: LabRow, other: LabRow) -> Ordering:
-    """Compare two rows window by window, which removes the variance that the windows share.
+    """Compare two rows window by window, which removes the variance shared by both.
 
     Raises
     ------
@@ -129,7 +129,8 @@ def order(one: LabRow, other: LabRow) -> Ordering:
     first, second = sorted((one, other), key=lambda row: row.kl)
     if len(first.kl_windows) != len(second.kl_windows):
         raise ParameterError(
-            f"{first.spec} was measured on {len(first.kl_windows)} windows, {second.spec} on {len(second.kl_windows)}"
+            f"{first.spec} was measured on {len(first.kl_windows)} windows, but {second.spec} on "
+            f"{len(second.kl_windows)}"
         )
     gaps = np.subtract(second.kl_windows, first.kl_windows)
     found = clustered(gaps[:, None])
@@ -142,8 +143,8 @@ Standing = Literal["front", "neighbour", "dominated"]
 def standings(rows: Sequence[LabRow]) -> dict[str, Standing]:
     """Classify each spec by the Pareto front of bits per weight and KL divergence.
 
-    A neighbour is a dominated spec that ties with the spec of the front that dominates it: one more text might put it
-    on the front.
+    A neighbour is a dominated spec that ties with the spec on the front that dominates it: with more text, it might
+    reach the front.
     """
     points = [Point(row.spec, -row.kl, {"bits": row.bits_per_weight}) for row in rows]
     found, by_spec = frontier(points, "bits"), {row.spec: row for row in rows}

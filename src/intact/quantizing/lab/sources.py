@@ -1,8 +1,8 @@
-"""Float source models for measuring quantisers, made from a file whose weights already lie on a grid.
+"""Float source models for measuring quantisers, made from a file whose weights are already on a grid.
 
-Requantising such a file with the same blocks flatters grids like its own. Two transforms change the weights but keep
-the function of the model: `permute`, after which a new block mixes values of many old ones, and `rotate`, after which
-weights are nearly Gaussian (`intact.quantizing.quantizers.transforms`; not supported for Gemma 3).
+Requantising such a file with the same blocks favours grids like its own. Two transforms change the weights but preserve
+the model's function: after `permute`, a new block mixes values from many old ones; after `rotate`, weights are nearly
+Gaussian (`intact.quantizing.quantizers.transforms`; not supported for Gemma 3).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SOURCES: Final[dict[Source, str]] = {"permuted": "permute", "rotated": "rotate"}
 
 
 def write_source(model: str | os.PathLike[str], kind: Source, out: Path) -> None:
-    """Write a model that computes the same function with other weights, in float32, into a new folder.
+    """Write a model that computes the same function with different weights, in float32, into a new folder.
 
     Raises
     ------

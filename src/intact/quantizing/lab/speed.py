@@ -1,6 +1,6 @@
-"""Speed of quantised models in the int8 profile: models take turns in rounds; medians are given with their spread.
+"""Speed of quantised models in the int8 profile: models alternate in rounds; medians are given with their spread.
 
-The figures belong to one machine on one day and are kept apart from repeatable ones.
+The figures belong to one machine on one day and are kept separate from reproducible ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def lab_workloads(context: int) -> tuple[Workload, ...]:
     found = prompt(min(512, context - 1)), stream(64, 64), samples(64, 64, 32)
     least = max(workload.positions for workload in found[1:])
     if context < least:
-        raise ParameterError(f"measuring speed needs a context of at least {least} tokens; the model has {context}")
+        raise ParameterError(f"measuring speed needs a context of at least {least} tokens, but the model has {context}")
     return found
 
 
@@ -39,8 +39,8 @@ def measure_speed(
 ) -> dict[str, list[Measurement]]:
     """Measure the tokens per second of each model, one value per round.
 
-    Each round runs every workload on every model in turn, so that a slowdown of the machine affects all models alike. A
-    warm-up round comes first.
+    Each round runs every workload on every model in turn, so that a slowdown of the machine affects all models equally.
+    A warm-up round comes first.
 
     Raises
     ------

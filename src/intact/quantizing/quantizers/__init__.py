@@ -1,6 +1,6 @@
-"""Quantisers, one per file: each turns a float matrix into an integer weight on the grid that a spec names.
+"""Quantisers, one per file: each turns a float matrix into an integer weight on the grid named by a spec.
 
-`intact.quantizing` applies them to whole models; `docs/quantizing.md` has the table of specs.
+`intact.quantizing` applies them to whole models; the table of specs is in `docs/quantizing.md`.
 """
 
 from intact.quantizing.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer

@@ -17,7 +17,7 @@ from intact.quantizing.quantizers.spec import Spec
 
 
 def best_end(problem: Rounding, start: Floats, bounded: bool) -> tuple[Floats, Floats]:
-    """Descend from the nearest levels and from `start`; return the better levels and their errors, float64 (N, K).
+    """Descend from the nearest levels and from `start`; return the better levels, float64 (N, K), and their errors.
 
     The choice is made row by row; ties go to the descent from the nearest levels.
 
@@ -37,7 +37,7 @@ def best_end(problem: Rounding, start: Floats, bounded: bool) -> tuple[Floats, F
 
 
 class AdaRound(Quantizer):
-    """Descent from the nearest and from GPTQ's levels, between the two levels around a value or over the whole grid."""
+    """Descent from the nearest levels and from GPTQ's, between the two levels around a value or over the whole grid."""
 
     calibrated = True
     rules = (*RULES, *PLAIN_TYPES)
@@ -49,7 +49,7 @@ class AdaRound(Quantizer):
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
+            raise ParameterError(f"{spec} needs calibration; give a calibration text")
         columns = matrix.shape[1]
         rows = fix_rows(matrix)
         steps = fit_steps(rows, spec, columns, inputs.second.diagonal()[:columns])

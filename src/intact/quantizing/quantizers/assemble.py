@@ -21,13 +21,13 @@ def segments(parts: Sequence[NDArray[np.int64]], count: int) -> InputIndex:
 
     Parameters
     ----------
-    parts : the inputs that the columns of each part multiply
-    count : the model's inputs
+    parts : the inputs multiplied by the columns of each part
+    count : the number of the model's inputs
 
     Raises
     ------
     ParameterError
-        If they have more columns than a product supports.
+        If they have more columns than a product can have.
     """
     padded = [np.pad(part, (0, -len(part) % 32), constant_values=-1) for part in parts]
     index = np.concatenate(padded).astype(np.int32)
@@ -58,7 +58,8 @@ def assemble(
     offsets : int64 (N, blocks) and (N,), optional
         Offsets added to all values of a block, in the same form.
     inputs : InputIndex, optional
-        The index of several planes; `levels` and `scales` then have its columns, while `columns` counts the model's.
+        The index of several planes; `levels` and `scales` then have the index's columns, while `columns` counts the
+        model's.
     """
     grid, layout = spec.levels, spec.layout(columns)
     table = None if layout.table is None else np.array(layout.table, np.int16)

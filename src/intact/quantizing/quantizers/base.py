@@ -47,7 +47,7 @@ class Quantizer(ABC):
     """A method of choosing codes and scales. Each subclass is one quantiser, found by its module-level instance.
 
     Results must depend only on the arguments, to the bit: use integers, or float64 with elementwise `+ - * /` and roots
-    in a fixed order. Do not sum floats with NumPy, because the order depends on the machine.
+    in a fixed order. Do not sum floats with NumPy, because its order of summation depends on the machine.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Quantizer(ABC):
     grids: ClassVar[tuple[str, ...]] = ()
     """The supported grids; if empty, all grids of one plane."""
     sized_by_inputs: ClassVar[bool] = False
-    """If true, the number of bits depends on the matrix's inputs, so that a mixture cannot plan with the quantiser."""
+    """If true, the number of bits depends on the matrix's inputs, so a mixture cannot plan with the quantiser."""
     rules: ClassVar[tuple[str, ...]] = tuple(RULES)
     """The supported rules of scales."""
     rule: ClassVar[str] = "search"
@@ -76,10 +76,10 @@ class Quantizer(ABC):
         ----------
         matrix : float32 (N, K), finite
         spec : the grid, its blocks and the rule of its scales
-        inputs : of the K inputs; None unless `calibrated`
+        inputs : statistics of the K inputs; None unless `calibrated`
 
         Raises
         ------
         ParameterError
-            If the spec cannot hold the matrix.
+            If the spec cannot represent the matrix.
         """

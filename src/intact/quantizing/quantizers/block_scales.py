@@ -1,8 +1,8 @@
-"""Search scales that GGUF's block types can hold for the least squared error, using the values as the file stores them.
+"""Search scales that GGUF's block types can store for the least squared error, using values as stored in the file.
 
 Errors may be weighted by the inputs' second moments, as llama.cpp weights them by its importance matrix. Each block of
-32 or 256 values is computed in units of 2^-22 of its largest value; squares become integers before they are added, so
-that sums do not depend on the order.
+32 or 256 values is computed in units of 2^-22 of its largest value; squares are converted to integers before they are
+added, so sums do not depend on the order.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROUNDS: Final = 2
 _CHUNK: Final = 1 << 16
 """Number of values fitted at a time, to fit the processor's cache."""
 _SQUARE: Final = 2.0**46
-"""Upper limit of squared errors, so that 256 weighted ones fit int64."""
+"""Upper limit on squared errors, so that 256 weighted ones fit in int64."""
 
 
 class BlockProblem(NamedTuple):
@@ -114,7 +114,9 @@ def fit_parts(
     x = rows.x[:, :columns]
     reach = GRIDS[kind.grid].largest * (1 if kind.scales is None else kind.scales[1]) * 2.0**-form.fraction
     if np.abs(np.ldexp(x, rows.exponent[:, None] - FRACTION)).max(initial=0) > LARGEST_HALF * reach:
-        raise ModelError(f"a value is too large for {kind.name}, whose scale is a float16 of at most {LARGEST_HALF:g}")
+        raise ModelError(
+            f"a value is too large for {kind.name}, whose scales are float16 numbers of at most {LARGEST_HALF:g}"
+        )
     blocks = columns // form.values
     weight = None
     if second is not None:
@@ -150,7 +152,7 @@ def _chunks(rows: int, columns: int, values: int) -> Iterator[slice]:
 
 
 def _weights(second: Int, values: int) -> Int:
-    """Scale second moments to integers from 1 to 2^8, the largest of their block."""
+    """Scale second moments to integers from 1 to 2^8, the value of the largest in each block."""
     blocks = second.reshape(-1, values).astype(np.float64)
     most = np.maximum(blocks.max(axis=1, keepdims=True), 1)
     whole: Int = np.maximum(1, np.floor(blocks / most * (1 << WEIGHT_BITS) + 0.5)).astype(np.int64)
@@ -158,7 +160,7 @@ def _weights(second: Int, values: int) -> Int:
 
 
 def not_zero(step: Floats, size: float = 1.0) -> Floats:
-    """Replace zero steps by `size`."""
+    """Replace zero steps with `size`."""
     return np.where(step == 0, size, step)
 
 
@@ -190,7 +192,7 @@ def _symmetric(problem: BlockProblem) -> BlockScales:
 
 
 def _integer_scales(problem: BlockProblem, step: Floats, limits: tuple[int, int]) -> BlockScales:
-    """Replace steps by small integers times one float16 per block."""
+    """Replace steps with small integers times one float16 per block."""
     y, grid = problem.y, problem.grid
     low, high = limits
 
@@ -235,7 +237,7 @@ def _codes(y: Floats, step: Floats, offset: Floats, most: int) -> Floats:
 
 
 def _affine(problem: BlockProblem) -> BlockScales:
-    """Fit steps and minima: a value is step times a code from 0, plus an offset."""
+    """Fit steps and minima: a value is the step times a code counted from 0, plus an offset."""
     y, limits = problem.y, problem.kind.scales
     most = len(problem.grid.levels) - 1
     low, high = y.min(axis=0), y.max(axis=0)
@@ -257,7 +259,7 @@ def _affine(problem: BlockProblem) -> BlockScales:
     count, sum_y = problem.weights(), problem.total(y)
 
     def regress(q: Floats) -> None:
-        """Consider the least-squares step and offset for these codes."""
+        """Try the least-squares step and offset for these codes."""
         s, ss, sy = problem.total(q), problem.total(q * q), problem.total(q * y)
         determinant = count * ss - s * s
         slope = (count * sy - s * sum_y) / not_zero(determinant)
@@ -277,7 +279,7 @@ def _affine(problem: BlockProblem) -> BlockScales:
 
 
 def _integer_minima(problem: BlockProblem, step: Floats, minimum: Floats, high: int) -> BlockScales:
-    """Replace steps and minima by small integers times two float16 numbers per block."""
+    """Replace steps and minima with small integers times two float16 numbers per block."""
     y, most = problem.y, len(problem.grid.levels) - 1
 
     def errors(d: Floats, e: Floats, scale: Floats, low: Floats) -> Int:
@@ -325,9 +327,9 @@ def _integer_minima(problem: BlockProblem, step: Floats, minimum: Floats, high: 
 
 
 def _powers(rows: FixedRows, columns: int) -> BlockScales:
-    """Choose among three powers of two the one with the least squared error, for each block of 32 values (MXFP4).
+    """For each block of 32 values, choose the best of three powers of two by squared error (MXFP4).
 
-    Scales are at least 2^-14 of the row's largest, the range that an integer weight can hold.
+    Scales are at least 2^-14 of the row's largest, the range that an integer weight can represent.
     """
     grid = GRIDS["e2m1"]
     x = rows.x[:, :columns].reshape(len(rows.x), -1, 32)

@@ -1,6 +1,6 @@
 """GGUF's block types as specs: the grid, block and scales of each type, by its name in lower case (``q4_k``).
 
-Used as the rule of a spec, a type's name restricts scales to those the type can hold: a float16 per block of 32, or
+Used as the rule of a spec, a type's name restricts scales to those the type can store: a float16 per block of 32, or
 small integers under one or two float16 numbers per 256 values.
 """
 
@@ -21,15 +21,15 @@ class BlockType(NamedTuple):
     """Name of the format, a key of `BLOCK_FORMATS`."""
     grid: str
     scales: tuple[int, int] | None = None
-    """The least and the largest integer scale of a sub-block; None if the only scale is the float16."""
+    """The smallest and largest integer scale of a sub-block; None if the only scale is the float16."""
     fallback: str | None = None
     """The type for rows whose length is not a multiple of 256, as in llama-quantize."""
     codebook: int = 0
     """Bits per field of its codebook, if it has one (`weight_formats.iq_grids`); its levels are chosen together."""
     even_signs: bool = False
-    """If true, every eight values have an even number of negative signs."""
+    """If true, each group of eight values has an even number of negative signs."""
     moved: int = 0
-    """If not 0, entries carry their own signs, and this many values are moved together, up or down by an eighth."""
+    """If not 0, entries carry their own signs, and groups of this many values are moved up or down by an eighth."""
 
     @property
     def form(self) -> BlockFormat:
@@ -73,6 +73,6 @@ _ALL: Final = (
 BLOCK_TYPES: Final = {one.name.lower(): one for one in _ALL}
 """All types that can be written, by lower-case name."""
 PLAIN_TYPES: Final = {name: one for name, one in BLOCK_TYPES.items() if not one.codebook}
-"""Types whose values are chosen one by one."""
+"""Types whose values are chosen individually."""
 BLOCK_SPECS: Final = {name: f"{one.grid}-{one.form.block}@{name}" for name, one in BLOCK_TYPES.items()}
 """Full specs of the types, without quantiser."""

@@ -1,8 +1,8 @@
-"""GGUF types with codebooks: search the entries, signs and scales of least squared error.
+"""GGUF types with codebooks: search for the entries, signs and scales with the least squared error.
 
-A block of 256 values has one float16, and each 16 or 32 of its values have an odd scale from 1 to 31 or 15. An index
-selects the magnitudes of eight or four values (IQ2, IQ3), or eight values with their signs (IQ1). For each step all
-entries are compared, by integer sums; errors may be weighted by the inputs' second moments
+A block of 256 values has one float16, and and each group of 16 or 32 values an odd scale from 1 to 31 or 15. An index
+selects the magnitudes of eight or four values (IQ2, IQ3), or eight values with their signs (IQ1). For each step, all
+entries are compared using integer sums; errors may be weighted by the inputs' second moments
 (`intact.quantizing.quantizers.block_scales`).
 """
 
@@ -22,11 +22,11 @@ from intact.quantizing.quantizers.fixed import FixedRows, Floats, Int
 from intact.quantizing.quantizers.scales import UNIT, candidates
 
 TRIES: Final = 8
-"""Number of float16 candidates per block: the largest step gets the largest scale, that minus 2, minus 4, ..."""
+"""Number of float16 candidates per block: the largest step gets the largest scale, then that minus 2, minus 4, ..."""
 BYTE: Final = 8
 """Values that share a byte of signs."""
 CHUNK: Final = 1 << 13
-"""Number of values fitted at a time, each against the whole codebook."""
+"""Number of values fitted at a time, each compared with the whole codebook."""
 Flags = NDArray[np.bool_]
 
 
@@ -79,10 +79,10 @@ class EntrySearch:
         return groups
 
     def _take(self, problem: BlockProblem) -> None:
-        """Keep, for each group, the entries that are best for some step.
+        """For each group, keep the entries that are best for some step.
 
-        For a step s the error is s^2 square - 2 s product plus a constant, so an entry can be dropped if another has no
-        larger square and no smaller product.
+        For a step s, the error is s^2 square - 2 s product plus a constant, so an entry can be dropped if the square of
+        another is not larger and its product is not smaller.
         """
         self.problem = problem
         product = self._groups(self._weight * problem.y) @ self.sizes.T
@@ -111,13 +111,13 @@ class SignSearch(EntrySearch):
         super().__init__(problem._replace(y=self._size * self._flip), sizes_of(problem.kind))
 
     def written(self, step: Floats) -> Floats:
-        """Return the values for the chosen steps, with the signs of least loss for these entries."""
+        """Return the values for the chosen steps, with the signs of the least loss for these entries."""
         self._choose_signs(step)
         signed: Floats = self._own * self._flip * self.levels(step)
         return signed
 
     def _choose_signs(self, step: Floats) -> None:
-        """In each byte with an odd number of negatives, flip the sign that costs least with the best entries."""
+        """In each byte with an odd number of negatives, flip the sign that costs the least with the best entries."""
         if self._odd is None:
             return
         groups = self._groups(self._weight * self._size)
@@ -141,7 +141,7 @@ class SignSearch(EntrySearch):
         return odd
 
     def _flips(self, loss: Floats) -> Floats:
-        """Return -1 for the value of least loss in each odd byte, 1 elsewhere."""
+        """Return -1 for the value with the least loss in each odd byte, and 1 elsewhere."""
         flip = np.ones(self._size.shape)
         if self._odd is not None:
             bytes_of = flip.reshape(-1, BYTE, *flip.shape[1:])
@@ -151,7 +151,7 @@ class SignSearch(EntrySearch):
 
 
 class MoveSearch:
-    """Find signed entries, and choose for each sub-block whether its values are moved up or down."""
+    """Find signed entries, and move the values of each sub-block up or down, whichever is better."""
 
     def __init__(self, problem: BlockProblem) -> None:
         up = sizes_of(problem.kind)
@@ -254,7 +254,7 @@ def _neighbours(errors: Callable[[Floats, Floats], Int], d: Floats, scale: Float
 def _unbiased(problem: BlockProblem, d: Floats, found: Floats) -> Floats:
     """Return float16 scales for which each block's product with the original values equals their squared norm.
 
-    Least squares shrinks weights, by a fifth at 1.6 bits, which costs a model more than larger errors do (the unbiased
+    Least squares shrinks weights, by a fifth at 1.6 bits, which hurts a model more than larger errors do (the unbiased
     scale of DRIVE, arXiv 2105.08339).
 
     Parameters

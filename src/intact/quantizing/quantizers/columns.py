@@ -1,8 +1,8 @@
-"""Round columns one after the other: the definition, in float64 with one operation at a time in a fixed order.
+"""Round columns one after another: the definition, in float64 with one operation at a time in a fixed order.
 
 Sums by LAPACK and NumPy vary between machines. Here each element accumulates its products one at a time, by elementwise
 multiplications and subtractions, which IEEE 754 defines. ``native/formats/solve.cpp`` does the same faster: `factor`
-and `round_columns` call it, and it must equal `define_factor` and `define_columns`.
+and `round_columns` call it, and its results must equal those of `define_factor` and `define_columns`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def define_factor(h: Floats) -> tuple[Floats, Floats]:
 def round_columns(
     original: Floats, step: Floats, offset: Floats, r: Floats, d: Floats, grid: NumberGrid
 ) -> tuple[Floats, Floats]:
-    """Round columns in order, each corrected for the errors of the columns before it.
+    """Round columns in order, correcting each for the errors of the columns before it.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Coordinate descent on the error of the products: change one level of a row at a time until no change lowers it.
 
 With E the error of a row and H the second moments, E H ET changes by 2 c (H E)_k + c^2 H_kk when column k's value
-changes by c. All is float64 with one operation at a time in a fixed order, as in
+changes by c. All arithmetic is in float64, one operation at a time in a fixed order, as in
 `intact.quantizing.quantizers.columns`: the native `descend` must equal `define_descend`.
 """
 
@@ -43,7 +43,7 @@ class Rounding(NamedTuple):
     def neighbours(self) -> tuple[Floats, Floats]:
         """Return the levels below and above each value; a value on a level gets that level and the next.
 
-        A value outside the grid gets the outermost level on its side twice.
+        For a value outside the grid, both are the outermost level on its side.
         """
         known = np.array(self.grid.levels, np.float64)
         below = np.searchsorted(known, (self.wanted - self.offset) / self.step, side="right") - 1
@@ -70,7 +70,7 @@ def rounding_of(
 
 
 def mean_error(errors: Floats, rows: FixedRows, inputs: InputStatistics) -> float:
-    """Convert the rows' errors, each in its own units, to the proxy error of the matrix."""
+    """Convert the rows' errors, each in the row's own units, to the proxy error of the matrix."""
     scaled = errors * np.ldexp(1.0, 2 * (rows.exponent - FRACTION))
     return total(scaled.tolist()) * 2.0 ** (2 * inputs.exponent) / inputs.rows
 
@@ -79,12 +79,12 @@ def descend(problem: Rounding, levels: Floats, low: Floats, high: Floats) -> tup
     """Lower the error of rows by coordinate descent: move each column in order to its best level, and repeat.
 
     With all others fixed, a column's best level is the one nearest to the zero of the error's slope, within its bounds;
-    it is taken if the error falls. A row is done when no column changes, or after `SWEEPS` sweeps.
+    it is used if the error decreases. A row is done when no column changes, or after `SWEEPS` sweeps.
 
     Parameters
     ----------
     levels, low, high : float64 (N, K)
-        Levels of the grid to start from, and the least and greatest level of each column.
+        Levels of the grid to start from, and the lowest and highest level of each column.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def define_descend(problem: Rounding, levels: Floats, low: Floats, high: Floats)
 
 
 def _times(error: Floats, h: Floats) -> Floats:
-    """Return error H, adding the products column by column."""
+    """Return the product of error and H, adding the products column by column."""
     slope = np.zeros(error.shape)
     for k in range(error.shape[1]):
         slope += error[:, k, None] * h[k]
@@ -122,7 +122,7 @@ def _times(error: Floats, h: Floats) -> Floats:
 
 
 def _once(problem: Rounding, levels: Floats, slope: Floats, going: Int, low: Floats, high: Floats) -> NDArray[np.bool_]:
-    """Sweep once over the columns of the rows `going`; return which rows changed.
+    """Sweep once over the columns of the rows `going`; return true for rows that changed.
 
     Levels and slopes are updated in place.
     """

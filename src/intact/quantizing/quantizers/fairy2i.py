@@ -4,7 +4,7 @@ Let the complex vector x have the two halves of the inputs, (xr, xi), as its rea
 the outputs. Then the matrix A = [[A11, A12], [A21, A22]] is exactly y = U x + W conj(x), with
 U = ((A11 + A22) + i (A21 - A12)) / 2 and W = ((A11 - A22) + i (A12 + A21)) / 2. Each element of U or W is rounded by
 its phase to the nearest of 1, i, -1, -i, times the mean size of the matrix's real or imaginary elements (iFairy).
-Further stages do the same to the residual. Fairy2i trains with these weights; here a trained matrix is converted to
+Further stages do the same with the residual. Fairy2i trains with these weights; here a trained matrix is converted to
 them (PKULab1806/Fairy2i-W2).
 """
 
@@ -66,7 +66,7 @@ class Fairy2i(Quantizer):
         """Quantise a matrix; see `Quantizer`."""
         rows, columns = matrix.shape
         if rows % 2 or columns % 2:
-            raise ParameterError(f"{spec}: a matrix of {rows} x {columns} has no halves; expected even numbers")
+            raise ParameterError(f"{spec}: a matrix of {rows} x {columns} cannot be halved; expected even numbers")
         fix_rows(matrix)  # for its check
         exponent = int(np.frexp(np.abs(matrix).max(initial=0))[1])
         whole = np.floor(np.ldexp(matrix.astype(np.float64), BITS - exponent) + 0.5).astype(np.int64)

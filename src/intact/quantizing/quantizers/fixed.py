@@ -13,17 +13,18 @@ from intact.numerics.grids import NumberGrid
 Int = NDArray[np.int64]
 Floats = NDArray[np.float64]
 FRACTION: Final = 22
-"""Fraction bits of a row's integers, below its exponent."""
+"""Fraction bits of a row's integers below its exponent."""
 SCALE_MAX: Final = 32767
 
 
 class Blocks(NamedTuple):
-    """Rows as integers, cut into blocks that share a scale: the argument of a rule of scales."""
+    """Rows as integers, cut into blocks that share a scale: the argument of a scale rule."""
 
     x: Floats
     """(N, blocks, inputs): integers stored as floats."""
     exponent: Int
-    """(N,): as in `FixedRows`. Needed by rules that look at the whole matrix; rules that look at single rows ignore it.
+    """(N,): as in `FixedRows`. Needed by rules that consider the whole matrix; rules that consider single rows ignore
+    it.
     """
 
 
@@ -46,7 +47,7 @@ def fix_rows(matrix: NDArray[np.float32]) -> FixedRows:
     Raises
     ------
     ModelError
-        If a value is NaN or infinite; the message names row and column.
+        If a value is NaN or infinite; the message names the row and column.
     """
     wrong = np.argwhere(~np.isfinite(matrix))
     if len(wrong):

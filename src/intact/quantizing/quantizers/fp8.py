@@ -1,7 +1,7 @@
 """FP8 E4M3: split 8-bit floats into two planes of integers, so that integer products are exact.
 
-In units of 2^-9 the numbers of E4M3 are 0 to 7, and 8 to 15 times 2^0 to 2^14. Those below 2^10 are integers of the
-first plane; the others are multiples of 2^7, stored as integers of the second plane, whose steps are 2^7 as large. Each
+In units of 2^-9, the E4M3 numbers are 0 to 7, and 8 to 15 times 2^0 to 2^14. Those below 2^10 are integers in the first
+plane; the others are multiples of 2^7, stored as integers in the second plane, whose steps are 2^7 as large. Each
 weight is 0 in the other plane. One table of 16-bit entries serves both.
 """
 
@@ -20,14 +20,14 @@ from intact.quantizing.quantizers.scales import RULES
 from intact.quantizing.quantizers.spec import Spec
 
 APART: Final = 7
-"""A step of the second plane is 2^7 of the first one's."""
+"""A step of the second plane is 2^7 steps of the first."""
 SCALE_BITS: Final = 15 - APART
-"""Bits of the first plane's scale, which leave the second plane's scale 15."""
+"""Bits of the first plane's scale, which leave 15 for the second plane's scale."""
 FINER: Final = 14
-"""Bits added to a row's 22: a number of E4M3 takes up to 18, which would leave few for its step."""
+"""Bits added to a row's 22: an E4M3 number takes up to 18 bits, which would leave few for its step."""
 _SIZES: Final = sorted({*range(8)} | {fraction << power for power in range(15) for fraction in range(8, 16)})[:-1]
 NUMBERS: Final = NumberGrid("e4m3", (*(-size for size in reversed(_SIZES[1:])), *_SIZES), "arXiv 2209.05433")
-"""All numbers of E4M3 in units of 2^-9; the largest code is NaN, so the largest number is 448."""
+"""All E4M3 numbers in units of 2^-9; the largest code is NaN, so the largest number is 448."""
 
 
 class Fp8(Quantizer):

@@ -1,4 +1,4 @@
-"""GPTQ: round columns one after the other, compensating each column's error in the later ones.
+"""GPTQ: round columns one after another, compensating for each column's error in the later ones.
 
 Frantar et al., arXiv 2210.17323. With H = R diag(D) RT, R unit upper triangular, column k is rounded after adding the
 errors of the columns before it, weighted by R. This equals the paper's update by the Cholesky factor of H's inverse,
@@ -29,7 +29,7 @@ DAMPING: Final = 0.01
 def damped(second: NDArray[np.int64], columns: int) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the second moments as float64 with a damped diagonal, and a mask of dead inputs, which are always 0.
 
-    Dead inputs get a diagonal of 1, as in the authors' program, which sets their weights to 0.
+    Dead inputs get a diagonal of 1, as in the authors' code, which sets their weights to 0.
     """
     h = second[:columns, :columns].astype(np.float64)
     dead = second.diagonal()[:columns] == 0
@@ -53,7 +53,7 @@ class Gptq(Quantizer):
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
+            raise ParameterError(f"{spec} needs calibration; give a calibration text")
         columns, width = matrix.shape[1], spec.width(matrix.shape[1])
         rows = fix_rows(matrix)
         steps = fit_steps(rows, spec, columns, inputs.second.diagonal()[:columns])

@@ -1,7 +1,7 @@
-"""High-impact columns: the columns that cost most on a text get a second plane of codes (Layer-wise high-impact ratio).
+"""High-impact columns: those with the highest cost on a text get a second code plane (Layer-wise high-impact ratio).
 
 After rounding a matrix, the rounding errors of its high-impact columns are rounded once more, into a second plane.
-Impact is a column's share of the products' mean squared error: its squared errors times the input's second moment.
+A column's impact is its share of the products' mean squared error: its squared errors times the input's second moment.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Impact(Quantizer):
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
+            raise ParameterError(f"{spec} needs calibration; give a calibration text")
         columns, grid, block = matrix.shape[1], spec.levels, spec.layout(matrix.shape[1]).block
         rows = fix_rows(matrix)
         steps = fit_steps(rows, spec, columns)

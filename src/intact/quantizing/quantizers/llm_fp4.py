@@ -1,4 +1,4 @@
-"""LLM-FP4's search of scales: the best of 100 fractions of a block's largest value, by the error of the products.
+"""LLM-FP4's scale search: the best of 100 fractions of a block's largest value, by the error of the products.
 
 Liu et al., arXiv 2310.16836; nbasyl/LLM-FP4, `quant_layers/fp_linear.py`.
 """
@@ -29,8 +29,8 @@ _BITS: Final = 16
 def search_products(x: Floats, second: NDArray[np.int64], grid: NumberGrid) -> tuple[Int, Int]:
     """Return scales, int64 (N, blocks), and exponents t, int64 (N,): the steps are scale * 2^t.
 
-    With d the error of a block and H the second moments of its inputs, the fraction with the least d H dT is taken;
-    ties go to the smallest. Errors are rounded to 16 bits below twice the block's largest value.
+    With d the error of a block and H the second moments of its inputs, the fraction with the least d H dT is used; ties
+    go to the smallest. Errors are rounded to 16 bits below twice the block's largest value.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class LlmFp4(Quantizer):
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
+            raise ParameterError(f"{spec} needs calibration; give a calibration text")
         rows, columns, width = fix_rows(matrix), matrix.shape[1], spec.width(matrix.shape[1])
         padded = np.zeros((rows.x.shape[1],) * 2, np.int64)
         padded[:columns, :columns] = inputs.second[:columns, :columns]

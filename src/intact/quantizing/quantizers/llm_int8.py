@@ -1,4 +1,4 @@
-"""LLM.int8(): rows in 8 bits, with separate 16-bit columns for inputs that are large on a text (arXiv 2208.07339)."""
+"""LLM.int8(): rows in 8 bits, with separate 16-bit columns for inputs with large values (arXiv 2208.07339)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from intact.quantizing.quantizers.scales import RULES
 from intact.quantizing.quantizers.spec import Spec
 
 THRESHOLD: Final = 6
-"""The magnitude from which an input is an outlier."""
+"""The magnitude at or above which an input is an outlier."""
 DIGIT: Final = 128
 WIDE: Final = 127 * DIGIT
 """The largest magnitude of a two-digit weight."""
@@ -24,13 +24,13 @@ MOST: Final = 32767 // DIGIT
 
 
 def outliers(inputs: InputStatistics, columns: int) -> Int:
-    """Return the inputs whose magnitude reached `THRESHOLD` anywhere on the text, ascending."""
+    """Return the inputs whose magnitude reached `THRESHOLD` anywhere in the text, in ascending order."""
     least = THRESHOLD * 2.0**-inputs.exponent
     return np.flatnonzero(inputs.largest[:columns] >= least)
 
 
 def wide_scales(largest: Int, t: Int) -> tuple[Int, Int]:
-    """Return the least scales of the low digits, raising the rows' exponents t until the scales are at most `MOST`.
+    """Return the smallest scales of the low digits, raising the rows' exponents t until the scales are at most `MOST`.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class LlmInt8(Quantizer):
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
+            raise ParameterError(f"{spec} needs calibration; give a calibration text")
         columns, width = matrix.shape[1], spec.width(matrix.shape[1])
         rows = fix_rows(matrix)
         apart = outliers(inputs, columns)

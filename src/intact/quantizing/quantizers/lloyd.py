@@ -15,7 +15,7 @@ from intact.quantizing.quantizers.spec import Spec
 
 
 def deviation_steps(rows: FixedRows, spec: Spec, columns: int) -> tuple[Int, Int]:
-    """Return scales that map the root mean square of a block to one standard deviation of the grid."""
+    """Return scales that map a block's root mean square to one standard deviation of the grid."""
     width = spec.width(columns)
     x = rows.blocks(width).x
     power = (x * x).astype(np.int64).sum(axis=2)

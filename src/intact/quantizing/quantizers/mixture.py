@@ -14,7 +14,7 @@ from intact.quantizing.quantizers.spec import Spec
 
 DEFAULT_COST: Final = "divergence"
 UNSTATED_COST: Final = "output"
-"""The cost of a mixture in a receipt or record that states none, written when this was the default."""
+"""The cost assumed for a mixture in a receipt or record that states none, from when this was the default."""
 _FORM: Final = re.compile(r"mix:(?P<bits>\d{1,2}(?:\.\d{1,6})?)(?:@(?P<cost>[a-z][a-z0-9_]*))?\((?P<specs>[^()]*)\)")
 
 
@@ -41,7 +41,7 @@ class SpecMixture:
 
     @property
     def in_file(self) -> bool:
-        """If true, all candidates are GGUF types, and `bits` counts the file's bits."""
+        """If true, all candidates are GGUF types, and `bits` refers to bits in the file."""
         return all(spec.block_type is not None for spec in self.specs)
 
     def __str__(self) -> str:
@@ -83,14 +83,14 @@ def parse_target(text: str, default: str = DEFAULT_COST) -> Spec | SpecMixture:
         )
     cost = match["cost"] or default
     if cost not in COSTS:
-        raise ParameterError(f"{text!r:.80}: there is no cost {cost!r}; known are {', '.join(COSTS)}")
+        raise ParameterError(f"{text!r:.80}: no cost named {cost!r}; available: {', '.join(COSTS)}")
     specs = tuple(parse_spec(part.strip()) for part in match["specs"].split("|"))
     if len(specs) < 2 or len(set(specs)) < len(specs):
-        raise ParameterError(f"{text!r:.80}: a mixture needs two or more specs, each named once")
+        raise ParameterError(f"{text!r:.80}: a mixture needs at least two specs, all different")
     for spec in specs:
         if spec.transforms:
             raise ParameterError(
-                f"{text!r:.80}: transforms go before the mixture, for all its specs: {spec.transforms[0]}+mix:..."
+                f"{text!r:.80}: transforms apply to all specs and go before the mixture: {spec.transforms[0]}+mix:..."
             )
         if QUANTIZERS[spec.quantizer].sized_by_inputs:
             raise ParameterError(

@@ -62,7 +62,7 @@ def fit_steps(rows: FixedRows, spec: Spec, columns: int, second: Int | None = No
 def fit_levels(rows: FixedRows, spec: Spec, columns: int, second: Int | None = None) -> tuple[Floats, Steps]:
     """Choose the scales of all blocks and the levels nearest to the rows, float64 (N, K padded); see `fit_steps`.
 
-    Types with a codebook choose several levels together.
+    For types with a codebook, several levels are chosen together.
     """
     kind = spec.block_type
     if kind is not None and kind.codebook:

@@ -1,7 +1,7 @@
-"""NUPES: levels |q|^(1/a) for integers q, with the exponent a of least error for each matrix.
+"""NUPES: levels |q|^(1/a) for integers q, with the exponent a of the least error for each matrix.
 
-PowerQuant (Yvinec et al., arXiv 2301.09858) searches one a for a whole model by the sum of the matrices' errors; NUPES
-(arXiv 2308.05600) has one for each layer.
+PowerQuant (Yvinec et al., arXiv 2301.09858) searches for one a per model by the sum of the matrices' errors; NUPES
+(arXiv 2308.05600) uses one per layer.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from intact.quantizing.quantizers.spec import Spec
 EXPONENTS: Final = {
     10: "int4s", 9: "nupes4a9", 8: "nupes4a8", 7: "nupes4a7", 6: "nupes4a6", 5: "nupes4", 4: "nupes4a4", 3: "nupes4a3",
 }  # fmt: skip
-"""The grid of each exponent, in tenths; ties in error go to the first."""
+"""The grid for each exponent, in tenths; ties in error go to the first."""
 
 
 def total_error(rows: FixedRows, spec: Spec, columns: int) -> int:
-    """Return the squared error of rounding to nearest, summed over all rows as integers of one unit."""
+    """Return the squared error of rounding to nearest, summed over all rows as integers in a common unit."""
     steps, x = fit_steps(rows, spec, columns).step, rows.blocks(spec.width(columns)).x
     errors = squared_error(x, nearest(x, steps, spec.levels), steps).sum(axis=1).tolist()
     shifts = (2 * (rows.exponent - rows.exponent.min())).tolist()

@@ -12,9 +12,9 @@ from intact.numerics.weights import BlockWeight, model_values
 from intact.quantizing.quantizers.base import InputStatistics
 
 ERROR_BITS: Final = 12
-"""Bits of an error, below the largest of its row."""
+"""Bits of an error below the largest in its row."""
 SUM_BITS: Final = 53
-"""Sums with this many bits are exact in float64, in any order."""
+"""Number of bits up to which float64 sums are exact in any order."""
 
 
 def weigh(d: NDArray[np.float64], second: NDArray[np.int64], bits: int = ERROR_BITS) -> tuple[NDArray[np.int64], int]:
@@ -27,7 +27,7 @@ def weigh(d: NDArray[np.float64], second: NDArray[np.int64], bits: int = ERROR_B
     d : float64 (..., N, K)
         Integers of at most `bits` bits and a sign.
     second : int64 (..., K, K)
-        H, whose largest element lies on the diagonal.
+        H, whose largest element is on the diagonal.
 
     Returns
     -------
@@ -51,10 +51,10 @@ def proxy(matrix: NDArray[np.float32], weight: BlockWeight, inputs: InputStatist
 
 
 def output_error(error: NDArray[np.float64], inputs: InputStatistics) -> float:
-    """Return tr(D H DT) / rows, the mean squared error that an error D of the weights causes on the calibration text.
+    """Return tr(D H DT) / rows, the mean squared error that a weight error D causes on the calibration text.
 
-    D, float64 (N, K), is rounded to 12 bits below the largest of each row, and H as in `weigh`; the rest is computed in
-    integers, with one rounding to float64 at the end.
+    D, float64 (N, K), is rounded to 12 bits below the largest element of each row, and H as in `weigh`; the rest is
+    computed in integers, with one rounding to float64 at the end.
     """
     d, exponents = fix_errors(error)
     columns = error.shape[1]
@@ -66,13 +66,13 @@ def output_error(error: NDArray[np.float64], inputs: InputStatistics) -> float:
 
 
 def fix_errors(error: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Round rows to integers of 12 bits below the largest of each; return them and the exponents of their units."""
+    """Round rows to integers of 12 bits below each row's largest; return them and the exponents of their units."""
     exponents = np.frexp(np.abs(error).max(axis=1))[1].astype(np.int64) - ERROR_BITS
     return np.floor(np.ldexp(error, -exponents[:, None]) + 0.5), exponents
 
 
 def squares(matrix: NDArray[np.float64]) -> Fraction:
-    """Return the sum of squares of a matrix, after rounding its rows to 12 bits below the largest of each."""
+    """Return the sum of squares of a matrix, after rounding its rows to 12 bits below each row's largest."""
     d, exponents = fix_errors(matrix)
     low = int(exponents.min())
     rows = (d * d).sum(axis=1).astype(np.int64).tolist()  # integers below 2^53: any order

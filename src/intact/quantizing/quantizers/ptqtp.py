@@ -2,7 +2,7 @@
 
 PTQTP (HeXiao-55/PTQTP) alternates between the best scales for given planes and the best of the nine pairs of trits for
 given scales: a weight is a1 t1 + a2 t2. If the first plane's scale is tied to three times the second's, the nine pairs
-are nine even levels, the planes form one matrix of 4-bit codes, and one scale per block remains to be fitted.
+are nine evenly spaced levels, the planes form one matrix of 4-bit codes, and one scale per block remains to be fitted.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ SLAB: Final = 64
 
 
 def alternate(x: Floats, grid: NumberGrid) -> Floats:
-    """Return the steps, float64 (N, blocks), of blocks of integers (N, blocks, inputs).
+    """Return the steps, float64 (N, blocks), for blocks of integers (N, blocks, inputs).
 
     All weights start at the outermost level of their sign. Then the step for levels v is sum(x v) / sum(v v), from
-    exact sums, and each weight moves to its nearest level, until no level changes or for 50 rounds.
+    exact sums, and each weight moves to its nearest level, until no level changes, for at most 50 rounds.
     """
     v = np.sign(x) * grid.levels[-1]
     step = np.ones(x.shape[:2])
@@ -52,7 +52,7 @@ def alternate(x: Floats, grid: NumberGrid) -> Floats:
 
 
 class Levels(NamedTuple):
-    """The values that both planes' scales can represent in each block, ascending."""
+    """The values that both planes' scales can represent in each block, in ascending order."""
 
     pair: Int
     """(blocks, 9): the index in `PAIRS` of each level; pairs with equal levels use the first."""
@@ -61,7 +61,7 @@ class Levels(NamedTuple):
 
 
 def levels_of(scales: Floats) -> Levels:
-    """Return the levels of scales (blocks, 2). A tie between two levels goes to the earlier pair."""
+    """Return the levels for scales (blocks, 2). A tie between two levels goes to the earlier pair."""
     value = scales[:, :1] * TRITS[:, 0] + scales[:, 1:] * TRITS[:, 1]
     pair = np.argsort(value, axis=1, kind="stable")
     value = np.take_along_axis(value, pair, axis=1)
@@ -80,11 +80,11 @@ def nearest_pairs(x: Floats, levels: Levels) -> Int:
 
 
 def fit_planes(x: Floats) -> Floats:
-    """Return the scales of both planes, float64 (blocks, 2), of blocks of integers (blocks, inputs).
+    """Return the scales of both planes, float64 (blocks, 2), for blocks of integers (blocks, inputs).
 
     All weights start with both trits of their sign. Then the least-squares scales for the planes and the nearest planes
-    for the scales alternate, until both scales move by less than `MOVED` or for 50 rounds. Sums are over integers,
-    hence exact; each block stops on its own.
+    for the scales alternate, until both scales move by less than `MOVED`, for at most 50 rounds. Sums are over
+    integers, hence exact; each block stops independently.
     """
     rising = np.sort(x, axis=1)
     sums = np.zeros((len(x), x.shape[1] + 1), np.int64)

@@ -36,7 +36,7 @@ ALIASES: Final = {
     "nvint4": "int4s-16@e4m3",
     **BLOCK_SPECS,
 }
-"""Other programs' names for a grid with its blocks and scales; llama.cpp's names in lower case."""
+"""Names in other programs for a grid with its blocks and scales; llama.cpp's names in lower case."""
 _FORM: Final = re.compile(r"(?:(?P<quantizer>[a-z][a-z0-9_]*):)?(?P<grid>[a-z][a-z0-9]*)"
                           r"(?:-(?P<block>\d+|row))?(?:@(?P<rule>[a-z0-9_]+))?")  # fmt: skip
 _TRANSFORMS: Final = re.compile(r"(?:[a-z][a-z0-9_]*\+)*")
@@ -55,14 +55,14 @@ def split_transforms(text: str) -> tuple[tuple[str, ...], str]:
     names = tuple(text.removesuffix(rest).split("+")[:-1])
     for name in names:
         if name not in TRANSFORMS:
-            raise ParameterError(f"{text!r:.80}: there is no transform {name!r}; known are {', '.join(TRANSFORMS)}")
+            raise ParameterError(f"{text!r:.80}: no transform named {name!r}; available: {', '.join(TRANSFORMS)}")
         if names.count(name) > 1:
-            raise ParameterError(f"{text!r:.80}: the transform {name} is named twice; expected each once")
+            raise ParameterError(f"{text!r:.80}: the transform {name} is given twice; expected each once")
     return names, rest
 
 
 def all_specs() -> list[str]:
-    """Return the shortest spec of each grid, with a quantiser if the grid needs one, and the aliases."""
+    """Return the shortest spec of each grid, including a quantiser if the grid needs one, and the aliases."""
     users = {grid: name for name, one in QUANTIZERS.items() for grid in one.grids}
     return [name if grid.planes == 1 else f"{users[name]}:{name}" for name, grid in GRIDS.items()] + list(ALIASES)
 
@@ -81,12 +81,13 @@ def parse_spec(text: str) -> Spec:
     if match is None:
         near = did_you_mean(text, all_specs())
         form = "[TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], such as gptq:int4-32"
-        raise ParameterError(f"{text!r:.80} is no spec" + (f": {near}" if near else f"; expected {form}"))
+        raise ParameterError(f"{text!r:.80} is not a spec" + (f": {near}" if near else f"; expected {form}"))
     quantizer, grid = match["quantizer"] or "nearest", match["grid"]
     if grid in TOO_WIDE:
         raise ParameterError(
-            f"{text!r:.80}: {grid} spans +-{TOO_WIDE[grid]:,} of its least steps, and the entries of a table "
-            f"{LARGEST_ENTRY:,} in all; the widest 8-bit floats that products support are e3m4, and fp8:e4m3 in planes"
+            f"{text!r:.80}: {grid} spans +-{TOO_WIDE[grid]:,} of its smallest steps, but table entries span "
+            f"at most {LARGEST_ENTRY:,}; the widest 8-bit floats that products support are e3m4, and "
+            "fp8:e4m3 in planes"
         )
     for what, name, known in (
         ("quantizer", quantizer, list(QUANTIZERS)),
@@ -94,24 +95,22 @@ def parse_spec(text: str) -> Spec:
         ("rule", match["rule"], [None, *RULES, *BLOCK_TYPES]),
     ):
         if name not in known:
-            raise ParameterError(
-                f"{text!r:.80}: there is no {what} {name!r}; known are {', '.join(filter(None, known))}"
-            )
+            raise ParameterError(f"{text!r:.80}: no {what} named {name!r}; available: {', '.join(filter(None, known))}")
     user = QUANTIZERS[quantizer]
     takes, rules, rule = user.grids, user.rules, match["rule"] or user.rule
     if not takes and GRIDS[grid].planes > 1:
         users = ", ".join(name for name, one in QUANTIZERS.items() if grid in one.grids)
-        raise ParameterError(f"{text!r:.80}: the grid {grid} has several planes; it is for {users}")
+        raise ParameterError(f"{text!r:.80}: the grid {grid} has several planes; use it with {users}")
     if takes and grid not in takes:
-        raise ParameterError(f"{text!r:.80}: {quantizer} takes the grids {', '.join(takes)}, not {grid}")
+        raise ParameterError(f"{text!r:.80}: {quantizer} supports the grids {', '.join(takes)}, not {grid}")
     if rule not in rules:
-        raise ParameterError(f"{text!r:.80}: {quantizer} takes the rules {', '.join(rules)}, not {rule}")
+        raise ParameterError(f"{text!r:.80}: {quantizer} supports the rules {', '.join(rules)}, not {rule}")
     spec = Spec(quantizer, grid, GRIDS[grid].block, rule, transforms=transforms)
     if match["block"]:
         spec = replace(spec, block=ROW if match["block"] == "row" else int(match["block"]))
     if spec.block % 16 or spec.block > 1 << 16:
-        raise ParameterError(f"{text!r:.80}: a block must be row or a multiple of 16, got {match['block']}")
+        raise ParameterError(f"{text!r:.80}: a block must be 'row' or a multiple of 16, got {match['block']}")
     if spec.block_type is not None and f"{grid}-{spec.block}@{rule}" != BLOCK_SPECS[rule]:
-        raise ParameterError(f"{text!r:.80}: the scales of {rule} are those of {BLOCK_SPECS[rule]}")
+        raise ParameterError(f"{text!r:.80}: the rule {rule} can only be used as {BLOCK_SPECS[rule]}")
     spec.levels.layout(spec.block or 4096)
     return spec

@@ -1,4 +1,4 @@
-"""Rules of scales: choose the step of each block of a row."""
+"""Scale rules: choose the step of each block of a row."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TRIES: Final = 16
 CACHED: Final = 1 << 16
 """Number of values searched at a time."""
 E4M3_MAX: Final = 448 << 9
-"""The largest number of FP8 E4M3, in units of the smallest, 2^-9."""
+"""The largest FP8 E4M3 number, in units of the smallest, 2^-9."""
 
 
 def candidates(grid: NumberGrid, end: int) -> tuple[int, ...]:
-    """Return the positions at which `search` tries a block's extreme, in 256ths of the grid's last level on its side.
+    """Return the positions at which `search` tries a block's extreme, in 256ths of the grid's last level on that side.
 
-    `end` is the distance of that level in steps. Positions run from 7/8 of it to 2.2 mean distances of levels beyond
-    it: the fewer levels there are, the more it pays to clip the largest values.
+    `end` is the distance of that level in steps. Positions range from 7/8 of it to 2.2 mean level distances beyond it:
+    the fewer levels there are, the more clipping the largest values helps.
     """
     span, gaps = grid.levels[-1] - grid.levels[0], len(grid.levels) - 1
     least, most = 7 * UNIT // 8, UNIT + 22 * UNIT * span // (10 * end * gaps)
@@ -63,11 +63,11 @@ def power(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
 
 
 def e4m3(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
-    """Round the step to FP8 E4M3 times one number for the whole matrix (NVFP4's two levels of scales).
+    """Round the step to FP8 E4M3 times one number for the whole matrix (NVFP4's two-level scales).
 
     With s = extent / reach, a block's exact step, and g = max(s) / 448 over the matrix, the step is E4M3(s / g) * g,
-    ties to even, and at least g / 512, the smallest number of E4M3. It is computed in integers and rounded to 16 bits
-    under the row's exponent. Rows below 2^-40 of the largest are treated as having 2^-40 of it.
+    ties to even, and at least g / 512, the smallest E4M3 number. It is computed in integers and rounded to 16 bits
+    under the row's exponent. Rows below 2^-40 of the largest are treated as 2^-40 of it.
     """
     extent = _extent(blocks.x)
     living = extent.max(axis=1) > 0
@@ -81,7 +81,7 @@ def e4m3(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
 
 
 def round_e4m3(above: Int, below: Int) -> Int:
-    """Round a fraction, in units of 2^-9, to a nonzero number of E4M3: 4 significant bits, ties to even."""
+    """Round a fraction, in units of 2^-9, to a nonzero E4M3 number: 4 significant bits, ties to even."""
     drop = np.maximum(np.frexp((above // below).astype(np.float64))[1].astype(np.int64) - 4, 0)
     unit = below << drop
     whole, rest = above // unit, above % unit
@@ -95,7 +95,7 @@ def _round_half_up(above: Int, below: int) -> Int:
 
 
 def search(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
-    """Choose the step with the least squared error among those that put the block's extreme near the grid's end.
+    """Choose the step with the least squared error among those that map the block's extreme near the end of the grid.
 
     If the grid reaches further on one side, the extreme may lie there; a positive extreme then has a negative scale.
     """
@@ -105,7 +105,7 @@ def search(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
 
 
 def _search(x: Floats, grid: NumberGrid) -> tuple[Int, Int]:
-    """Search some rows, few enough that the intermediate arrays stay in the processor's cache."""
+    """Search a few rows at a time, so that the intermediate arrays stay in the processor's cache."""
     flat = np.abs(x).argmax(axis=2)[..., None]
     extreme = np.take_along_axis(x, flat, axis=2)[..., 0].astype(np.int64)
     ends = {grid.levels[-1], -grid.levels[0]}

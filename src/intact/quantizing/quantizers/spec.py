@@ -1,4 +1,4 @@
-"""Specs: the transforms, quantiser, grid, block and rule of scales, in one short text."""
+"""Specs: the transforms, quantiser, grid, block and scale rule, in one short string."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from intact.numerics.grids import GRIDS, Layout, NumberGrid
 from intact.quantizing.quantizers.block_types import BLOCK_TYPES, BlockType
 
 ROW: Final = 0
-"""The block size that means a whole row."""
+"""The block size that stands for a whole row."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Spec:
 
     @property
     def block_type(self) -> BlockType | None:
-        """The GGUF type that holds its matrices, or None."""
+        """The GGUF type that stores its matrices, or None."""
         return BLOCK_TYPES.get(self.rule)
 
     def fitting(self, columns: int) -> Spec:
@@ -84,11 +84,11 @@ class Spec:
         """
         layout = self.levels.layout(self.width(columns), padded=columns % 32 > 0)
         if columns % 32 and not layout.has_zero:
-            raise ParameterError(f"{self}: without a level 0 it needs rows of a multiple of 32 values, got {columns}")
+            raise ParameterError(f"{self} has no level 0, so rows must have a multiple of 32 values, got {columns}")
         return layout
 
     def bits_per_weight(self, columns: int = 4096) -> float:
-        """Return the bits per weight of codes and 16-bit scales, or of the blocks of a GGUF type."""
+        """Return the bits per weight of codes and 16-bit scales, or of a GGUF type's blocks."""
         if self.block_type is not None:
             return 8 * self.block_type.form.size / self.block_type.form.values
         scales = 16 * (1 + self.levels.affine) / self.width(columns)

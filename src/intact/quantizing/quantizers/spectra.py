@@ -29,7 +29,7 @@ def scale_of(rows: FixedRows, columns: int) -> float:
 
 
 class Spectra(Quantizer):
-    """The ternary weights with which Spectra's models are trained."""
+    """The ternary weights that Spectra's models are trained with."""
 
     name = "spectra"
     summary = "ternary: round(W / gamma), gamma the mean size over the whole matrix"

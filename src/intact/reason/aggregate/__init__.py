@@ -7,4 +7,4 @@ index.
 from typing import Final
 
 VERSION: Final = 2
-"""Version of how answers are counted and weighted; raise it when that changes (`intact.solving.receipts.versions`)."""
+"""Version of the counting and weighting rules; increase it when they change (`intact.solving.receipts.versions`)."""

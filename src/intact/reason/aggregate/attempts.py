@@ -1,7 +1,7 @@
-"""Attempts until a verifier accepts a sample: the best number of attempts, and the value of an accepted answer.
+"""Sampling until a verifier accepts: the best number of attempts, and the probability that an accepted answer is right.
 
-The law is that of `intact.stats.laws.verifier` (Stroebl et al. 2024, arXiv 2411.17501). It is computed in fractions
-here, because the number of attempts decides what a method does and must be the same on every machine.
+The law is the one in `intact.stats.laws.verifier` (Stroebl et al. 2024, arXiv 2411.17501). Here it is computed in
+fractions, because the number of attempts decides what a method does and must be the same on every machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class ProblemKind(NamedTuple):
     Attributes
     ----------
     rate : Fraction
-        The chance that a sample is right.
+        The probability that a sample is right.
     prior : Fraction
         The share of problems of this kind.
     """
@@ -30,27 +30,27 @@ class ProblemKind(NamedTuple):
 
 
 class AcceptanceRates(NamedTuple):
-    """A verifier: the chance that it accepts a right answer, and the chance that it rejects a wrong one."""
+    """A verifier: the probability that it accepts a right answer, and the probability that it rejects a wrong one."""
 
     completeness: Fraction
     soundness: Fraction
 
     def right(self, kind: ProblemKind) -> Fraction:
-        """Return the chance that a sample is right and accepted."""
+        """Return the probability that a sample is right and accepted."""
         return self.completeness * kind.rate
 
     def fluke(self, kind: ProblemKind) -> Fraction:
-        """Return the chance that a sample is wrong and accepted."""
+        """Return the probability that a sample is wrong and accepted."""
         return (1 - self.soundness) * (1 - kind.rate)
 
 
 def read_kinds(text: str) -> list[ProblemKind]:
-    """Parse kinds of problems, such as ``0.87*0.58, 0.13*0.42``: rate times prior; a single rate has the prior 1.
+    """Parse kinds of problems, such as ``0.87*0.58, 0.13*0.42``: rate times prior; the prior of a single rate is 1.
 
     Raises
     ------
     ParameterError
-        If it cannot be parsed, a rate lies outside [0, 1], or the priors do not sum to 1.
+        If the text cannot be parsed, a rate is outside [0, 1], or the priors do not sum to 1.
     """
     kinds = []
     for part in text.split(","):
@@ -58,14 +58,14 @@ def read_kinds(text: str) -> list[ProblemKind]:
             rate, _, prior = part.partition("*")
             kinds.append(ProblemKind(Fraction(rate.strip()), Fraction(prior.strip() or "1")))
         except (ValueError, ZeroDivisionError) as error:
-            raise ParameterError(f"rates must be like 0.87*0.58, 0.13*0.42, got {text!r:.60}") from error
+            raise ParameterError(f"rates must have a form such as 0.87*0.58, 0.13*0.42, got {text!r:.60}") from error
     if not all(0 <= kind.rate <= 1 and kind.prior >= 0 for kind in kinds) or sum(kind.prior for kind in kinds) != 1:
-        raise ParameterError(f"rates must lie in [0, 1], and their priors sum to 1, got {text!r:.60}")
+        raise ParameterError(f"rates must lie in [0, 1] and their priors must sum to 1, got {text!r:.60}")
     return kinds
 
 
 def check_of(completeness: Number, soundness: Number) -> AcceptanceRates:
-    """Return a verifier with these chances, taken as the exact decimals they were written as."""
+    """Return a verifier with these probabilities, read as exact decimals."""
     return AcceptanceRates(written(completeness, "completeness"), written(soundness, "soundness"))
 
 
@@ -73,7 +73,7 @@ def best_number(kinds: Sequence[ProblemKind], check: AcceptanceRates, fluke: Num
     """Return the number of attempts, up to `most`, with the highest value; 0 if no attempt is worth it.
 
     Attempt k has the value `sum over kinds of prior (right - cost fluke) (1 - right - fluke)^(k - 1)`: a right answer
-    is worth 1, a fluke minus its cost, no answer 0. Ties go to fewer attempts.
+    is worth 1, a fluke is worth minus its cost, and no answer is worth 0. Ties go to fewer attempts.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def best_number(kinds: Sequence[ProblemKind], check: AcceptanceRates, fluke: Num
 
 
 def chance_right(kinds: Sequence[ProblemKind], check: AcceptanceRates, attempt: int) -> Fraction | None:
-    """Return the chance that an answer accepted at this attempt (from 1) is right; None if none can be accepted."""
+    """Return the chance that an answer accepted at `attempt` (from 1) is right; None if none can be accepted."""
     open_ = [kind.prior for kind in kinds]
     for _ in range(attempt - 1):
         open_ = _after(open_, kinds, check)
@@ -105,5 +105,5 @@ def chance_right(kinds: Sequence[ProblemKind], check: AcceptanceRates, attempt: 
 
 
 def _after(open_: Sequence[Fraction], kinds: Sequence[ProblemKind], check: AcceptanceRates) -> list[Fraction]:
-    """Return the joint probability of each kind and one more rejection."""
+    """Return the joint probability of each problem kind and one more rejection."""
     return [left * (1 - check.right(kind) - check.fluke(kind)) for left, kind in zip(open_, kinds, strict=True)]

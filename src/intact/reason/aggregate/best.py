@@ -1,4 +1,4 @@
-"""Best-of-N, with step rewards reduced to one reward per text."""
+"""Best-of-N, with step rewards reduced to one reward per completion."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ Reduction: TypeAlias = Annotated[
 
 
 def reduce(rewards: Sequence[float], how: str) -> float:
-    """Reduce the rewards of a text's steps to one: the last, the minimum, the product or the mean.
+    """Reduce the rewards of a completion's steps to one: the last, the minimum, the product or the mean.
 
-    The product is taken from left to right; the mean's sum is exact.
+    The product is computed from left to right; the sum for the mean is exact.
 
     Raises
     ------
@@ -35,12 +35,12 @@ def reduce(rewards: Sequence[float], how: str) -> float:
     """
     one_of(REDUCTIONS, reduction=how)
     if not rewards or not all(map(math.isfinite, rewards)):
-        raise ParameterError(f"there must be at least one reward, and all must be finite, got {list(rewards)}")
+        raise ParameterError(f"rewards must be finite and not empty, got {list(rewards)}")
     return REDUCTIONS[how](rewards)
 
 
 def best_of_n(rewards: Sequence[float | None]) -> int | None:
-    """Return the index of the largest reward, ties to the first (Cobbe et al. 2021, arXiv 2110.14168).
+    """Return the index of the largest reward; ties go to the first (Cobbe et al. 2021, arXiv 2110.14168).
 
     None marks a missing reward; if all are missing, the result is None.
     """

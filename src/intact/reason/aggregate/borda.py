@@ -1,4 +1,4 @@
-"""Votes weighted by confidence rank."""
+"""Votes weighted by confidence rank (Borda voting)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 
 def borda_weights(answers: Sequence[A | None], confidences: Sequence[float | None], p: float = 1.0) -> list[Number]:
-    """Return the votes of each sample; the sample of rank r casts `(N - r + 1)^p` (arXiv 2502.18581).
+    """Return each sample's number of votes; the sample at rank r casts `(N - r + 1)^p` (arXiv 2502.18581).
 
     Rank 1 is the most confident; ties are ranked by index. Only samples with an answer and a confidence are ranked, and
-    N counts these. p = 0 is the majority vote, a large p best-of-N.
+    N is their number. p = 0 gives the majority vote, a large p best-of-N.
     """
     check_lengths(answers=answers, confidences=confidences)
     voters = [None if answer is None else value for answer, value in zip(answers, confidences, strict=True)]

@@ -1,4 +1,4 @@
-"""Confidence of a text, from the log-probabilities of its tokens and of their rivals.
+"""Confidence of a completion, from the log-probabilities of its tokens and of the alternatives at each position.
 
 Log-probabilities are rounded to 2^-24, the engine's own unit, so that sums are exact and sliding windows do not drift.
 """
@@ -20,18 +20,18 @@ _LEAST = ONE // UNIT  # least mass that is left for tokens that are not given
 
 
 class Places(NamedTuple):
-    """Positions at which tokens were drawn, with sums over the rivals known at each.
+    """Positions at which tokens were sampled, with sums over the known alternatives at each.
 
     Attributes
     ----------
     counts : int64 [places]
-        Number of known rivals.
+        Number of known alternatives.
     logarithms : int64 [places]
         Sum of their log-probabilities, in units of 2^-24.
     rest : int64 [places]
         Total probability of all other tokens, in units of 2^-31; rounding may make it negative.
     entropy : int64 [places]
-        Sum of -p log p over the known rivals, in units of 2^-31.
+        Sum of -p log p over the known alternatives, in units of 2^-31.
     """
 
     counts: Int
@@ -46,7 +46,7 @@ def places(rivals: Sequence[Sequence[float]]) -> Places:
     Raises
     ------
     ParameterError
-        If one is not finite.
+        If a log-probability is not finite.
     """
     counts = np.array([len(place) for place in rivals], np.int64)
     ends = np.cumsum(counts)
@@ -64,7 +64,8 @@ def places(rivals: Sequence[Sequence[float]]) -> Places:
 def token_confidences(rivals: Sequence[Sequence[float]]) -> list[float]:
     """Return `-(1 / k) sum_j log p_j` over the k most probable tokens at each position (DeepConf, arXiv 2508.15260).
 
-    It is large if the distribution is peaked, because the rivals are then improbable. k may vary between positions.
+    The value is large if the distribution is peaked, because the alternatives then have low probabilities. k may vary
+    between positions.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def token_confidences(rivals: Sequence[Sequence[float]]) -> list[float]:
 
 
 def group_confidences(confidences: Sequence[float], window: int) -> list[float]:
-    """Return sliding-window means over `window` tokens; a shorter text is one group, an empty text has none.
+    """Return sliding-window means over `window` tokens; a shorter completion is one group, an empty one has no groups.
 
     Raises
     ------
@@ -96,19 +97,20 @@ def group_confidences(confidences: Sequence[float], window: int) -> list[float]:
 
 
 def mean_confidence(confidences: Sequence[float]) -> float:
-    """Return the mean over all tokens; 0 for an empty text."""
+    """Return the mean over all tokens; 0 for an empty completion."""
     return next(iter(group_confidences(confidences, max(len(confidences), 1))), 0.0)
 
 
 def tail_confidence(confidences: Sequence[float], tail: int = 2048) -> float:
-    """Return the mean over the last `tail` tokens; 0 for an empty text."""
+    """Return the mean over the last `tail` tokens; 0 for an empty completion."""
     return mean_confidence(confidences[-tail:])
 
 
 def bottom_confidence(confidences: Sequence[float], window: int = 2048, share: float = 0.1) -> float:
-    """Return the mean over the lowest `share` of groups, at least one (DeepConf's bottom-10%); 0 for an empty text.
+    """Return the mean over the lowest `share` of groups, at least one (DeepConf's bottom-10%); 0 without tokens.
 
-    The number of groups is max(1, floor(groups * share)); share = 0 uses only the lowest group, as in the online form.
+    The number of groups is max(1, floor(groups * share)); share = 0 uses only the lowest group, as the online form
+    does.
     """
     groups = sorted(group_confidences(confidences, window))
     return mean_confidence(groups[: max(1, int(len(groups) * share))])
@@ -117,22 +119,22 @@ def bottom_confidence(confidences: Sequence[float], window: int = 2048, share: f
 def self_certainty(rivals: Sequence[Sequence[float]], vocabulary: int) -> float:
     """Return the mean divergence of the tokens' distributions from the uniform distribution (arXiv 2502.18581).
 
-    `-(1 / (n V)) sum_i sum_j log(V p_ij)` over n positions and V tokens.
+    The formula is `-(1 / (n V)) sum_i sum_j log(V p_ij)` over n positions and V tokens.
 
     Parameters
     ----------
     rivals : sequence of sequences of float, n places
         Log-probabilities of all V tokens at each position, or of the most probable ones.
     vocabulary : int
-        V.
+        Vocabulary size, V.
 
     Returns
     -------
     float
-        At least 0 except for rounding; 0 for an empty text. If only some probabilities are given, the remaining mass is
-        spread evenly over the other tokens; by concavity of the logarithm, that is the smallest self-certainty
-        compatible with the given ones. This deviates from the paper, which reads all V, and is needed where only top
-        log-probabilities are known.
+        At least 0 except for rounding; 0 for an empty completion. If only some probabilities are given, the remaining
+        mass is spread evenly over the other tokens; by concavity of the logarithm, this gives the smallest
+        self-certainty compatible with the known probabilities. This deviates from the paper, which uses all V, and is
+        needed where only the top log-probabilities are known.
 
     Raises
     ------
@@ -145,7 +147,9 @@ def self_certainty(rivals: Sequence[Sequence[float]], vocabulary: int) -> float:
         return 0.0
     known = places(rivals)
     if known.counts.max() > vocabulary:
-        raise ParameterError(f"a place has {known.counts.max()} log-probabilities, the vocabulary {vocabulary} tokens")
+        raise ParameterError(
+            f"a position has {known.counts.max()} log-probabilities, but the vocabulary has {vocabulary} tokens"
+        )
     hidden = vocabulary - known.counts
     one = ln(np.ones(1, np.int64))  # removes the unit that `ln` assumes for a count
     each = ln(np.maximum(known.rest, _LEAST)) - (ln(np.maximum(hidden, 1)) - one)  # for each token that is not given
@@ -156,8 +160,8 @@ def self_certainty(rivals: Sequence[Sequence[float]], vocabulary: int) -> float:
 def entropy(rivals: Sequence[Sequence[float]]) -> float:
     """Return the mean entropy of the tokens' distributions, in nats.
 
-    The remaining mass of a distribution counts as one more token, so this is the smallest entropy compatible with the
-    given log-probabilities; 0 for an empty text.
+    The remaining mass of a distribution is treated as one more token, so this is the smallest entropy compatible with
+    the given log-probabilities; 0 for an empty completion.
     """
     if not len(rivals):
         return 0.0
@@ -169,7 +173,7 @@ def entropy(rivals: Sequence[Sequence[float]]) -> float:
 
 
 def mean_spread(spreads: Sequence[Spread]) -> tuple[float, float]:
-    """Return the mean entropy and the self-certainty of whole distributions, in nats; zeros for an empty text.
+    """Return the mean entropy and the self-certainty of full distributions, in nats; zeros for an empty completion.
 
     The sums are exact, and each mean is rounded once.
     """

@@ -12,17 +12,17 @@ from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 
 def percentile(values: Sequence[float], percent: Number) -> Fraction:
-    """Return a percentile with linear interpolation between neighbours, as NumPy's default, in exact fractions.
+    """Return a percentile with linear interpolation between neighbours, as NumPy does by default, in exact fractions.
 
     Raises
     ------
     ParameterError
-        If there are no values, one is not finite, or percent lies outside [0, 100].
+        If there are no values, a value is not finite, or percent is outside [0, 100].
     """
     share = written(percent, "a percentile") / 100
     if not values or not 0 <= share <= 1:
         raise ParameterError(
-            f"a percentile must lie in [0, 100] and have at least one value, got {percent} of {len(values)}"
+            f"a percentile must lie in [0, 100] and needs at least one value, got {percent} of {len(values)}"
         )
     ordered = sorted(rational(value, "a confidence") for value in values)
     place = share * (len(values) - 1)
@@ -32,15 +32,16 @@ def percentile(values: Sequence[float], percent: Number) -> Fraction:
 
 
 def confident_vote(answers: Sequence[A | None], confidences: Sequence[float], keep: Number = 10) -> Tally[A]:
-    """Vote by the most confident `keep` per cent, weighted by their confidence (the offline form).
+    """Hold a vote among the most confident `keep` per cent, weighted by confidence (the offline form).
 
     Samples without an answer are dropped first. Samples at or above the (100 - keep)th percentile are kept, so ties are
-    kept or dropped together; the paper uses 10 and 90, and 100 weights all samples. Ties go to the answer seen first.
+    kept or dropped together; the paper uses keep = 10 and 90; with 100, all samples vote. Ties go to the answer seen
+    first.
 
     Raises
     ------
     ParameterError
-        If a confidence is negative or not finite, keep lies outside [0, 100], or lengths differ.
+        If a confidence is negative or not finite, keep is outside [0, 100], or lengths differ.
     """
     check_lengths(answers=answers, confidences=confidences)
     known = [value for answer, value in zip(answers, confidences, strict=True) if answer is not None]
@@ -53,7 +54,7 @@ def confident_vote(answers: Sequence[A | None], confidences: Sequence[float], ke
 def bar(lowest: Sequence[float], keep: Number = 10) -> float:
     """Return the threshold of the online form: the (100 - keep)th percentile of the warm-up samples' lowest groups.
 
-    The authors warm up with 16 samples; keep is 10 (DeepConf-low) or 90 (DeepConf-high).
+    The authors use 16 warm-up samples and keep = 10 (DeepConf-low) or 90 (DeepConf-high).
     """
     return float(percentile(lowest, 100 - written(keep, "keep")))
 
@@ -61,7 +62,7 @@ def bar(lowest: Sequence[float], keep: Number = 10) -> float:
 def stopping_place(confidences: Sequence[float], window: int, least: float) -> int | None:
     """Return the number of tokens at which the mean of the last `window` first falls below the threshold, or None.
 
-    A sample is not judged before it has written a whole window.
+    A sample is not judged until it has a full window of tokens.
     """
     if len(confidences) < window:
         return None

@@ -1,7 +1,8 @@
 """Vectorised exponentials and logarithms in integer arithmetic: the same bits everywhere, at NumPy's speed.
 
-`intact._base.exact` is right to the last bit of a double, but takes some 20 µs a number: too slow for every token and
-its rivals. Here numbers are in fixed point, functions use integer tables, products and shifts, and sums are exact.
+`intact._base.exact` is correct to the last bit of a double, but takes some 20 µs per number, which is too slow for
+every token and its alternatives. Here numbers are in fixed point, functions use integer tables, products and shifts,
+and sums are exact.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def fixed(log_probabilities: ArrayLike) -> Int:
     Raises
     ------
     ParameterError
-        If one is not finite, or beyond 2^30 nats.
+        If a value is not finite, or its magnitude exceeds 2^30 nats.
     """
     values = np.asarray(log_probabilities, np.float64)
     if not np.all(np.abs(values) < 1 << 30):
@@ -41,7 +42,7 @@ def fixed(log_probabilities: ArrayLike) -> Int:
 
 @cache
 def _tables() -> tuple[Int, ...]:
-    """Return tables of e^-k for the integer part, and e^-(k 2^-8), e^-(k 2^-16), e^-(k 2^-24) for fraction bytes."""
+    """Return tables of e^-k for the integer part, and of e^-(k 2^-8), e^-(k 2^-16), e^-(k 2^-24) for its fraction."""
     context, tables = Context(prec=40), []
     for entries, step in ((_LARGEST + 1, 0), (256, 8), (256, 16), (256, 24)):
         powers = [context.exp(-Decimal(k) / (1 << step)) * ONE for k in range(entries)]
@@ -50,10 +51,10 @@ def _tables() -> tuple[Int, ...]:
 
 
 def exp(x: Int) -> Int:
-    """Return e^x in units of 2^-31, for x <= 0 in units of 2^-24; positive x counts as 0.
+    """Return e^x in units of 2^-31, for x <= 0 in units of 2^-24; positive x is treated as 0.
 
-    The product of one power for the integer part and one for each byte of the fraction, rounded half up after each: off
-    by less than three units.
+    The result is the product of one power for the integer part and one for each byte of the fraction, rounded half up
+    after each multiplication; the error is less than three units.
     """
     t = np.clip(-np.asarray(x, np.int64), 0, _LARGEST << 24)
     whole, *bytes_ = _tables()
@@ -65,9 +66,10 @@ def exp(x: Int) -> Int:
 
 
 def ln(v: Int) -> Int:
-    """Return the natural logarithm of 1 <= v < 2^32 in units of 2^-31, in units of 2^-24.
+    """Return the natural logarithm in units of 2^-24, for 1 <= v < 2^32 in units of 2^-31.
 
-    Repeated squaring gives 28 bits of log2, as in `intact.numerics.functions.log2_fixed`: off by less than one unit.
+    Repeated squaring gives 28 bits of log2, as in `intact.numerics.functions.log2_fixed`: the error is less than one
+    unit.
     """
     v = np.asarray(v, np.int64)
     whole = np.frexp(v.astype(np.float64))[1].astype(np.int64) - 1  # a double holds v exactly, and so its bit length

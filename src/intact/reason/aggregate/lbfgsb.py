@@ -1,9 +1,9 @@
 """L-BFGS-B for a handful of variables: the same bits on every machine.
 
-The steps are those of the reference program, version 3.0, which SciPy has (Byrd, Lu, Nocedal and Zhu 1995, A limited
+The steps follow the reference implementation, version 3.0, which SciPy uses (Byrd, Lu, Nocedal and Zhu 1995, A limited
 memory algorithm for bound constrained optimization; Morales and Nocedal 2011; line search: Moré and Thuente 1994). The
-approximate Hessian is the same, but stored as a dense matrix, since few variables need no compact form. Only + - * /
-and square roots of floats are used, in a fixed order, so nothing depends on a library or a processor.
+approximate Hessian is the same, but is stored as a dense matrix, since a few variables need no compact form. Only
+floating-point + - * / and square roots are used, in a fixed order, so nothing depends on a library or a processor.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 Vector = list[float]
 Function = Callable[[Sequence[float]], tuple[float, Vector]]
-"""Maps a point to the value and the gradient."""
+"""Function that maps a point to its value and gradient."""
 
 MEMORY = 10
 LEAST_REDUCTION = 2.220446049250313e-09
@@ -26,7 +26,7 @@ _FARTHEST = 1e10
 
 
 class Minimum(NamedTuple):
-    """The end of a search: the point, its value, and true if the search converged."""
+    """The result of a search: the point, its value, and whether the search converged."""
 
     x: Vector
     value: float
@@ -43,12 +43,12 @@ def minimise(function: Function, start: Sequence[float], low: Sequence[float], h
     start : sequence of float
         Starting point, moved into the bounds first.
     low, high : sequence of float
-        Bounds; infinite for none.
+        Bounds; infinite for no bound.
 
     Returns
     -------
     Minimum
-        Not converged if the line search fails, a number leaves the range of a double, or steps run out.
+        Not converged if the line search fails, a number exceeds the range of a double, or the step limit is reached.
     """
     x = [min(max(one, a), b) for one, a, b in zip(start, low, high, strict=True)]
     try:
@@ -106,7 +106,7 @@ def _times(matrix: Sequence[Sequence[float]], x: Sequence[float]) -> Vector:
 
 
 def _projected(x: Vector, gradient: Vector, low: Sequence[float], high: Sequence[float]) -> Vector:
-    """Return the projected gradient: each component is limited to the distance to the bound it points to."""
+    """Return the projected gradient: each component is limited to the distance from the bound it points to."""
     return [
         max(one - b, slope) if slope < 0 else min(one - a, slope)
         for one, slope, a, b in zip(x, gradient, low, high, strict=True)
@@ -211,7 +211,7 @@ def _solve(matrix: list[Vector], right: Vector) -> Vector:
 
 
 class _Found(NamedTuple):
-    """The end of a line search: the point, the step, its length relative to the target, and the slopes at both ends."""
+    """The result of a line search: point, step, step length relative to the target, and slopes at both ends."""
 
     x: Vector
     value: float
@@ -232,7 +232,7 @@ def _search(
     *,
     first: bool,
 ) -> _Found | None:
-    """Search the line from x through a target for a point that meets the Wolfe conditions; None if there is none."""
+    """Search the line from x through a target for a point that meets the Wolfe conditions; None if the search fails."""
     way = [a - b for a, b in zip(target, x, strict=True)]
     slope = _dot(gradient, way)
     if slope >= 0:
@@ -277,7 +277,7 @@ def _cubic(a: _Point, here: _Point) -> tuple[float, float]:
 
 
 class _LineSearch:
-    """Moré and Thuente's search, as in MINPACK-2's dcsrch: proposes steps until one is good enough."""
+    """Moré and Thuente's search, as in MINPACK-2's dcsrch: it proposes steps until one is good enough."""
 
     ENOUGH, FLAT, NARROW = 1e-3, 0.9, 0.1
 
@@ -322,7 +322,7 @@ class _LineSearch:
         return False
 
     def _narrow(self) -> None:
-        """Bisect an interval that hardly shrinks, and set the bounds of the next step."""
+        """Bisect an interval that barely shrinks, and set the bounds of the next step."""
         best, other = self._best.length, self._other.length
         if self._bracketed:
             if abs(other - best) >= 0.66 * self._before:
@@ -339,7 +339,7 @@ class _LineSearch:
             self.length = best
 
     def _step(self, best: _Point, other: _Point, here: _Point, least: float, greatest: float) -> tuple[_Point, _Point]:
-        """Choose the next step by cubic and secant interpolation, and update the interval around a minimum."""
+        """Choose the next step by cubic and secant interpolation, and update the interval that contains a minimum."""
         gap = here.length - best.length
         turned = here.slope * (best.slope / abs(best.slope)) if best.slope else 0.0
         if here.value > best.value:

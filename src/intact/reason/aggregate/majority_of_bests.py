@@ -13,27 +13,27 @@ from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 
 def bootstrap_weights(n: int, m: int) -> list[Fraction]:
-    """Return the chance of each rank, best first, to be the best of m draws with replacement from n.
+    """Return, for each rank from best to worst, the probability of being the best of m draws with replacement from n.
 
     `((n - rank + 1)^m - (n - rank)^m) / n^m` for ranks 1 to n, in exact fractions that sum to 1.
     """
     if n < 1 or m < 1:
-        raise ParameterError(f"there must be at least one sample and one draw, got {n} and {m}")
+        raise ParameterError(f"n and m must be at least 1, got {n} samples and {m} draws")
     return [Fraction((n - rank + 1) ** m - (n - rank) ** m, n**m) for rank in range(1, n + 1)]
 
 
 def chances_to_be_best(rewards: Sequence[float | None], m: int | None = None) -> list[Fraction]:
-    """Return each sample's chance to be the best in an m-out-of-n bootstrap (Rakhsha et al. 2025, arXiv 2511.18630).
+    """Return each sample's probability of being best in an m-out-of-n bootstrap (Rakhsha et al., arXiv 2511.18630).
 
     Parameters
     ----------
     m : int
-        Size of a resample; by default floor(sqrt(n)), where n counts the samples with a reward.
+        Size of a resample; by default floor(sqrt(n)), where n is the number of samples with a reward.
 
     Notes
     -----
-    Samples with equal rewards share the chances of their ranks equally, so the order of samples has no effect. The
-    expectation over resamples is computed exactly, whereas the paper draws resamples and adapts m to the data.
+    Samples with equal rewards split the probabilities of their ranks equally, so the order of samples has no effect.
+    The expectation over resamples is computed exactly, whereas the paper draws resamples and adapts m to the data.
     """
     order = ranking(rewards)
     weights = [Fraction(0)] * len(rewards)
@@ -49,7 +49,7 @@ def chances_to_be_best(rewards: Sequence[float | None], m: int | None = None) ->
 
 
 def majority_of_bests(answers: Sequence[A | None], rewards: Sequence[float | None], m: int | None = None) -> Tally[A]:
-    """Vote with each sample's chance to be the best of a resample (`chances_to_be_best`).
+    """Hold a vote weighted by each sample's probability of being the best of a resample (`chances_to_be_best`).
 
     Ties go to the answer seen first. Samples without an answer take part in the ranking, but their weight counts for no
     answer.

@@ -35,27 +35,27 @@ class Weibull(NamedTuple):
 
 
 class Mixture(NamedTuple):
-    """`w high + (1 - w) low`, where `high` is the component with the larger mean."""
+    """The mixture `w high + (1 - w) low`, where `high` is the component with the larger mean."""
 
     w: float
     high: Weibull
     low: Weibull
 
     def prefers_low(self, x: float) -> bool:
-        """Return true if x more likely comes from the low component: `w high(x) < (1 - w) low(x)`."""
+        """Return true if x is more likely to come from the low component: `w high(x) < (1 - w) low(x)`."""
         return ln(self.w) + self.high.log_density(x) < ln(1 - self.w) + self.low.log_density(x)
 
 
 def ordered(w: float, first: Weibull, second: Weibull) -> Mixture:
-    """Return the mixture with the larger-mean component first; ties keep the given order."""
+    """Return the mixture with the component of larger mean first; ties keep the given order."""
     return Mixture(w, first, second) if first.mean >= second.mean else Mixture(1 - w, second, first)
 
 
 def fit(values: Sequence[float]) -> Mixture | None:
-    """Fit by maximum likelihood; return None if that does not converge.
+    """Fit a mixture by maximum likelihood; return None if the fit does not converge.
 
-    Bounded L-BFGS-B from w = .5, (k, scale) = (1, 1) and (1.5, 2), with w in [.2, .8] and the other parameters at least
-    .01, as in the authors' program. The same values in any order give the same bits on every machine.
+    Uses bounded L-BFGS-B, starting from w = .5, (k, scale) = (1, 1) and (1.5, 2), with w in [.2, .8] and the other
+    parameters at least .01, as in the authors' code. The same values in any order give the same bits on every machine.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def fit(values: Sequence[float]) -> Mixture | None:
 def _negative_log_likelihood(
     counted: Sequence[tuple[float, int]], parameters: Sequence[float]
 ) -> tuple[float, list[float]]:
-    """Return the value and its gradient, from pairs of log-value and count."""
+    """Return the negative log-likelihood and its gradient, from pairs of log-value and count."""
     w, *shapes = parameters
     parts = [
         (share, k, ln(scale), ln(share * k / scale)) for share, k, scale in ((w, *shapes[:2]), (1 - w, *shapes[2:]))

@@ -15,7 +15,7 @@ class Duel(NamedTuple):
     Attributes
     ----------
     winner : int or None
-        One of the two; None for a draw.
+        One of the two candidates; None for a draw.
     """
 
     first: int
@@ -29,14 +29,14 @@ def points(count: int, duels: Iterable[Duel]) -> list[Fraction]:
     Raises
     ------
     ParameterError
-        If a candidate is not below `count`, is compared with itself, or the winner took no part.
+        If a candidate is not below `count` or is compared with itself, or the winner is neither of the two candidates.
     """
     result = [Fraction(0)] * count
     for first, second, winner in duels:
         pair = (first, second)
         if first == second or not all(0 <= one < count for one in pair) or winner not in (*pair, None):
             raise ParameterError(
-                f"a duel of two among {count} candidates must be won by one of them, got {pair}, {winner}"
+                f"a duel must be between two of {count} candidates and be won by one of them, got {pair}, {winner}"
             )
         for one in pair:
             result[one] += Fraction(1, 2) if winner is None else Fraction(int(one == winner))
@@ -44,13 +44,13 @@ def points(count: int, duels: Iterable[Duel]) -> list[Fraction]:
 
 
 def consistent(first: int, second: int, forward: int | None, backward: int | None) -> Duel:
-    """Return the duel of a pair compared in both orders: a candidate wins only if it is chosen in both.
+    """Return the duel of a pair compared in both orders: a candidate wins only if it is chosen in both comparisons.
 
     Parameters
     ----------
     forward, backward : int or None
-        The winning position, 0 or 1, with `first` at position 0, and with `second` at position 0; None if there was no
-        choice.
+        The winning position, 0 or 1, with `first` at position 0 (forward) and with `second` at position 0 (backward);
+        None if no choice was made.
     """
     named = None if forward is None else (first, second)[forward]
     again = None if backward is None else (second, first)[backward]

@@ -1,4 +1,4 @@
-"""RPC: prune improbable samples, then sum the probabilities of distinct texts per answer (arXiv 2510.15444)."""
+"""RPC: prune improbable samples, then sum the probabilities of distinct completions per answer (arXiv 2510.15444)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.reason.aggregate.mixture import Mixture, fit
 from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 NEGLIGIBLE: Final = Fraction(1, 1 << 60)
-"""Expected number of draws of a text below which a second draw is neglected."""
+"""Expected number of draws of a completion below which a second draw is neglected."""
 
 
 class Pruned(NamedTuple):
@@ -25,7 +25,7 @@ class Pruned(NamedTuple):
     kept : tuple of bool
         One flag per sample.
     mixture : Mixture or None
-        The fit; None if there was none, and samples below the mean were pruned.
+        The fitted mixture; None if no fit was found and samples below the mean were pruned instead.
     """
 
     kept: tuple[bool, ...]
@@ -33,11 +33,11 @@ class Pruned(NamedTuple):
 
 
 def probabilities(log_probabilities: Sequence[float], lengths: Sequence[int] | None) -> list[float]:
-    """Return the probability of each text: a per-token mean, or relative to the largest.
+    """Return the probability of each completion: a per-token mean, or a value relative to the largest.
 
-    With lengths, `exp(log p(t | x) / length)`, the inverse perplexity, as in the authors' program. Without, `p(t | x)`
-    over the largest of them, as in the paper but safe from underflow. The common factor changes neither the vote nor
-    pruning at the mean; the mixture is fitted to the scaled values.
+    With lengths, `exp(log p(t | x) / length)`, the inverse perplexity, as in the authors' code. Without lengths, `p(t |
+    x)` divided by the largest of them, as in the paper but safe from underflow. The common factor changes neither the
+    vote nor pruning at the mean; the mixture is fitted to the scaled values.
 
     Raises
     ------
@@ -59,11 +59,11 @@ def _check_log_probabilities(log_probabilities: Sequence[float]) -> None:
 
 
 def prune(probabilities: Sequence[float], fitter: Callable[[Sequence[float]], Mixture | None] = fit) -> Pruned:
-    """Reasoning pruning: drop sample i if the mixture prefers its low component and p_i is below the mean.
+    """Apply reasoning pruning: drop sample i if the mixture prefers its low component and p_i is below the mean.
 
-    With P1(p) = w W1(p) / (w W1(p) + (1 - w) W2(p)), the larger mean first, i is pruned iff P1(p_i) < P2(p_i) and p_i <
-    mean(p). If the fit does not converge, or a probability is 0, only the second condition counts. The largest
-    probability is never below the mean, so at least one sample is kept.
+    With P1(p) = w W1(p) / (w W1(p) + (1 - w) W2(p)), where W1 is the component with the larger mean, i is pruned iff
+    P1(p_i) < P2(p_i) and p_i < mean(p). If the fit does not converge, or a probability is 0, only the second condition
+    counts. The largest probability is never below the mean, so at least one sample is kept.
     """
     exact = [weight(p, "a probability") for p in probabilities]
     if not exact:
@@ -80,19 +80,19 @@ def prune(probabilities: Sequence[float], fitter: Callable[[Sequence[float]], Mi
 def distinct_weights(
     completions: Sequence[Hashable], probabilities: Sequence[float], kept: Sequence[bool] | None = None
 ) -> list[Fraction]:
-    """Return the probability of each text at its first kept sample; duplicates and pruned samples weigh 0.
+    """Return the probability of each completion at its first kept sample; duplicates and pruned samples get weight 0.
 
     Raises
     ------
     ParameterError
-        If lengths differ, a probability is negative or not finite, or one text has two probabilities.
+        If lengths differ, a probability is negative or not finite, or one completion has two probabilities.
     """
     check_lengths(completions=completions, probabilities=probabilities, kept=completions if kept is None else kept)
     seen: dict[Hashable, float] = {}
     weights = [Fraction(0)] * len(completions)
     for i, (text, p) in enumerate(zip(completions, probabilities, strict=True)):
         if seen.setdefault(text, p) != p:
-            raise ParameterError(f"sample {i} is a text seen before with probability {seen[text]!r}, got {p!r}")
+            raise ParameterError(f"sample {i} repeats a text with probability {seen[text]!r}, got {p!r}")
         if kept is None or kept[i]:
             weights[i] = weight(p, "a probability")
     first: dict[Hashable, int] = {}
@@ -108,10 +108,10 @@ def perplexity_consistency(
     probabilities: Sequence[float],
     kept: Sequence[bool] | None = None,
 ) -> Tally[A]:
-    """Return the answer with the most probable distinct texts: `argmax_a sum_{distinct t with answer a} p_t`.
+    """Return the answer with the most probable distinct completions: `argmax_a sum_{distinct t with answer a} p_t`.
 
-    A text drawn several times counts once; pruned samples do not count. Sums are exact; ties go to the answer seen
-    first.
+    A completion drawn several times counts once; pruned samples do not count. Sums are exact; ties go to the answer
+    seen first.
 
     Raises
     ------
@@ -123,18 +123,19 @@ def perplexity_consistency(
 
 
 def inclusion_weights(completions: Sequence[Hashable], log_probabilities: Sequence[float]) -> list[Fraction]:
-    """Return the Horvitz-Thompson weight of each text at its first sample, and 0 for duplicates.
+    """Return the Horvitz-Thompson weight of each completion at its first sample, and 0 for duplicates.
 
-    A text of probability p is among n samples with the chance `1 - (1 - p)^n`; if it is, it weighs p over that. The
-    weights of the texts with one answer thus sum to the answer's probability in expectation, for any n, whereas those
-    of perplexity consistency fall short of it. A text of tiny probability weighs 1 / n, as in the majority vote.
+    A completion of probability p is among n samples with probability `1 - (1 - p)^n`; if it is, its weight is p divided
+    by that. In expectation, the weights of the completions with one answer thus sum to the answer's probability for any
+    n, whereas the weights of perplexity consistency fall short of it. A completion of tiny probability gets weight 1 /
+    n, as in the majority vote.
 
     Parameters
     ----------
     completions : sequence of hashable, length N
         All n samples, drawn independently from the model itself.
     log_probabilities : sequence of float, length N
-        The natural logarithm of each whole text's probability.
+        The natural logarithm of each full completion's probability.
 
     Raises
     ------
@@ -157,7 +158,7 @@ def inclusion_weight(p: Fraction, n: int) -> Fraction:
 
 
 class Errors(NamedTuple):
-    """Expected squared errors of estimates of the right answer's probability, where the true value is 1.
+    """Expected squared errors of estimates of the right answer's probability, taking the true value to be 1.
 
     Attributes
     ----------
@@ -175,20 +176,20 @@ class Errors(NamedTuple):
 
 
 def expected_errors(right: Sequence[Number], n: int) -> Errors:
-    """Return the exact errors of n samples, from the probabilities of the distinct texts that give the right answer.
+    """Return the exact expected errors with n samples, given the probabilities of the distinct right completions.
 
-    Both texts of a pair are among the samples with the chance `1 - (1 - p)^n - (1 - q)^n + (1 - p - q)^n`.
+    Both completions of a pair are among the samples with probability `1 - (1 - p)^n - (1 - q)^n + (1 - p - q)^n`.
 
     Raises
     ------
     ParameterError
-        If a probability lies outside (0, 1], they sum to more than 1, or n is below 1.
+        If a probability is outside (0, 1], the probabilities sum to more than 1, or n is below 1.
     """
     chances = [rational(p, "a probability") for p in right]
     mass = sum(chances, Fraction(0))
     if n < 1 or mass > 1 or not all(0 < p <= 1 for p in chances):
         raise ParameterError(
-            f"n must be at least 1, and probabilities lie in (0, 1] and sum to at most 1, got {n} and {right!r}"
+            f"n must be at least 1, and probabilities must lie in (0, 1] and sum to at most 1, got {n} and {right!r}"
         )
     seen = [1 - (1 - p) ** n for p in chances]
 
@@ -206,17 +207,17 @@ def expected_errors(right: Sequence[Number], n: int) -> Errors:
 
 
 def seen_errors(completions: Sequence[Hashable], log_probabilities: Sequence[float], right: Sequence[bool]) -> Errors:
-    """Return the errors of one set of n samples: unbiased estimates of `expected_errors`, where the true value is 1.
+    """Return the errors of one set of n samples: unbiased estimates of `expected_errors`, with 1 as the true value.
 
     The errors of the three estimates are their squared distances from 1. The model's error `(P - 1)^2` is estimated by
-    `(c / n - 1)^2 - c (n - c) / (n^2 (n - 1))` from c right samples of n; it may be negative.
+    `(c / n - 1)^2 - c (n - c) / (n^2 (n - 1))` from c right samples out of n; this estimate may be negative.
 
     Parameters
     ----------
     completions : sequence of hashable, length n
         All samples, drawn independently from the model itself.
     log_probabilities : sequence of float
-        The natural logarithm of each whole text's probability.
+        The natural logarithm of each full completion's probability.
     right : sequence of bool
         If true, the sample's answer is right.
 

@@ -19,7 +19,7 @@ def leaders(answers: Sequence[A | None]) -> tuple[int, int]:
 
 
 def lead_probability(first: int, second: int) -> Fraction:
-    """Return the chance that the first of two answers is the more probable one, `1 - I_(1/2)(first + 1, second + 1)`.
+    """Return the probability that the first of two answers is more probable, `1 - I_(1/2)(first + 1, second + 1)`.
 
     The posterior of the first answer's share under a uniform prior is Beta(first + 1, second + 1). Since counts are
     integers, the incomplete beta function is a binomial sum, `sum_{j <= first} C(n, j) / 2^n` with n = first + second +
@@ -30,7 +30,7 @@ def lead_probability(first: int, second: int) -> Fraction:
 
 
 def confident(answers: Sequence[A | None], threshold: Number = 0.95) -> bool:
-    """Return true if the leader leads with at least this probability (Aggarwal et al. 2023, arXiv 2305.11860).
+    """Return true if the leader is ahead with at least this probability (Aggarwal et al. 2023, arXiv 2305.11860).
 
     Only the counts of the two most frequent answers are used; samples without an answer do not count.
     """
@@ -38,11 +38,11 @@ def confident(answers: Sequence[A | None], threshold: Number = 0.95) -> bool:
 
 
 def survival_probability(first: int, second: int, left: int) -> Fraction:
-    """Return the chance that the first answer still leads, without a tie, after `left` more samples of these two.
+    """Return the probability that the first answer is still strictly ahead after `left` more samples of these two.
 
-    Each further sample goes to the first answer with a chance whose posterior is Beta(first + 1, second + 1), so their
-    number is beta-binomial: `P(j) = C(first + j, j) C(second + left - j, left - j) / C(first + second + left + 1,
-    left)`, computed exactly. With left = 0 it is 1 if the first answer leads, else 0.
+    Each further sample goes to the first answer with a probability whose posterior is Beta(first + 1, second + 1), so
+    the number of such samples is beta-binomial: `P(j) = C(first + j, j) C(second + left - j, left - j) / C(first +
+    second + left + 1, left)`, computed exactly. With left = 0, the result is 1 if the first answer leads, else 0.
     """
     ways = comb(first + second + left + 1, left)
     wins = sum(
@@ -58,9 +58,10 @@ def decided(answers: Sequence[A | None], left: int) -> bool:
 
 
 def unanimous(answers: Sequence[A | None], window: int) -> bool:
-    """Return true if the answers of the last window are all equal (early stopping: Li et al. 2024, arXiv 2401.10480).
+    """Return true if all answers in the last window are equal (early stopping: Li et al. 2024, arXiv 2401.10480).
 
-    Samples come in consecutive windows; a window that is not full, or has a sample without an answer, does not stop.
+    Samples are grouped into consecutive windows; a window that is not full, or that contains a sample without an
+    answer, does not stop sampling.
 
     Raises
     ------

@@ -21,7 +21,8 @@ class Tally(NamedTuple, Generic[A]):
     Attributes
     ----------
     answer : hashable or None
-        The answer with the largest weight, ties to the one seen first; None if there are no votes or all weights are 0.
+        The answer with the largest weight, with ties going to the one seen first; None if there are no votes or all
+        weights are 0.
     weights : mapping
         The exact weight of each answer, in the order in which answers were seen.
     """
@@ -38,15 +39,15 @@ class Tally(NamedTuple, Generic[A]):
 def vote(answers: Sequence[A | None], weights: Sequence[Number] | None = None) -> Tally[A]:
     """Return the answer with the most weight, `argmax_a sum_{i: a_i = a} w_i`.
 
-    Without weights it is the majority vote of self-consistency (Wang et al. 2022, arXiv 2203.11171). Sums are exact, so
-    their order does not matter; ties go to the answer seen first, at the lowest index.
+    Without weights, this is the majority vote of self-consistency (Wang et al. 2022, arXiv 2203.11171). Sums are exact,
+    so their order does not matter; ties go to the answer seen first, at the lowest index.
 
     Parameters
     ----------
     answers : sequence of hashable or None, length N
-        None does not vote.
+        The answers; None does not vote.
     weights : sequence of numbers at least 0, length N
-        By default 1 each.
+        The weights; by default 1 each.
 
     Raises
     ------
@@ -68,18 +69,18 @@ def check_lengths(**lists: Sequence[object]) -> None:
     """Raise ParameterError unless all sequences have the same length."""
     if len({len(values) for values in lists.values()}) > 1:
         sizes = ", ".join(f"{len(values)} {name}" for name, values in lists.items())
-        raise ParameterError(f"there must be one of each per sample, got {sizes}")
+        raise ParameterError(f"each sample needs one of each, got {sizes}")
 
 
 CUT = ("cancelled", "budget", "error")
-"""Stop reasons of texts that were ended from outside, so that their answer is unknown."""
+"""Stop reasons of completions that were ended from outside, so their answers are unknown."""
 
 
 def elect(problem: Problem, states: Sequence[State], weights: Sequence[Number] | None = None, **details: Any) -> Answer:
     """Elect the answer with the most weight (1 each by default); ties go to the answer seen first.
 
-    Texts without an answer do not vote. If all texts with an answer weigh 0, each of them has one vote. The chosen text
-    is the first with the largest weight among those that give the answer.
+    Completions without an answer do not vote. If all completions with an answer have weight 0, each of them gets one
+    vote. The chosen completion is the first with the largest weight among those that give the answer.
     """
     answers = problem.answers(states)
     if weights is not None:
@@ -98,17 +99,17 @@ def elected(
     weights: Sequence[Number] | None = None,
     **details: Any,
 ) -> Answer:
-    """Return the `Answer` of a vote held with other weights; these weights only select the chosen text."""
+    """Return the `Answer` of a vote held with other weights; the given weights only select the chosen completion."""
     return _answer(tally, answers, states, weights, share=counted_share(answers, states), details=details)
 
 
 def counted_share(
     answers: Sequence[str | None], states: Sequence[State], weights: Sequence[Number] | None = None
 ) -> Fraction:
-    """Return the share of texts that give an answer, by weight (1 each by default), excluding texts that were cut.
+    """Return the share of completions with an answer, by weight (1 each by default), excluding cut completions.
 
-    A text that ran out of tokens counts; one without an answer that was ended by a budget, an error or a lost race does
-    not.
+    A completion that reached its token limit counts; one without an answer that was ended by a budget, an error or a
+    lost race does not.
     """
     voting = silent = Fraction(0)
     for i, (answer, state) in enumerate(zip(answers, states, strict=True)):
@@ -128,7 +129,7 @@ def _answer(
     share: Fraction,
     details: Mapping[str, Any],
 ) -> Answer:
-    """Return the outcome of a vote; the confidence is the winner's share times the share of texts that voted."""
+    """Return the outcome of a vote; the confidence is the winner's share times the share of completions that voted."""
     votes = {name: float(mass) for name, mass in sorted(tally.weights.items(), key=lambda item: -item[1])}
     if tally.answer is None:
         return Answer(None, votes, None, None, details=details)
@@ -138,12 +139,12 @@ def _answer(
 
 
 def take(problem: Problem, state: State, **details: Any) -> Answer:
-    """Return the answer of one text."""
+    """Return the answer of one completion."""
     return Answer(problem.answer(state), {}, None, state, details=details)
 
 
 def pick(problem: Problem, states: Sequence[State], rewards: Sequence[float], **details: Any) -> Answer:
-    """Return the answer of the text with the largest reward, ties to the first; texts without an answer come last."""
+    """Return the answer of the completion with the largest reward among those with an answer; ties go to the first."""
     answers = problem.answers(states)
     silent = all(answer is None for answer in answers)
     winner = best_of_n([r if silent or a is not None else None for r, a in zip(rewards, answers, strict=True)])

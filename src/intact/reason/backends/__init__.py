@@ -1,1 +1,1 @@
-"""Back ends that write texts: the native engine, and others behind the same protocol."""
+"""Back ends that generate text: the native engine, and others behind the same protocol."""

@@ -6,12 +6,12 @@ from intact._base.errors import ParameterError
 
 
 def endpoint_address(url: str) -> str:
-    """Return the base address of an endpoint, without a slash at its end.
+    """Return the base address of an endpoint, without a trailing slash.
 
     Raises
     ------
     ParameterError
-        If it is not an HTTP address, or has a user, a password or a query, which would end up in reports.
+        If the address is not an HTTP address, or contains a user, a password or a query, which would end up in reports.
     """
     import httpx
 

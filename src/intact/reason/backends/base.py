@@ -1,4 +1,4 @@
-"""The protocol of back ends: they take texts to extend, and return what was written."""
+"""The protocol of back ends: they take texts to extend, and return the generated text."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from intact.engine.shared_cache.request import SharedRequest, SharedText
 
 Cut = Literal["cancelled", "length"]
-"""Reasons for cutting a text: a lost race, or a limit."""
+"""Reasons for cutting a completion: a lost race, or a limit."""
 
 
 class Written(NamedTuple):
-    """The text that a model wrote, and its stop reason; the fields are those of `Piece` and `State`."""
+    """The text that a model generated, and its stop reason; the fields are those of `Piece` and `State`."""
 
     text: str
     tokens: tuple[int, ...]
@@ -34,12 +34,12 @@ class Written(NamedTuple):
 
 
 class Heat:
-    """A race, counted in tokens. The back end moves all runners by one token before it moves any by another.
+    """A race, counted in tokens. The back end advances all runners by one token before any of them gets another.
 
     Attributes
     ----------
     limit : int or None
-        The last winner's token count, once it is known; no runner may have more.
+        The last winner's token count, once it is known; no runner may have more tokens.
     """
 
     def __init__(self, runners: int, winners: int) -> None:
@@ -50,12 +50,12 @@ class Heat:
         self._arrivals: list[tuple[int, int]] = []
 
     def advance(self, runner: int) -> bool:
-        """Record a token; return true if it must be the last."""
+        """Record a token; return true if it must be the runner's last."""
         self.counts[runner] += 1
         return self.over(runner)
 
     def leave(self, runner: int, complete: bool) -> None:
-        """Record that a runner has ended; `complete` if it ended by itself. Only the first report counts."""
+        """Record that a runner has ended; `complete` means that it stopped on its own. Only the first report counts."""
         if complete and runner in self.live:
             insort(self._arrivals, (self.counts[runner], runner))
             if len(self._arrivals) >= self._winners:
@@ -67,7 +67,7 @@ class Heat:
         return self.limit is not None and self.counts[runner] >= self.limit
 
     def may_move(self, runner: int) -> bool:
-        """Return true if a runner may have one more token now: its race is not over, and no runner has fewer."""
+        """Return true if a runner may have one more token now: its race is not over, and no runner is behind it."""
         return not self.over(runner) and self.counts[runner] <= self.slowest
 
     @property
@@ -90,13 +90,13 @@ class Generation:
     parameters : SamplingParameters
         All sampling parameters, including the seed.
     branch : tuple
-        Together with the seed, the key of all draws.
+        Together with the seed, the key for all random draws.
     heat, runner
-        The race in which it takes part, and its number there.
+        The race in which it takes part, and its number in that race.
     hidden : bool
-        If true, the last hidden state is requested.
+        If true, return the last hidden state.
     spread : bool
-        If true, the spread of the distribution is requested at each position.
+        If true, return the spread of the distribution at each position.
     known : tuple of int
         The expected tokens; a back end may use them to save time, but they never change the result.
     written : Written or None
@@ -116,40 +116,40 @@ class Generation:
 
 @runtime_checkable
 class Cutting(Protocol):
-    """A back end that can cut a known text as if it had been stopped early, to decide races and serve lower caps."""
+    """A back end that can cut a known completion as if stopped early, to decide races and to serve lower caps."""
 
     def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
-        """Return the first `tokens` tokens of the text written after a state."""
+        """Return the first `tokens` tokens of the text generated after a state."""
         ...
 
 
 @runtime_checkable
 class Sharing(Protocol):
-    """A back end whose model can write a text as several workers that share a cache."""
+    """A back end whose model can generate one completion with several workers that share a cache."""
 
     def tokens_of(self, state: State) -> list[int]:
         """Return the tokens of a prompt and its continuation."""
         ...
 
     def write_together(self, request: SharedRequest, stop: Event) -> SharedText:
-        """Write a text and wait for its end; `stop` ends it early. Called in a thread.
+        """Generate a completion and wait for it to finish; `stop` ends it early. Called in a thread.
 
         Raises
         ------
         IntactError
-            If this model does not support it.
+            If this model does not support shared caches.
         """
         ...
 
 
 @runtime_checkable
 class Spreading(Protocol):
-    """A back end that may know the whole distribution at each position.
+    """A back end that may know the full distribution at each position.
 
     Attributes
     ----------
     spreads : bool
-        If true, it reports spreads if requested (`Generation.spread`).
+        If true, it reports spreads on request (`Generation.spread`).
     """
 
     spreads: bool
@@ -157,7 +157,7 @@ class Spreading(Protocol):
 
 @runtime_checkable
 class Spelling(Protocol):
-    """A back end that can report the length of a text after each of its tokens."""
+    """A back end that can report the length of generated text after each token."""
 
     def lengths(self, state: State, tokens: Sequence[int]) -> list[int]:
         """Return the length of the new text after each token that continues a state, counting complete characters."""
@@ -182,7 +182,7 @@ class Rendering(Protocol):
         ...
 
     def render(self, prompt: Prompt) -> str:
-        """Return the text given to the model for a prompt: for a conversation, the output of the chat template.
+        """Return the text that the model is given for a prompt: for a conversation, the output of the chat template.
 
         Raises
         ------
@@ -192,29 +192,29 @@ class Rendering(Protocol):
         ...
 
     def spells_control_tokens(self, prompt: Prompt) -> bool:
-        """Return true if contents of a conversation spell control tokens, which are treated as text."""
+        """Return true if message contents of a conversation spell control tokens, which are treated as text."""
         ...
 
     def prompt_digest(self, prompt: Prompt) -> str:
         """Return the digest of a prompt's tokens if its messages do not determine them; otherwise an empty string.
 
-        That is the case if the chat template uses the date or further variables, and if contents spell control tokens,
-        which earlier versions read as tokens.
+        That is the case if the chat template uses the date or further variables, or if message contents spell control
+        tokens, which earlier versions read as tokens.
         """
         ...
 
 
 @runtime_checkable
 class ThinkingBackend(Protocol):
-    """A back end that knows the marks with which its model delimits thinking."""
+    """A back end that knows the markers with which its model delimits thinking."""
 
     def thinking_mark(self, prompt: Prompt) -> str:
-        """Return the mark with which a prompt opens a text's thinking (`intact.text.thinking.prompt_mark`)."""
+        """Return the marker with which a prompt opens the thinking (`intact.text.thinking.prompt_mark`)."""
         ...
 
 
 class Backend(Protocol):
-    """Extends texts, many at a time. Used by one thread.
+    """A back end that extends texts, many at a time. It is used by one thread.
 
     Attributes
     ----------
@@ -226,12 +226,12 @@ class Backend(Protocol):
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Guarantees that it cannot give; empty if a result is a function of its request."""
+        """Guarantees that the back end cannot give; empty if a result is a function of its request only."""
         ...
 
     @property
     def identity(self) -> str:
-        """Everything its results depend on besides the request: digest of the model, version of the arithmetic."""
+        """Everything its results depend on besides the request: model digest and version of the arithmetic."""
         ...
 
     @property
@@ -244,7 +244,7 @@ class Backend(Protocol):
         ...
 
     def operations(self, start: int, count: int) -> int:
-        """Return the number of integer multiply-adds for `count` positions from `start`."""
+        """Return the number of integer multiply-adds for `count` positions starting at `start`."""
         ...
 
     def start(self, generations: Sequence[Generation]) -> None:
@@ -252,11 +252,11 @@ class Backend(Protocol):
         ...
 
     def step(self) -> list[Generation]:
-        """Work for a moment; return the generations that have ended since the last call, with `written` set."""
+        """Do a slice of work; return the generations that have ended since the last call, with `written` set."""
         ...
 
     def cancel(self, generations: Sequence[Generation]) -> None:
-        """End generations at once with what they have written so far; the next `step` returns them."""
+        """End generations at once with the text generated so far; the next `step` returns them."""
         ...
 
 

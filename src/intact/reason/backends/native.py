@@ -1,4 +1,4 @@
-"""The native engine as a back end: samples share pages, and continuations find theirs again."""
+"""The native engine as a back end: samples share KV cache pages, and continuations reuse theirs."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from intact.text.thinking import PROMPT_TAIL, prompt_mark
 
 
 class TokenizerBackend:
-    """The part of a back end that depends only on our tokenizer, with the queue of texts to write.
+    """The part of a back end that depends only on our tokenizer, with the queue of texts to extend.
 
     Parameters
     ----------
     context : int
-        Maximum number of tokens of a text with its prompt.
+        Maximum number of tokens of a prompt and its continuation.
     now : datetime
         The time passed to a chat template that needs it.
     thinking : ThinkingMode, optional
@@ -73,7 +73,7 @@ class TokenizerBackend:
 
     @cached_property
     def vocabulary(self) -> str:
-        """Digest of the texts of all tokens."""
+        """Digest of the strings of all tokens."""
         digest = hashlib.sha256()
         for token in range(self.tokenizer.size):
             text = self.tokenizer.token_bytes(token)
@@ -102,11 +102,11 @@ class TokenizerBackend:
 
     @property
     def thought_cap(self) -> ThoughtCap | None:
-        """The cap on the thinking of each text."""
+        """The cap on thinking per completion."""
         return None if self.thinking is None else self.thinking.cap(self.tokenizer)
 
     def spells_control_tokens(self, prompt: Prompt) -> bool:
-        """Return true if contents of a conversation spell control tokens, which are treated as text."""
+        """Return true if message contents of a conversation spell control tokens, which are treated as text."""
         return not isinstance(prompt, str) and self.tokenizer.spells_control_tokens(_messages(prompt), {})
 
     def prompt_digest(self, prompt: Prompt) -> str:
@@ -120,7 +120,7 @@ class TokenizerBackend:
         return self._digests[prompt]
 
     def thinking_mark(self, prompt: Prompt) -> str:
-        """Return the mark with which a prompt opens a text's thinking (`intact.text.thinking.prompt_mark`)."""
+        """Return the marker with which a prompt opens the thinking (`intact.text.thinking.prompt_mark`)."""
         if prompt not in self._marks:
             end = self.tokenizer.decode(list(self._tokens(prompt)[-PROMPT_TAIL:]), skip_special=False)
             self._marks[prompt] = prompt_mark(self.tokenizer.template_source, end)
@@ -131,20 +131,20 @@ class TokenizerBackend:
         return list(chain.from_iterable(map(self._tokens, (state.prompt, *state.pieces))))
 
     def likeliest(self, places: Sequence[Sequence[tuple[int, int]]]) -> tuple[Top, ...]:
-        """Return the likeliest tokens at each position as texts."""
+        """Return the likeliest tokens at each position, as strings."""
         words = self._words
         for token in {token for place in places for token, _ in place} - words.keys():
             words[token] = self.token_bytes(token).decode("utf-8", "replace")
         return tuple([tuple([(words[token], value) for token, value in place]) for place in places])
 
     def to_written(self, state: State, tokens: tuple[int, ...], logprobs: tuple[int, ...], finish: Finish) -> Written:
-        """Return the text of tokens that continue a state, with its stop reason."""
+        """Decode the tokens that continue a state; return the text with its stop reason."""
         ended = finish == "stop" and tokens and tokens[-1] in self.tokenizer.eos_ids
         why: Why = "end" if ended else finish
         return Written(self._text(state, tokens, why), tokens, logprobs, (), why=why)
 
     def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
-        """Return the first `tokens` tokens of the text written after a state."""
+        """Return the first `tokens` tokens of the text generated after a state."""
         shorter = self.to_written(state, written.tokens[:tokens], written.logprobs[:tokens], why)
         return shorter._replace(top=written.top[:tokens], spread=written.spread[:tokens])
 
@@ -157,7 +157,7 @@ class TokenizerBackend:
         self._waiting += generations
 
     def cancel(self, generations: Sequence[Generation]) -> None:
-        """End texts as they are now."""
+        """End generations with the text they have now."""
         for generation in generations:
             if generation in self._live:
                 self._stop(generation)
@@ -166,7 +166,7 @@ class TokenizerBackend:
                 self._end(generation, Written("", (), (), (), why="cancelled"))
 
     def _stop(self, generation: Generation) -> None:
-        """End a text in progress."""
+        """End a generation in progress."""
         raise NotImplementedError
 
     def _end(self, generation: Generation, written: Written) -> None:
@@ -176,14 +176,14 @@ class TokenizerBackend:
             generation.heat.leave(generation.runner, written.why in ("end", "stop"))
 
     def _written(self, job: Job, sample: int, state: State) -> Written:
-        """Return what a sample wrote after a state."""
+        """Return the text that a sample generated after a state."""
         writer = job.writer(sample)
         error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
         written = self.to_written(state, tuple(writer.tokens), tuple(writer.logprobs), writer.finish or "cancelled")
         return written._replace(top=self.likeliest(writer.top), error=error, spread=tuple(writer.spreads))
 
     def _tokens(self, part: Prompt | Piece) -> tuple[int, ...]:
-        """Return the tokens of a prompt or a piece.
+        """Return the tokens of a prompt or piece.
 
         Raises
         ------
@@ -239,7 +239,7 @@ class Watcher(Recorder, Protocol):
 
 
 class LastInputs:
-    """A recorder that remembers only the input of the head."""
+    """A recorder that keeps only the input of the head."""
 
     def __init__(self) -> None:
         self._last: dict[int, bytes] = {}
@@ -249,7 +249,7 @@ class LastInputs:
         self._last[event.sample] = event.head
 
     def receipt(self, sample: int, completion: Completion) -> None:
-        """Do nothing: a single text has no receipt."""
+        """Do nothing: a single completion has no receipt."""
 
     def head(self, sample: int) -> bytes | None:
         """Return the input of the head for the sample's newest token."""
@@ -264,7 +264,7 @@ class NativeBackend(TokenizerBackend):
     now : datetime
         The time passed to a chat template that needs it; by default a fixed one.
     mix : TextMix, optional
-        The mix that texts are drawn from; by default the model's own distribution.
+        The mix that completions are sampled from; by default the model's own distribution.
     thinking : ThinkingMode, optional
         The thinking mode; by default as set by the chat template.
 
@@ -293,14 +293,14 @@ class NativeBackend(TokenizerBackend):
         if mix is not None:
             check_partners(mix.chosen, len(mix.partners or model.partners))
             if model.adapter:
-                raise ParameterError("mixes take no adapters: load the model without one, or leave out the mix")
+                raise ParameterError("mixes do not support adapters: load the model without one, or leave out the mix")
         self.model, self.mix, self.interrupted = model, mix, False
         self._live: dict[Generation, tuple[Job, int]] = {}
         self._heats: dict[Heat, dict[int, Generation]] = {}
         self._costs = [ProgramCost(one.program) for one in (model, *self._streams())]
 
     def _streams(self) -> list[Model | Partner]:
-        """Return the model of each further stream of the mix."""
+        """Return the model of each additional stream of the mix."""
         if self.mix is None:
             return []
         models: list[Model | Partner] = [self.model, *self.model.partners]
@@ -323,11 +323,11 @@ class NativeBackend(TokenizerBackend):
         return f"{name} {json.dumps(mixed, sort_keys=True)}"
 
     def operations(self, start: int, count: int) -> int:
-        """Return the multiply-adds of all streams (`ProgramCost.of`); a shadow is assumed to be as long as the text."""
+        """Return the multiply-adds of all streams (`ProgramCost.of`); a shadow is assumed to be equally long."""
         return sum([cost.of(start, count) for cost in self._costs])
 
     def hidden(self, state: State, places: Sequence[int]) -> list[bytes]:
-        """Return the input of the head after given numbers of written tokens, in one pass over the text.
+        """Return the input of the head after given numbers of generated tokens, in one pass over the text.
 
         Parameters
         ----------
@@ -348,12 +348,12 @@ class NativeBackend(TokenizerBackend):
         return found
 
     def write_together(self, request: SharedRequest, stop: threading.Event) -> SharedText:
-        """Write a text as several workers; loads another copy of the weights, and frees it at the end."""
+        """Generate one completion with several workers; load another copy of the weights, and free it at the end."""
         if self.mix is not None:
-            raise ParameterError("workers that share a cache take no mix: leave out one of them")
+            raise ParameterError("workers that share a cache do not support mixes: leave out one of them")
         while not _SHARING.acquire(timeout=0.1):
             if stop.is_set():
-                raise SpentError("time was over before the workers could begin")
+                raise SpentError("the time ran out before the workers could begin")
         try:
             with SharedCache(self.model) as cache:
                 return write_together(cache, request, self.operations, stop.is_set)
@@ -361,7 +361,7 @@ class NativeBackend(TokenizerBackend):
             _SHARING.release()
 
     def step(self) -> list[Generation]:
-        """Run engine steps until something has ended, up to `STEPS` of them."""
+        """Run engine steps, at most `STEPS`, until a generation has ended."""
         self._admit()
         for _ in range(STEPS):
             if self._ended or not self._live or self.interrupted:
@@ -374,7 +374,7 @@ class NativeBackend(TokenizerBackend):
         return ended
 
     def under_way(self) -> list[tuple[Generation, int, str]]:
-        """Return the texts in progress, with their number of tokens and the text decoded so far."""
+        """Return the generations in progress, with their token counts and the text decoded so far."""
         return [
             (generation, len(writer.tokens), "".join(writer.text))
             for generation, (job, sample) in list(self._live.items())
@@ -387,7 +387,7 @@ class NativeBackend(TokenizerBackend):
             engine.cancel(job.request, [sample])
 
     def _admit(self) -> None:
-        """Pass waiting texts to the engine, grouping identical ones as samples of one request."""
+        """Pass queued texts to the engine, grouping identical ones as samples of one request."""
         while self._waiting and (not self._live or len(self._live) < LIVE):
             group = [self._waiting.popleft()]
             first = group[0]
@@ -429,7 +429,7 @@ class NativeBackend(TokenizerBackend):
             engine.add(job.request)
 
     def _mixing(self, mix: TextMix, state: State, prompt: Sequence[int]) -> Mixing:
-        """Return the streams of a text; what has been written so far follows the shadow too."""
+        """Return the streams of a generation; the text generated so far follows the shadow too."""
         streams = []
         for number in mix.models:
             own = prompt if number else self.tokens_of(replace(state, prompt=mix.shadow_of(state.prompt)))
@@ -437,7 +437,7 @@ class NativeBackend(TokenizerBackend):
         return Mixing(mix.chosen, tuple(streams))
 
     def _enter(self, generation: Generation, job: Job) -> None:
-        """Make a runner stop where its race is decided."""
+        """Make a runner stop at the token at which its race is decided."""
         heat, runner, sink = generation.heat, generation.runner, job.request.sink
         assert heat is not None
         self._heats.setdefault(heat, {})[runner] = generation
@@ -453,7 +453,7 @@ class NativeBackend(TokenizerBackend):
         job.request.sink = counted
 
     def _keep_abreast(self) -> None:
-        """Keep all runners of a race level, and stop those that have reached its end."""
+        """Keep all runners of a race at the same token count, and stop those that have reached its end."""
         for heat, runners in list(self._heats.items()):
             for runner in list(heat.live):
                 generation = runners[runner]
@@ -465,7 +465,7 @@ class NativeBackend(TokenizerBackend):
                 del self._heats[heat]
 
     def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...], mixing: Mixing | None) -> Watcher | None:
-        """Return the recorder for texts that share a request."""
+        """Return the recorder for generations that share a request."""
         return LastInputs() if group[0].hidden else None
 
     def _finish(self, generation: Generation, job: Job, sample: int, recorder: Watcher | None) -> None:
@@ -478,7 +478,7 @@ class NativeBackend(TokenizerBackend):
 
 
 def _messages(turns: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
-    """Return the turns of a conversation in the form that chat templates take."""
+    """Return the turns of a conversation in the form that chat templates expect."""
     return [{"role": role, "content": text} for role, text in turns]
 
 

@@ -1,9 +1,9 @@
 """OpenAI-compatible endpoints as a back end: many requests at a time, with every kind of failure contained.
 
-HTTP uses httpx. Retries and event parsing are implemented here: the key must not pass through in anything an endpoint
-sends back, and an endpoint may send any number of bytes in any form, so bytes are counted and cleaned before they are
-parsed. The package openai buffers lines of any length, waits at most 8 seconds between attempts, and takes 0.9 seconds
-of processor time to import (version 3.54; httpx: 0.15).
+HTTP uses httpx. Retries and event parsing are implemented here, because the key must be removed from anything an
+endpoint sends back, and an endpoint may send any number of bytes in any form: bytes are counted and cleaned before they
+are parsed. The package openai buffers lines of any length, waits at most 8 seconds between attempts, and needs 0.9
+seconds of CPU time to import (version 3.54; httpx: 0.15).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 WAIT = 0.02  # seconds that a step waits for data
 LONGEST_PAUSE = 60.0
 DENSE = 64
-"""Implausible average number of bytes per token; about four are usual."""
+"""Average number of bytes per token that is considered implausible; about four is usual."""
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 pause_for = asyncio.sleep
 
@@ -51,40 +51,41 @@ _CAVEATS = (
 
 
 class _Again(NamedTuple):
-    """A failure that a retry may fix: its message, and the number of seconds the endpoint asks to wait."""
+    """A failure that a retry may fix: its message, and the number of seconds the endpoint asks the client to wait."""
 
     message: str
     after: float | None = None
 
 
 class OpenAIBackend:
-    """A model behind an HTTP endpoint that speaks OpenAI's completions (for texts) and chat (for conversations).
+    """A model behind an HTTP endpoint with OpenAI's APIs: completions for plain text, chat for conversations.
 
-    The key is read from the environment and sent in one header; it appears in no trace, journal or message. Redirects
-    are not followed.
+    The key is read from the environment and sent in one header; it never appears in a trace, journal or message.
+    Redirects are not followed.
 
     Parameters
     ----------
     url : str
         Base address of `/completions` and `/chat/completions`, such as ``http://127.0.0.1:8000/v1``.
     model : str
-        Name of the model at the endpoint.
+        Name of the model on the endpoint.
     context : int
         Maximum number of tokens of a prompt and its continuation, if known.
     concurrency : int
         Maximum number of concurrent requests.
     seconds : float
-        Timeout for one attempt, from beginning to end.
+        Timeout of one attempt, from beginning to end.
     retries : int
-        Number of retries if the endpoint is busy, failing or unreachable, as long as no part of an answer has arrived.
+        Number of retries if the endpoint is busy, failing or unreachable; there are none once part of an answer has
+        arrived.
     pause : float
         Pause before the first retry, in seconds; doubled each time, up to 60. `Retry-After` takes precedence.
     largest : int
         Maximum size of an answer, in bytes.
     continues : {'no', 'vllm', 'prefill'}
-        The way to continue an answer of a conversation (`openai_wire.Continues`).
+        The way in which the endpoint continues an answer in a conversation (`openai_wire.Continues`).
     count : callable, optional
-        Counts the tokens of a text; by default its bytes, an upper bound for byte-level tokenizers.
+        Counts the tokens of a string; by default its bytes, an upper bound for byte-level tokenizers.
     key : str
         Environment variable that holds the key.
     extra : mapping
@@ -136,7 +137,7 @@ class OpenAIBackend:
 
     @property
     def identity(self) -> str:
-        """The address and the model name; nothing more is known of the model."""
+        """The address and the model name; nothing more is known about the model."""
         extra = hashlib.sha256(json.dumps(self._extra, sort_keys=True).encode()).hexdigest()[:16]
         return f"openai {self.url} {self.model} {self.continues} {extra}"
 
@@ -147,14 +148,14 @@ class OpenAIBackend:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Guarantees that an endpoint cannot give, and irregularities noticed in this one."""
+        """Guarantees that no endpoint can give, and irregularities observed in this one."""
         own = [] if self._count else ["prompts are charged by their bytes: at least as much as their tokens"]
         if self.continues == "no":
             own.append("answers of conversations cannot be continued")
         return (*_CAVEATS, *own, *self._notes)
 
     def count(self, part: Prompt | Piece) -> int:
-        """Return a piece's token count as reported by the endpoint; for a text, the caller's count or its bytes."""
+        """Return a piece's token count as reported by the endpoint; for other text, the caller's count or its bytes."""
         if isinstance(part, Piece):
             return len(part.tokens) or self._size(part.text)
         if isinstance(part, str):
@@ -169,13 +170,13 @@ class OpenAIBackend:
         return 0
 
     def start(self, generations: Sequence[Generation]) -> None:
-        """Send requests, up to the allowed number at a time."""
+        """Send requests, up to the concurrency limit."""
         for generation in generations:
             self._live[generation] = arrival = Arrival(generation.parameters, self._key.clean)
             self._running().call_soon_threadsafe(self._begin, generation, arrival)
 
     def step(self) -> list[Generation]:
-        """Wait a moment for answers; races are returned as a whole."""
+        """Wait briefly for answers; the runners of a race are returned together."""
         ended: list[Generation] = []
         some = False
         while self._live:
@@ -193,7 +194,7 @@ class OpenAIBackend:
         return ended
 
     def cancel(self, generations: Sequence[Generation]) -> None:
-        """Close the connections of these generations."""
+        """Close these generations' connections."""
         for generation in generations:
             if generation in self._live and generation not in self._cancelled:
                 self._cancelled.add(generation)
@@ -215,7 +216,7 @@ class OpenAIBackend:
         self.close()
 
     def _arrived(self, generation: Generation, heat: Heat) -> list[Generation]:
-        """Record the end of a runner; return the whole race if it was the last one."""
+        """Record the end of a runner; return the whole race if it was the last runner."""
         written = generation.written
         assert written is not None
         heat.counts[generation.runner] = len(written.tokens)
@@ -238,7 +239,7 @@ class OpenAIBackend:
                 self.cancel([generation])
 
     def _note(self, generation: Generation, arrival: Arrival) -> None:
-        """Record irregularities of an answer."""
+        """Record irregularities in an answer."""
         counted = self.count(generation.state.prompt) + sum(map(self.count, generation.state.pieces))
         silent, unlisted = arrival.begun and not arrival.claimed, arrival.events and not arrival.listed
         odd = {
@@ -262,7 +263,7 @@ class OpenAIBackend:
         }
         self._notes |= {note: None for note, holds in odd.items() if holds}
 
-    # Runs in the thread
+    # The following methods run in the thread
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
@@ -314,7 +315,7 @@ class OpenAIBackend:
             self._ended.put((generation, written))
 
     async def _request(self, generation: Generation, arrival: Arrival) -> None:
-        """Send a request, with retries if they may help."""
+        """Send a request, and retry if that may help."""
         key = branch_key(generation.parameters.seed, generation.branch)
         path, body = body_of(generation, self.model, self.continues, key)
         content = json.dumps(body | self._extra).encode()
@@ -326,9 +327,11 @@ class OpenAIBackend:
                 raise EndpointError(f"{again.message}, in the middle of an answer")
             pause = min(LONGEST_PAUSE, self._pause * 2**attempt) if again.after is None else again.after
             if attempt == self._retries:
-                raise EndpointError(f"{again.message}, at each of {attempt + 1} attempts")
+                raise EndpointError(f"{again.message}, at all {attempt + 1} attempts")
             if pause > LONGEST_PAUSE:
-                raise EndpointError(f"{again.message}; it asks to wait {pause:.0f} s, more than {LONGEST_PAUSE:.0f}")
+                raise EndpointError(
+                    f"{again.message}; it asks to wait {pause:.0f} s, more than the limit of {LONGEST_PAUSE:.0f} s"
+                )
             await pause_for(pause)
 
     async def _attempt(self, path: str, content: bytes, arrival: Arrival) -> _Again | None:
@@ -342,14 +345,14 @@ class OpenAIBackend:
                     return await self._refusal(response)
                 await self._read(response, arrival)
         except (TimeoutError, httpx.TimeoutException):
-            return None if arrival.done else _Again(f"no whole answer within {self._seconds:g} s")
+            return None if arrival.done else _Again(f"no complete answer within {self._seconds:g} s")
         except httpx.TransportError as error:
             reason = self._key.clean(str(error))
             return None if arrival.done else _Again(f"no connection ({type(error).__name__}: {reason:.100})")
         return None
 
     async def _read(self, response: httpx.Response, arrival: Arrival) -> None:
-        """Read events until the end, or until the rest is irrelevant; the usage follows the last token."""
+        """Read events until the stream ends or the rest is irrelevant; the usage follows the last token."""
         events = "event-stream" in response.headers.get("content-type", "")
         parts, size = list[bytes](), 0  # parts of an unfinished line, or of the whole answer
         async with _chunks(response) as chunks:
@@ -395,7 +398,7 @@ class OpenAIBackend:
 
 
 def _chunks(response: httpx.Response) -> aclosing[AsyncGenerator[bytes, None]]:
-    """Return the chunks of a response, which is closed if it is left early."""
+    """Yield the chunks of a response; close the response if the caller stops early."""
     return aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw()))
 
 
@@ -421,7 +424,7 @@ def _run(loop: asyncio.AbstractEventLoop, last: Coroutine[Any, Any, None]) -> No
 
 
 def _after(header: str | None, date: str | None) -> float | None:
-    """Return the seconds of a Retry-After header: a number, or a date relative to the endpoint's own date."""
+    """Return the delay of a Retry-After header in seconds; a date is taken relative to the endpoint's own date."""
     if header is None:
         return None
     try:

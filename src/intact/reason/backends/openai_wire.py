@@ -18,7 +18,7 @@ from intact.reason.problem import Top, Why
 from intact.text.stream import StopStrings
 
 Continues = Literal["no", "vllm", "prefill"]
-"""The way in which the endpoint continues an unfinished answer of a conversation: not at all; with
+"""The way in which the endpoint continues an unfinished answer in a conversation: not at all; with
 `continue_final_message` (vLLM, SGLang); or automatically if the last message is the assistant's (llama.cpp).
 """
 
@@ -44,18 +44,18 @@ _EXTENSIONS = (
 def body_of(generation: Generation, model: str, continues: Continues, key: int) -> tuple[str, dict[str, Any]]:
     """Return the path and the body of a request.
 
-    Stop strings are not sent, because endpoints do not distinguish a stop string from the model's own end. They are
-    searched for in the stream, and the connection is closed at the first match.
+    Stop strings are not sent, because endpoints do not distinguish a stop string from the model's own end of text. The
+    client searches for them in the stream, and the connection is closed at the first match.
 
     Parameters
     ----------
     key : int
-        The branch's key; its upper 31 bits are the seed.
+        Key of the branch; its upper 31 bits are the seed.
 
     Raises
     ------
     ParameterError
-        If an endpoint does not support the request.
+        If the endpoint does not support the request.
     """
     state, parameters = generation.state, generation.parameters
     body: dict[str, Any] = {"model": model, "max_tokens": parameters.max_tokens, "seed": key >> 33}
@@ -74,7 +74,7 @@ def body_of(generation: Generation, model: str, continues: Continues, key: int) 
 def _messages(turns: Sequence[tuple[str, str]], text: str, continues: Continues) -> list[dict[str, str]]:
     if text and continues == "no":
         raise ParameterError(
-            "this endpoint cannot continue an answer of a conversation: say how it does that "
+            "this endpoint cannot continue an answer of a conversation: say how it does so "
             "(continues='vllm' or 'prefill'; --continues on the command line), or prompt with plain text"
         )
     return [{"role": role, "content": content} for role, content in (*turns, *([("assistant", text)] if text else []))]
@@ -84,10 +84,10 @@ def _extensions(parameters: SamplingParameters) -> dict[str, Any]:
     """Return non-default parameters that not every endpoint supports."""
     for kind in ("regex", "grammar"):
         if getattr(parameters, kind) is not None:
-            raise ParameterError(f"a {kind} cannot be asked of an endpoint; json_schema can")
+            raise ParameterError(f"endpoints do not support {kind}; use json_schema")
     for name in ("stop_below", "stop_mean_below"):
         if getattr(parameters, name):
-            raise ParameterError(f"{name} cannot be asked of an endpoint: use a model of this machine")
+            raise ParameterError(f"endpoints do not support {name}: use a local model")
     default = SamplingParameters()
     found = {name: value for name in _EXTENSIONS if (value := getattr(parameters, name)) != getattr(default, name)}
     if parameters.biases:
@@ -99,7 +99,7 @@ def _extensions(parameters: SamplingParameters) -> dict[str, Any]:
 
 
 LONGEST_TOKEN: Final = 256
-"""Upper bound of the bytes of a token; runs of blanks or punctuation reach about half of it."""
+"""Upper bound on the number of bytes of a token; runs of blanks or punctuation reach about half of it."""
 
 
 class Listed(NamedTuple):
@@ -113,27 +113,27 @@ class Listed(NamedTuple):
 class Arrival:
     """A streamed answer in progress.
 
-    Tokens have no ids here; stand-ins derived from their texts take their place.
+    Tokens have no ids here; stand-in ids derived from their text are used instead.
 
     Parameters
     ----------
     clean : callable
-        Removes the key from a text, since an endpoint may send it back, possibly in parts.
+        Removes the key from text, since an endpoint may send it back, possibly in parts.
 
     Attributes
     ----------
     claimed : int
-        Number of tokens that the endpoint claims to have written so far.
+        Number of tokens that the endpoint claims to have generated so far.
     prompt : int
-        Number of tokens that it claims the prompt has.
+        Number of tokens that the endpoint claims the prompt has.
     events : int
         Number of events with text or log-probabilities.
     size : int
-        Bytes of its text, including reasoning.
+        Number of bytes of its text, including reasoning.
     hidden : bool
-        If true, reasoning came in a field of its own.
+        If true, reasoning arrived in a field of its own.
     begun : bool
-        If true, something that is charged has arrived.
+        If true, something that counts towards the cost has arrived.
     done : bool
         If true, the rest is irrelevant: the answer has ended, or a stop string was found.
     """
@@ -160,21 +160,21 @@ class Arrival:
 
     @property
     def arrived(self) -> int:
-        """The number of tokens seen: listed tokens, or else chunks with text; plus chunks with only reasoning."""
+        """The number of tokens seen: those listed (if none, the chunks with text), plus chunks with only reasoning."""
         return max(len(self._listed), self.events) + self._thoughts
 
     @property
     def count(self) -> int:
-        """The number of tokens to charge: seen, claimed, or the least that the text can have, whichever is largest."""
+        """The number of tokens to charge: the largest of those seen, those claimed, and the minimum for its size."""
         return max(self.arrived, self.claimed, -(-self.size // LONGEST_TOKEN))
 
     def take(self, data: str | bytes) -> None:
-        """Process an event, or a whole answer, as JSON.
+        """Process an event, or a complete answer, in JSON.
 
         Raises
         ------
         EndpointError
-            If it is malformed.
+            If the event is malformed.
         """
         event = _parsed(data)
         if event.get("error"):
@@ -189,7 +189,7 @@ class Arrival:
             self._choose(choice)
         limit = self._parameters.max_tokens
         if self.count > limit:
-            raise EndpointError(f"the endpoint wrote {self.count} tokens, where {limit} were allowed")
+            raise EndpointError(f"the endpoint wrote {self.count} tokens, but only {limit} were allowed")
 
     def _count(self, usage: Any) -> None:
         if usage is None:
@@ -197,14 +197,14 @@ class Arrival:
         counts = usage if isinstance(usage, dict) else {}
         completion, prompt = counts.get("completion_tokens"), counts.get("prompt_tokens")
         if not _is_count(completion) or not _is_count(prompt):
-            raise EndpointError(f"usage must tell completion_tokens and prompt_tokens, got {usage!r:.80}")
+            raise EndpointError(f"usage must contain completion_tokens and prompt_tokens, got {usage!r:.80}")
         self.claimed, self.prompt = completion, prompt
 
     def _choose(self, choice: Mapping[str, Any]) -> None:
         part = choice.get("delta") or choice.get("message") or choice
         text = part.get("content", part.get("text")) if isinstance(part, dict) else 0
         if text is not None and not isinstance(text, str):
-            raise EndpointError(f"a text was expected, got {text!r:.60}")
+            raise EndpointError(f"expected a string of text, got {text!r:.60}")
         finish = choice.get("finish_reason")
         if finish not in (None, "stop", "length"):
             raise EndpointError(f"it ended with {finish!r:.60}; expected 'stop' or 'length'")
@@ -223,7 +223,7 @@ class Arrival:
             self.done = stopped or bool(finish)
 
     def written(self) -> Written:
-        """Return the whole text.
+        """Return the complete text.
 
         Raises
         ------
@@ -232,13 +232,15 @@ class Arrival:
         """
         matched = self._stops.matched
         if matched is None and not self._finish:
-            raise EndpointError("the answer ended without a finish reason: it is incomplete")
+            raise EndpointError("the answer ended without a finish reason, so it is incomplete")
         if self._listed and len(self._listed) < self.events:
-            raise EndpointError(f"{self.events} chunks of text came with log-probabilities for {len(self._listed)}")
+            raise EndpointError(
+                f"{self.events} chunks of text came with log-probabilities for only {len(self._listed)}"
+            )
         return self._as("stop" if matched is not None else "end" if self._finish == "stop" else "length")
 
     def broken(self, why: Why, error: str = "") -> Written:
-        """Return the text so far if nothing more will come; at most the allowed number of tokens is charged."""
+        """Return the text received so far if no more will arrive; at most the allowed number of tokens is charged."""
         return self._as(why, error)
 
     def _as(self, why: Why, error: str = "") -> Written:
@@ -251,7 +253,8 @@ class Arrival:
         tokens = [stand_in(token.text) for token in listed]
         whole = stand_in(text)
         tokens += [stand_in(f"{place} of {whole}") for place in range(len(tokens), count)]
-        # nothing is known of tokens that are charged but not listed: they repeat the others, which keeps means
+        # Nothing is known about tokens that are charged but not listed; repeating the listed ones preserves the
+        # means
         full = [listed[place % len(listed)] for place in range(count)] if listed else []
         logprobs = tuple([token.logprob for token in full])
         top = tuple([token.top for token in full]) if self._parameters.top_logprobs else ()
@@ -259,7 +262,7 @@ class Arrival:
 
 
 def stand_in(text: str) -> int:
-    """Return a stand-in id for a token whose own is unknown: 31 bits of a digest of its text."""
+    """Return a stand-in id for a token whose own id is unknown: 31 bits of a digest of its text."""
     digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=4).digest()
     return int.from_bytes(digest, "little") >> 1
 
@@ -268,7 +271,7 @@ def _parsed(data: str | bytes) -> dict[str, Any]:
     bare = data if isinstance(data, str) else data.removeprefix(codecs.BOM_UTF8)
     event = strict_json.parse(bare, f"the reply {data!r:.60}", error=EndpointError)
     if not isinstance(event, dict):
-        raise EndpointError(f"a JSON object was expected, got {data!r:.60}")
+        raise EndpointError(f"expected a JSON object, got {data!r:.60}")
     return event
 
 
@@ -277,7 +280,7 @@ def _message(error: Any) -> str:
 
 
 def _listed(logprobs: Any, wanted: int) -> list[Listed]:
-    """Return the tokens of an event, in the form of completions or of chat."""
+    """Return the tokens of an event, in the completions or the chat format."""
     if logprobs is None:
         return []
     if not isinstance(logprobs, dict):
@@ -292,7 +295,7 @@ def _listed(logprobs: Any, wanted: int) -> list[Listed]:
         columns: list[Any] = [tokens, logprobs.get("token_logprobs")]
         columns.append(logprobs.get("top_logprobs") or ([None] * len(tokens) if isinstance(tokens, list) else None))
         if not all(isinstance(one, list) for one in columns) or len({len(one) for one in columns}) != 1:
-            raise EndpointError(f"logprobs must be lists of one length, got {logprobs!r:.100}")
+            raise EndpointError(f"logprobs must be lists of equal length, got {logprobs!r:.100}")
         rows = list(zip(*columns, strict=True))
     return [_token(text, logprob, _pairs(top), wanted) for text, logprob, top in rows]
 
@@ -302,7 +305,7 @@ def _is_count(value: Any) -> TypeGuard[int]:
 
 
 def _pairs(top: Any) -> list[tuple[Any, Any]]:
-    """Return the likeliest tokens, from either form."""
+    """Return the likeliest tokens from either format."""
     if isinstance(top, dict):
         return list(top.items())
     if isinstance(top, list) and all(isinstance(one, dict) for one in top):
@@ -318,13 +321,13 @@ def _token(text: Any, logprob: Any, pairs: Sequence[tuple[Any, Any]], wanted: in
         likeliest = [(_text(word), _fixed(value)) for word, value in pairs]
         top = sorted(likeliest, key=lambda pair: (-pair[1], pair[0]))[:wanted]
         if not top:
-            raise EndpointError(f"the likeliest {wanted} tokens were requested, but are missing")
+            raise EndpointError(f"the likeliest {wanted} tokens were requested but are missing")
     return Listed(_text(text), _fixed(logprob), tuple(top))
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise EndpointError(f"a token's text was expected, got {value!r:.60}")
+        raise EndpointError(f"expected the text of a token, got {value!r:.60}")
     return value.encode("utf-8", "replace").decode()
 
 

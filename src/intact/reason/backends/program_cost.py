@@ -28,7 +28,7 @@ class ProgramCost:
                 self._attention[op.window] += 2 * op.heads * op.width
 
     def of(self, start: int, count: int) -> int:
-        """Return the multiply-adds of matrices and head for every position, and of attention over visible positions."""
+        """Return the multiply-adds of matrices and head at every position, and of attention over visible positions."""
         end = start + count
         total = count * (self._matrices + self._head)
         for window, products in self._attention.items():

@@ -1,4 +1,4 @@
-"""The mix that a back end's texts are drawn from."""
+"""The mix that a back end samples from."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from intact.reason.problem import Prompt
 
 
 class TextMix(NamedTuple):
-    """The mix from which all texts of a back end are drawn (docs/mixing.md).
+    """The mix from which all completions of a back end are sampled (docs/mixing.md).
 
     Attributes
     ----------
     chosen : ChosenMix
-        The mix; its partners are the model's.
+        The mix; its partners are the model's partners.
     shadow : str or None
-        The text that replaces each prompt's last message, or a whole plain-text prompt, in the shadow stream.
+        The text that replaces the last message of each prompt, or the whole prompt if it is plain text, in the shadow
+        stream.
     partners : tuple of int
-        Numbers of the model's partners that it uses, from 1, in its order; by default the first ones.
+        Numbers of the model's partners that the mix uses, counted from 1, in the mix's order; by default the first
+        ones.
     """
 
     chosen: ChosenMix
@@ -30,7 +32,7 @@ class TextMix(NamedTuple):
 
     @classmethod
     def of(cls, mix: str | Mapping[str, Any] | None, shadow: str | None = None) -> TextMix | None:
-        """Validate a mix in the form that `Model.generate` takes; None if there is none.
+        """Validate a mix in the form that `Model.generate` takes; return None if no mix is given.
 
         Raises
         ------
@@ -43,7 +45,7 @@ class TextMix(NamedTuple):
 
     @property
     def models(self) -> tuple[int, ...]:
-        """The model of each further stream: 0 for the main model, else the number of a partner."""
+        """The model of each additional stream: 0 for the main model, else the number of a partner."""
         own = self.chosen.models
         return tuple([self.partners[number - 1] if number else 0 for number in own]) if self.partners else own
 

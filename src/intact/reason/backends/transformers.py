@@ -1,4 +1,4 @@
-"""Hugging Face Transformers as a back end: any causal model, with our tokenizer, draws, stops and constraints."""
+"""Hugging Face Transformers as a back end: any causal model, with our tokenizer, sampling, stops and constraints."""
 
 from __future__ import annotations
 
@@ -29,24 +29,25 @@ _CAVEATS = (
 
 
 class _Text:
-    """A text in progress: the model's cache for it, and the logits of its next token."""
+    """A generation in progress: its KV cache, and the logits of its next token."""
 
     def __init__(self, job: Job, key: int, cache: Any, logits: NDArray[np.int64]) -> None:
         self.job, self.key, self.cache, self.logits = job, key, cache, logits
 
 
 class TransformersBackend(TokenizerBackend):
-    """A causal model of Transformers, and the folder that it comes from.
+    """A causal model of Transformers, and the folder it was loaded from.
 
-    Every text is computed by itself, from its first token, so its result does not depend on other texts, and the same
-    machine gives the same bits. Logits are rounded to 2^-16; everything after that uses integers, as in our engine.
+    Every sequence is computed on its own, from its first token, so its result does not depend on other sequences, and
+    the same machine gives the same bits. Logits are rounded to 2^-16; everything after that uses integers, as in our
+    engine.
 
     Parameters
     ----------
     model : PreTrainedModel
         The model, in evaluation mode and on its device.
     folder : path
-        The folder it was loaded from: its digest is part of the journal's keys, and our tokenizer reads its
+        The folder it was loaded from. Its digest is part of the journal's keys, and our tokenizer reads its
         tokenizer.json.
     now : datetime
         The time passed to a chat template that needs it; by default a fixed one.
@@ -56,7 +57,7 @@ class TransformersBackend(TokenizerBackend):
     ModelError
         If the model does not state its context length.
     FormatError
-        If there is no readable tokenizer.
+        If the folder has no readable tokenizer.
     """
 
     caveats = _CAVEATS
@@ -83,14 +84,14 @@ class TransformersBackend(TokenizerBackend):
     def load(
         cls, folder: str | Path, *, device: str = "cpu", dtype: str = "float32", now: datetime = DEFAULT_NOW
     ) -> TransformersBackend:
-        """Load a folder of safetensors; nothing is downloaded, and no code from the folder runs.
+        """Load a folder of safetensors files; nothing is downloaded, and no code from the folder is run.
 
         Raises
         ------
         NotInstalledError
             If Transformers is not installed.
         ModelError
-            If it cannot load the model.
+            If Transformers cannot load the model.
         """
         try:
             import torch
@@ -107,12 +108,12 @@ class TransformersBackend(TokenizerBackend):
         return cls(model.to(device).eval(), folder, now)
 
     def operations(self, start: int, count: int) -> int:
-        """Return the matrix products for every position, and attention over all positions before it."""
+        """Return the multiply-adds of the matrices for every position, and of attention over all earlier positions."""
         end = start + count
         return count * self._linear + self._attention * (end * (end + 1) - start * (start + 1))
 
     def step(self) -> list[Generation]:
-        """Draw tokens until something has ended, up to `STEPS` per text."""
+        """Sample tokens until a generation has ended, at most `STEPS` per generation."""
         self._admit()
         for _ in range(STEPS):
             if self._ended or not self._live:
@@ -128,7 +129,7 @@ class TransformersBackend(TokenizerBackend):
         return ended
 
     def _admit(self) -> None:
-        """Begin the next text, or the next race."""
+        """Begin the next generation, or the next race."""
         while self._waiting and not self._live:
             first = self._waiting.popleft()
             self._begin(first)
@@ -150,7 +151,7 @@ class TransformersBackend(TokenizerBackend):
             self._live[generation] = text
 
     def _prefill(self, context: list[int]) -> tuple[Any, NDArray[np.int64]]:
-        """Prefill a text; a copy of the last one is kept for other samples of the same prompt."""
+        """Prefill a sequence; a copy of the last cache is kept for other samples of the same prompt."""
         if self._read is None or self._read[0] != context:
             self._read = None
             self._read = (context, *self._forward(context, None))
@@ -158,7 +159,7 @@ class TransformersBackend(TokenizerBackend):
         return copy.deepcopy(cache), logits
 
     def _forward(self, tokens: list[int], cache: Any) -> tuple[Any, NDArray[np.int64]]:
-        """Return the model's cache after these tokens, and the logits that follow, in Q16."""
+        """Return the model's cache after these tokens, and the logits of the next token, in Q16."""
         import torch
 
         with torch.inference_mode():
@@ -166,12 +167,12 @@ class TransformersBackend(TokenizerBackend):
             out = self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
             row = out.logits[0, -1].to("cpu", torch.float64).numpy()
         if not np.isfinite(row).all():
-            raise ModelError("the model gave logits that are not finite numbers")
+            raise ModelError("the model returned non-finite logits")
         limit = (1 << 31) - 1
         return out.past_key_values, np.clip(np.rint(row * (1 << LOGIT_FRACTION)), -limit, limit).astype(np.int64)
 
     def _move(self, generation: Generation, text: _Text) -> None:
-        """Draw a token, and run the model on it if another is to follow."""
+        """Sample a token, and run the model on it if another token is to follow."""
         request = text.job.request
         writer = text.job.writer(0)
         position = len(request.prompt) + len(writer.tokens)

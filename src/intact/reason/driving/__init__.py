@@ -1,1 +1,1 @@
-"""The driver of methods: it collects their requests, serves many at a time, and records finished results."""
+"""The driver of methods: it collects their requests, serves many at once, and records finished results."""

@@ -27,15 +27,16 @@ from intact.reason.problem import Answer, Result, path
 from intact.reason.thinking import ThoughtCap, common_thinking, with_capped_thoughts
 
 VERSION: Final = 3
-"""Version of how requests are served (places, draws, races, budgets, costs); see `intact.solving.receipts.versions`."""
+"""Version of the request-serving rules (places, draws, races, budgets, costs); see `intact.solving.receipts.versions`.
+"""
 PARALLEL = 64
 """Maximum number of problems in progress at a time."""
 ENOUGH = 256
-"""Number of completions in progress at which no further problem is begun."""
+"""Number of completions in progress at or above which no further problem is started."""
 
 
 class Active(NamedTuple):
-    """A job in progress: its number among the driver's jobs, and the time at which it began."""
+    """A job in progress: its number among the driver's jobs, and its start time."""
 
     number: int
     job: MethodJob
@@ -44,7 +45,7 @@ class Active(NamedTuple):
 
 
 class Driver:
-    """Serve the requests of methods. A result depends only on the requests, not on what else is running or on timing.
+    """Serve the requests of methods. A result depends only on the requests, not on timing or on what else is running.
 
     Parameters
     ----------
@@ -57,18 +58,18 @@ class Driver:
     sampling : mapping, optional
         The user's sampling parameters, used where a request gives none: fields of `Extend`.
     services : Services, optional
-        External services for methods: files, programs, scorers; by default `Services`, which knows no scorer by name.
+        External services for methods: files, programs, scorers; by default `Services`, which has no named scorers.
     parallel : int
         Maximum number of problems in progress at a time.
     seconds : float, optional
-        Wall time limit for all jobs together.
+        Wall-time limit for all jobs together.
     progress : callable, optional
-        Called after each round with the number of tokens written so far. An exception it raises ends the run.
+        Called after each round with the number of tokens generated so far. An exception raised in it ends the run.
     watch : callable, optional
-        Called as the trees of texts grow: with "begin" and the branch and parent of a text that is being written, or
-        with "node" and an entry of the trace. The timing and order of calls are not deterministic.
+        Called as the trees of completions grow: with "begin" and the branch and parent of a completion that is being
+        generated, or with "node" and an entry of the trace. The timing and order of calls are not deterministic.
     clock : callable
-        Returns seconds; only time limits and reported times depend on it.
+        Returns the time in seconds; only time limits and reported times depend on it.
 
     Attributes
     ----------
@@ -77,7 +78,7 @@ class Driver:
     thinking : ThinkingMode or None
         The models' thinking mode; None if it is not set.
     written : int
-        Number of tokens written so far.
+        Number of tokens generated so far.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class Driver:
         self._active: list[Active] = []
 
     def solve(self, jobs: Iterable[MethodJob]) -> Generator[tuple[int, Result], None, None]:
-        """Run jobs, and yield the number and result of each as it ends. Closing the generator cancels the rest."""
+        """Run jobs, and yield the number and result of each as it finishes. Closing the generator cancels the rest."""
         waiting = enumerate(jobs)
         self._pool = ThreadPoolExecutor(2, "intact-run")  # starts no thread before there is work
         try:
@@ -131,7 +132,7 @@ class Driver:
         finally:
             self._close()
 
-    # Used by executions
+    # Methods used by executions
 
     def start(
         self,
@@ -153,7 +154,7 @@ class Driver:
         work: Callable[[Event], Any],
         done: Callable[[Future[Any]], None],
     ) -> None:
-        """Run work in a thread, unless its result is known; `work` receives an event that ends it early."""
+        """Run work in a thread, unless its result is known; `work` receives an event that tells it to end early."""
         if known is not None:
             future: Future[Any] = Future()
             future.set_result(known)
@@ -163,7 +164,7 @@ class Driver:
         self._running[self._pool.submit(work, stop)] = execution, done, stop
 
     def end_work(self, execution: ExecutionInterface) -> None:
-        """Stop an execution's work in threads, and cancel work that has not begun."""
+        """Stop an execution's work in threads, and cancel work that has not started."""
         for future, (whose, done, stop) in list(self._running.items()):
             if whose is execution:
                 stop.set()
@@ -194,7 +195,7 @@ class Driver:
         found = self.backends.get(name) if name else next(iter(self.backends.values()))
         if found is None:
             also = f"; --with {name:.60}=MODEL adds it (in Python: a mapping of models by name)"
-            raise ParameterError(unknown_name(f"there is no model {name!r:.60}", str(name), self.backends, also=also))
+            raise ParameterError(unknown_name(f"no model named {name!r:.60}", str(name), self.backends, also=also))
         return found
 
     def capped(self, steps: Any, sampling: Mapping[str, Any]) -> Any:
@@ -238,7 +239,7 @@ class Driver:
         self.ready.append(execution)
 
     def _work(self) -> None:
-        """Run one round of the back ends and collect finished work from the sandbox."""
+        """Run one round of the back ends, and collect finished work from the sandbox."""
         for backend in self.backends.values() if self._writing else ():
             for generation in backend.step():
                 execution, done = self._writing.pop(generation)
@@ -258,7 +259,7 @@ class Driver:
 
     @property
     def _over(self) -> bool:
-        """If true, the time limit of all jobs together has passed."""
+        """If true, the time limit for all jobs together has passed."""
         return self._seconds is not None and self._clock() - self._began >= self._seconds
 
     def _note_timeout(self, key: bytes, seconds: float) -> None:
@@ -338,12 +339,12 @@ def template_time(backends: Iterable[Backend]) -> datetime | None:
     times = {one.now for one in backends if isinstance(one, Rendering) and one.needs_time}
     if len(times) > 1:
         found = " and ".join(sorted(time.isoformat() for time in times))
-        raise ParameterError(f"chat templates of one run must be given the same time, got {found}")
+        raise ParameterError(f"all chat templates of a run must get the same time, got {found}")
     return times.pop() if times else None
 
 
 def _in_a_line(error: Exception) -> str:
-    """Format an error on one line; an unexpected one includes its place in the code."""
+    """Format an error on one line; an unexpected one includes its location in the code."""
     text = f"{type(error).__name__}: {error}"
     frames = extract_tb(error.__traceback__)
     if isinstance(error, IntactError) or not frames:

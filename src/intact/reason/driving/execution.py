@@ -41,9 +41,9 @@ _LOG = logging.getLogger("intact")
 DEFAULTS: Final[Mapping[str, Any]] = {"max_tokens": 512, "stop": ()}
 """Default sampling parameters of an extension."""
 _DRAWING: Final = ("temperature", "top_p", "top_k", "min_p", "typical_p")
-"""The sampling parameters available to workers that share a cache."""
+"""The sampling parameters that workers sharing a cache support."""
 DEPTH = 16
-"""Maximum depth of methods calling methods."""
+"""Maximum nesting depth of methods that call methods."""
 _FIELDS = sorted(inspect.signature(Extend).parameters.keys() & inspect.signature(SamplingParameters).parameters.keys())
 """The sampling parameters that a request may set."""
 
@@ -54,7 +54,7 @@ def _parameters(fields: tuple[tuple[str, Any], ...]) -> SamplingParameters:
 
 
 class Execution:
-    """Run one generator: serve its requests, and send it their results.
+    """Run one generator: serve its requests, and send it the results.
 
     Parameters
     ----------
@@ -66,11 +66,11 @@ class Execution:
     Attributes
     ----------
     conclusion, value, error
-        The way it ended, the value it returned, the error it raised; None while it runs.
+        The way the generator ended, the value it returned, and the error it raised; None while it runs.
     needs : TokenNeeds
-        Per-token data that scorers require.
+        Per-token data that the scorers require.
     text_error : str
-        The first error of a text that could not be written.
+        The first error of a completion that could not be generated.
     prompt_error : str
         The error of the first prompt that leaves no room in the context.
     """
@@ -107,10 +107,10 @@ class Execution:
         self._calls = self._recorded = 0
         self._leaves: dict[Branch, State] = {}
 
-    # Used by slots
+    # Methods used by slots
 
     def writing(self, request: Extend) -> Writing:
-        """Resolve the defaults of an extension, and assign its place in the tree."""
+        """Resolve the defaults of an extension, and assign it a place in the tree."""
         backend = self.driver.model(self, request.model)
         fields: dict[str, Any] = {**DEFAULTS, **self.sampling, "seed": self.problem.seed}
         ends = (fields["stop"],) if isinstance(fields["stop"], str) else tuple(fields["stop"])
@@ -133,20 +133,20 @@ class Execution:
         return Writing(request, request.model, backend, *resolved, left=left, spread=spread)
 
     def sharing(self, request: WriteTogether) -> tuple[SharingBackend, SharedRequest]:
-        """Resolve the defaults of a request to write together, and assign its place in the tree.
+        """Resolve the defaults of a request to write together, and assign it a place in the tree.
 
         Raises
         ------
         ParameterError
-            If the model runs elsewhere, or the user's sampling sets anything but temperature and filters.
+            If the model runs elsewhere, or the user's sampling parameters set anything but temperature and filters.
         """
         backend = self.driver.model(self, request.model)
         if not isinstance(backend, Sharing):
-            raise ParameterError("workers can share the cache only of a local model: use cache=text with endpoints")
+            raise ParameterError("workers can share the cache of a local model only: use cache=text with endpoints")
         parameters = SamplingParameters(**{**DEFAULTS, **self.sampling, "max_tokens": request.tokens})
         if others := parameters.changed.keys() - {"max_tokens", *_DRAWING}:
             names = ", ".join(sorted(others))
-            raise ParameterError(f"workers that share a cache take only {', '.join(_DRAWING)}, got {names}")
+            raise ParameterError(f"workers that share a cache support only {', '.join(_DRAWING)}, got {names}")
         state = self._readable(request.model, backend, request.state)
         self._note_template(state, backend)
         prompt = tuple(backend.tokens_of(state))
@@ -165,7 +165,7 @@ class Execution:
             self.root.thinking = self.driver.thinking
 
     def _child(self, state: State) -> Branch:
-        """Return the branch of the next text that continues a state, numbered among all those of this execution."""
+        """Return the branch of the next continuation of a state, numbered among all continuations in this execution."""
         root, branch = self.problem.root, state.branch
         if branch[: len(root)] != root:
             branch += root[1:]  # a caller's text: must not collide with the caller's own continuations
@@ -191,9 +191,10 @@ class Execution:
             self.journal.begin(key)
 
     def recall(self, key: bytes, text: bool = False) -> Any:
-        """Return the journaled result of a request, or None; while recomputing everything, look up only texts.
+        """Return the journaled result of a request, or None; if everything is recomputed, look up only completions.
 
-        Under a time limit, return what this job itself received for the request, so that a replay gets no more.
+        Under a time limit, return what this job itself received for the request, so that a replay does not receive more
+        than that.
         """
         if self.journal is None or (self.driver.services.recompute and not text):
             return None
@@ -222,7 +223,7 @@ class Execution:
     # The generator's side
 
     def pump(self) -> None:
-        """Advance as far as possible: begin the requests that the budget allows, and send results to the generator."""
+        """Advance as far as possible: start the requests that the budget allows, and send results to the generator."""
         while self.conclusion is None:
             self._begin()
             if not all(slot.done for slot in self._slots):
@@ -230,7 +231,7 @@ class Execution:
             self._advance()
 
     def time_out(self) -> None:
-        """Cancel all requests in progress because the time is over."""
+        """Cancel all requests in progress because the time limit has passed."""
         for slot in self._slots:
             if slot.begun and not slot.done:
                 slot.time_out()
@@ -240,13 +241,13 @@ class Execution:
         try:
             self._generator.close()
         except Exception:  # it yielded again or failed in its clean-up; the others must be closed too
-            _LOG.exception("%s: a method could not be left", self.problem.id)
+            _LOG.exception("%s: a method could not be closed", self.problem.id)
         for slot in self._slots:
             if isinstance(slot, CallSlot) and slot.child is not None:
                 slot.child.close()
 
     def _begin(self) -> None:
-        """Begin requests in order, each as if the ones before it had ended, so that timing has no effect."""
+        """Start requests in order, each as if the earlier ones had ended, so that timing has no effect."""
         waiting = [slot for slot in self._slots if not slot.begun]
         for slot in waiting:
             if isinstance(slot, CallSlot):
@@ -278,9 +279,9 @@ class Execution:
         self.ledger.overlap(sum(lengths) - max(lengths, default=0))
         error = next((slot.error for slot in slots if slot.error is not None), None)
         if error is None and slots and _unpaid(slots):
-            error, self.spent = SpentError("the budget has nothing left for what was asked"), True
+            error, self.spent = SpentError("the budget has nothing left for the requests"), True
         if error is None and self._leaves and _crowded(slots):  # existing texts can vote
-            error, self.spent = NoRoomError(f"the context has no room for what was asked: {self.prompt_error}"), True
+            error, self.spent = NoRoomError(f"the context has no room for the requests: {self.prompt_error}"), True
         results = [slot.result for slot in slots]
         try:
             if error is not None:
@@ -296,7 +297,7 @@ class Execution:
             self._conclude("failed", None, raised)
 
     def _remember(self, slot: Slot) -> None:
-        """Keep the leaves of the tree that answer the problem's own prompt."""
+        """Keep the leaves of the tree that reply to the problem's own prompt."""
         if isinstance(slot, WritingSlot) and slot.error is None:
             for request, state in slot.extensions:
                 if state.prompt == self.problem.prompt:
@@ -337,7 +338,7 @@ class Execution:
                 return ReadSlot(self, request)
             case CallMethod():
                 return CallSlot(self, request)
-        raise ParameterError(f"a method yields requests (docs/reasoning.md), got {type(request).__name__}")
+        raise ParameterError(f"a method must yield requests (docs/reasoning.md), got {type(request).__name__}")
 
     def _scorer(self, wanted: Scorer | str) -> Scorer:
         return self.driver.services.scorer(self.root, wanted) if isinstance(wanted, str) else wanted
@@ -383,7 +384,7 @@ class Execution:
         return needs
 
     def call(self, request: CallMethod | Score) -> tuple[str, Execution]:
-        """Start another method or a scorer that is a generator, with a root below this one's; return its name too."""
+        """Start another method, or a generator scorer, with a root below this one's; also return its name."""
         label = ("c" if isinstance(request, CallMethod) else "s") + str(self._calls)
         self._calls += 1
         problem = request.problem if isinstance(request, CallMethod) else self.problem
@@ -429,20 +430,20 @@ class Execution:
             self.waiter()
 
     def _best(self) -> Answer:
-        """Return the majority answer of the finished texts; if they give none, of all leaves."""
+        """Return the majority answer among the finished completions or, if they give no answer, among all leaves."""
         leaves = list(self._leaves.values())
         best = elect(self.problem, [state for state in leaves if state.ended and state.complete])
         return elect(self.problem, leaves) if best.answer is None else best
 
 
 def _crowded(slots: Sequence[Slot]) -> bool:
-    """Return true if a method cannot continue because the context has no room for any of its own prompts."""
+    """Return true if a method cannot continue because none of its own prompts fits in the context."""
     extending = [slot for slot in slots if isinstance(slot, WritingSlot)]
     return bool(extending) and all(slot.crowded for slot in extending)
 
 
 def _unpaid(slots: Sequence[Slot]) -> bool:
-    """Return true if a method cannot continue: no extension was affordable, or some other request was not."""
+    """Return true if a method cannot continue: none of its extensions was affordable, or some other request was not."""
     extending = [slot for slot in slots if isinstance(slot, WritingSlot)]
     others = [slot for slot in slots if not isinstance(slot, WritingSlot)]
     return any(slot.refused and slot.result is None for slot in others) or (

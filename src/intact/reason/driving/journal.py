@@ -1,4 +1,4 @@
-"""Results on disk: a later run finds the results of earlier ones and does not compute them again."""
+"""Results on disk: a later run finds the results of earlier runs and does not recompute them."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class JournalFolder(Protocol):
 
 
 class Journal:
-    """Map digests of requests to results, in a file that survives being killed at any time.
+    """Map digests of requests to results, in a file that stays intact if the process is killed at any time.
 
-    A row without a value is a request that had begun at the last commit. Not thread-safe.
+    A row without a value is a request that was in progress at the last commit. Not thread-safe.
 
     Parameters
     ----------
@@ -87,7 +87,9 @@ class Journal:
             if application != APPLICATION or tables != ["entries"]:
                 raise JournalError(f"{self.path} is another kind of database; expected a journal, or no file")
             if version != VERSION:
-                raise JournalError(f"{self.path} is a journal of version {version}; this program writes {VERSION}")
+                raise JournalError(
+                    f"{self.path} is a journal of version {version}, but this program writes version {VERSION}"
+                )
         self._log_ahead()
         self._database.execute(
             "PRAGMA synchronous = NORMAL"
@@ -100,7 +102,7 @@ class Journal:
             self._database.execute("COMMIT")
 
     def _log_ahead(self) -> None:
-        # SQLite fails at once instead of waiting if another process reads the file or changes its mode.
+        # If another process reads the file or changes its mode, SQLite fails at once instead of waiting.
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -112,7 +114,7 @@ class Journal:
             time.sleep(0.01)
 
     def find(self, key: bytes) -> Any:
-        """Return the result of a request as parsed JSON, or None.
+        """Return the result of a request as parsed JSON, or None if there is no entry.
 
         A damaged entry is ignored with a warning; the recomputed result replaces it.
         """
@@ -120,7 +122,7 @@ class Journal:
         return None if data is None else self._value(key, data)
 
     def find_stored(self, key: bytes) -> Any:
-        """Return the stored bytes of a request's entry, intact or damaged; None if there are none."""
+        """Return the stored bytes of a request's entry, intact or damaged; None if there is no entry."""
         data = self._done.get(key)
         if data is None:
             with self._named():
@@ -140,7 +142,7 @@ class Journal:
         if not isinstance(data, bytes) or data[:CHECK] != _check(key, data[CHECK:]):
             if key not in self._damaged:
                 self._damaged.add(key)
-                _LOG.warning("%s: the entry %s is damaged; it is made anew", self.path, key.hex())
+                _LOG.warning("%s: the entry %s is damaged; it is recomputed", self.path, key.hex())
             return None
         return json.loads(zlib.decompress(data[CHECK:]))
 
@@ -155,16 +157,16 @@ class Journal:
         self._done[key] = _check(key, data) + data
 
     def add_stored(self, entries: Mapping[bytes, bytes]) -> None:
-        """Add entries in the stored form of another journal (`find_stored`).
+        """Add entries from another journal in their stored form (`find_stored`).
 
         Raises
         ------
         JournalError
-            If an entry is damaged; then none is added.
+            If an entry is damaged; in that case, no entry is added.
         """
         for key, data in entries.items():
             if data[:CHECK] != _check(key, data[CHECK:]):
-                raise JournalError(f"{self.path}: the entry {key.hex()} came damaged")
+                raise JournalError(f"{self.path}: the entry {key.hex()} was damaged when read")
         self._done.update(entries)
 
     def commit(self) -> None:
@@ -173,7 +175,7 @@ class Journal:
         Raises
         ------
         JournalError
-            If the disk is full or fails. Earlier commits are safe, and the pending entries are kept for another
+            If the disk is full or fails. Earlier commits are safe, and the pending entries are kept for the next
             attempt.
         """
         if not self._begun and not self._done:
@@ -198,7 +200,7 @@ class Journal:
             self._syncing.start()
 
     def _sync(self) -> None:
-        """Flush the committed data to disk; runs in its own thread because disks are slow."""
+        """Flush the committed data to disk; this runs in its own thread because disks are slow."""
         with suppress(OSError), Path(f"{self.path}-wal").open("rb") as log:
             os.fsync(log.fileno())
 
@@ -238,7 +240,7 @@ def key_of(*parts: Any) -> bytes:
 
 
 def seen(state: State) -> list[Any]:
-    """Return what a scorer may read of a state, except its place in the tree: texts as well as tokens."""
+    """Return everything a scorer may read from a state except its place in the tree: text as well as tokens."""
     pieces = [
         [getattr(piece, one.name) for one in fields(piece) if one.name != "spread" or piece.spread]  # as in older keys
         for piece in state.pieces
@@ -247,7 +249,7 @@ def seen(state: State) -> list[Any]:
 
 
 def plain(state: State) -> list[Any]:
-    """Return a state as JSON: the prompt, then each piece as its tokens, or as its text if it has none."""
+    """Return a state as JSON: the prompt, then each piece as its tokens, or as its text if it has no tokens."""
     pieces: list[Sequence[Any]] = [
         piece.tokens or (piece.text, piece.special, piece.model is None) for piece in state.pieces
     ]

@@ -1,4 +1,4 @@
-"""Interfaces of the driver and of executions, as used by the requests that they serve."""
+"""Interfaces of the driver and of executions, as seen by the requests that they serve."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class ExecutionInterface(Protocol):
         """Resolve the defaults of a request to write together."""
 
     def call(self, request: CallMethod | Score) -> tuple[str, ExecutionInterface]:
-        """Start another method or a scorer that is a generator; return its name too."""
+        """Start another method, or a scorer that is a generator; also return its name."""
 
     def note(self, key: bytes) -> None:
         """Record in the journal that a request has begun."""

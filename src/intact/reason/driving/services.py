@@ -1,4 +1,4 @@
-"""Jobs, and the driver's external services: files, programs, scorers, and hooks for texts and results."""
+"""Jobs, and the driver's external services: files, programs, scorers, and hooks for completions and results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LARGEST_FILE: Final = 1 << 20
 
 
 class MethodJob(NamedTuple):
-    """A method with parameters and a problem."""
+    """A method with its parameters and a problem."""
 
     method: Method
     problem: Problem
@@ -39,11 +39,11 @@ class Root:
     Attributes
     ----------
     key : bytes
-        The digest of the whole job, for records that belong to no single request.
+        The digest of the whole job, for records that do not belong to a single request.
     timed : bool
         If true, the job has a time limit.
     timed_out : bool
-        If true, the time limit has passed, and nothing new begins.
+        If true, the time limit has passed, and nothing new is started.
     now : datetime or None
         The time passed to chat templates; None until a template that needs it is used.
     thinking : ThinkingMode or None
@@ -57,23 +57,24 @@ class Root:
 
 
 class Services:
-    """The driver's default services: files from disk, programs in the sandbox, scorers by name, no records.
+    """The driver's default services: files from disk, programs in the sandbox, scorers by name, no recording.
 
-    `intact.solving.receipts` has services that record a run, or replay one from its receipt.
+    `intact.solving.receipts` provides services that record a run, or replay one from its receipt.
 
     Parameters
     ----------
     scorer : callable, optional
         Makes a scorer from its name. Called once per name.
     untrusted : bool
-        If true, programs never run unprotected, whatever INTACT_SANDBOX says.
+        If true, programs never run unprotected, whatever the value of INTACT_SANDBOX.
     tools : mapping of str to MethodTool
         The user's own tools by name, such as tools of MCP servers, in addition to those of `intact.reason.tools`.
 
     Attributes
     ----------
     recompute : bool
-        If true, ignore recorded results and recompute everything; the journal then only says which texts to expect.
+        If true, ignore recorded results and recompute everything; the journal is then used only to check that the
+        recomputed completions match.
     fatal : tuple of types
         Errors of a request that end the run; any other error is raised in the method that made the request.
     """
@@ -107,7 +108,7 @@ class Services:
         return find(call.method) if isinstance(call.method, str) else cast(Method, call.method)
 
     def scorer(self, root: Root, name: str) -> Scorer:
-        """Look up a scorer by name."""
+        """Look up a scorer by its name."""
         return self._make_scorer(name)
 
     def note_model(self, root: Root, name: str) -> None:
@@ -122,11 +123,11 @@ class Services:
         return None
 
     def run(self, request: RunProgram, stop: Event) -> sandbox.Outcome:
-        """Run a program in the sandbox and wait for it; `stop` ends it early. Called in a thread."""
+        """Run a program in the sandbox and wait for it to finish; `stop` ends it early. Called in a thread."""
         return sandbox.run(request.code, request.stdin, request.limits, stop=stop, untrusted=self.untrusted)
 
     def known_shared(self, model: str, request: SharedRequest) -> SharedText | None:
-        """Return the text written together by workers of the named model if it is already known, or None."""
+        """Return the completion that workers of the named model write together if it is already known, or None."""
         return None
 
     def tool(self, name: str) -> MethodTool:
@@ -138,11 +139,11 @@ class Services:
         return None
 
     def use(self, call: ToolUse, stop: Event) -> ToolResult:
-        """Call a tool and wait for it; `stop` ends it early. Called in a thread."""
+        """Call a tool and wait for its result; `stop` ends it early. Called in a thread."""
         return call.tool.use(call.values, stop, untrusted=self.untrusted)
 
     def begin_texts(self, root: Root, generations: Sequence[Generation]) -> None:
-        """Record that completions are about to be written."""
+        """Record that completions are about to be generated."""
 
     def end_text(self, root: Root, backend: Backend, generation: Generation) -> None:
         """Record that a back end has finished a completion."""
@@ -153,12 +154,12 @@ class Services:
 
 
 def read_text(file: str) -> str:
-    """Return the text of a file.
+    """Read a text file.
 
     Raises
     ------
     FormatError
-        If it cannot be read, is not UTF-8 text, or is too large.
+        If the file cannot be read, is not UTF-8 text, or is too large.
     """
     try:
         with Path(file).open("rb") as stream:
@@ -172,17 +173,17 @@ def read_text(file: str) -> str:
 
 
 def _no_scorer(name: str) -> Scorer:
-    raise ParameterError(f"there is no scorer {name!r}: this driver has no scorers by name")
+    raise ParameterError(f"no scorer named {name!r}: this driver has no named scorers")
 
 
 def check_tools(tools: Mapping[str, MethodTool] | None) -> None:
-    """Raise ParameterError unless this is a mapping of tools by name, without the name of a built-in tool."""
+    """Raise ParameterError unless this maps names to tools, without using the name of a built-in tool."""
     if tools is not None and not isinstance(tools, Mapping):
         raise ParameterError(f"tools must be a mapping of names to tools, got {tools!r:.60}")
     for name, tool in (tools or {}).items():
         if not isinstance(tool, MethodTool):
             raise ParameterError(f"tools[{name!r:.60}] must be a MethodTool, got {tool!r:.60}")
         if name in TOOLS:
-            raise ParameterError(f"there is already a tool {name!r:.60}; give yours another name")
+            raise ParameterError(f"there already is a tool named {name!r:.60}; choose another name")
         if name != tool.name:
             raise ParameterError(f"the tool {tool.name!r:.60} is listed under the name {name!r:.60}")

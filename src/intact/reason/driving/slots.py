@@ -1,4 +1,4 @@
-"""Requests in progress: their maximum cost, their start, their result."""
+"""Requests in progress: maximum cost, start and result."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 
 class Slot(ABC):
-    """One request of a list, while it is served.
+    """One request of a list while it is being served.
 
     Attributes
     ----------
     result
         The value that the method receives.
     refused : bool
-        If true, the budget allowed no part of the request.
+        If true, the budget did not allow any part of the request.
     error : Exception or None
         The exception raised in the method.
     nodes : list
-        Its entries in the trace.
+        Entries of the request in the trace.
     """
 
     def __init__(self, execution: ExecutionInterface) -> None:
@@ -54,7 +54,7 @@ class Slot(ABC):
 
     @abstractmethod
     def begin(self, alone: bool) -> bool:
-        """Begin, if the maximum cost is affordable, and return true if the request was begun or refused.
+        """Start the request if its maximum cost is affordable; return true if it was started or refused.
 
         Parameters
         ----------
@@ -63,10 +63,10 @@ class Slot(ABC):
         """
 
     def time_out(self) -> None:  # noqa: B027 (most are over in a moment)
-        """Cancel now because the time is over, and keep any partial result."""
+        """Cancel the request because the time limit has passed, and keep any partial result."""
 
     def pay(self, most: Cost) -> None:
-        """Reserve the maximum cost in the budget."""
+        """Reserve the maximum cost from the budget."""
         self._aside = most
         self.execution.ledger.set_aside(most)
 
@@ -159,12 +159,12 @@ class WritingSlot(Slot):
         return self.execution.recall(key, text=True)
 
     def _whole(self, key: bytes) -> list[Any] | None:
-        """Return a text that was written to its end, or None."""
+        """Return a completion that was generated to its end, or None."""
         found = self._recall(key)
         return None if found is None else found[0]
 
     def _shorten(self, writing: Writing) -> list[list[Any]] | None:
-        """Return the part of a known longer text that a cap allows."""
+        """Return the part of a known longer completion that a cap allows."""
         most, backend = writing.allowed, writing.backend
         if most == writing.room or not isinstance(backend, Cutting) or writing.request.hidden:
             return None
@@ -178,7 +178,7 @@ class WritingSlot(Slot):
         return [_stored(text)]
 
     def _decide(self, going: list[Writing], keys: list[bytes]) -> list[list[Any]] | None:
-        """Return the texts of a race if all are known in full, with the losers cut."""
+        """Return the completions of a race if all are known in full, with the losers cut."""
         backend = going[0].backend
         if not isinstance(backend, Cutting) or any(writing.request.hidden for writing in going):
             return None
@@ -200,7 +200,7 @@ class WritingSlot(Slot):
         return [_stored(text) for text in texts]
 
     def _keep(self, written: Mapping[Writing, Written]) -> None:
-        """Record written texts in the journal; finished texts of a race are also recorded individually."""
+        """Record generated completions in the journal; finished ones of a race are also recorded individually."""
         if self.execution.journal is None:
             return
         keep, values = partial(self.execution.keep, cut=self._timed_out), dict[Writing, list[Any] | None]()
@@ -256,7 +256,7 @@ class WritingSlot(Slot):
         self.settle(self._results(self._written), cost)
 
     def _idle(self, writing: Writing) -> Why:
-        """Return the stop reason of a text for which nothing was written."""
+        """Return the stop reason of an extension for which nothing was generated."""
         if writing.allowed < 1:
             return "context"
         return "cancelled" if self._winners and self._arrived >= self._winners else "budget"
@@ -281,13 +281,13 @@ class WritingSlot(Slot):
 
 
 def _all(values: list[list[Any] | None]) -> list[list[Any]] | None:
-    """Return the values, or None if one is missing."""
+    """Return the values, or None if any is missing."""
     there = [value for value in values if value is not None]
     return there if len(there) == len(values) else None
 
 
 def _stored(text: Written) -> list[Any]:
-    """Return a text as stored in the journal; a missing spread is omitted, as in older journals."""
+    """Return a completion as it is stored in the journal; a missing spread is omitted, as in older journals."""
     return list(text if text.spread else text[:-1])
 
 
@@ -374,7 +374,7 @@ class CallSlot(Slot):
         self._own = Cost(scores=len(request.states)) if isinstance(request, Score) else Cost()
 
     def pay_own(self) -> bool:
-        """Reserve the call's own cost, without the cost of its requests; refuse the call if that is unaffordable."""
+        """Reserve the call's own cost, without the cost of its requests; refuse the call if it is not affordable."""
         self.begun = True
         if not self.execution.ledger.fits(self._own):
             self.refuse()
@@ -383,7 +383,7 @@ class CallSlot(Slot):
         return True
 
     def begin(self, alone: bool) -> bool:
-        """Begin, with the call's share of the remaining budget."""
+        """Start the call with its share of the remaining budget."""
         caps = {name: cap for name, cap in self.share.as_dict().items() if name in CAPPED}
         share = Cost(**caps)  # type: ignore[arg-type]
         self.execution.ledger.set_aside(share)
@@ -418,10 +418,10 @@ class CallSlot(Slot):
         self.execution.driver.ready.append(self.execution)
 
     def _judged(self, request: Score, error: Exception | None) -> tuple[list[float] | None, ScorerError | None]:
-        """Return a scorer's scores, or an error; if any of its requests was not served, there is no score."""
+        """Return a scorer's scores, or an error; if any of its requests was not served, there are no scores."""
         child, name = self.child, self._name
         if child.text_error:
-            return None, ScorerError(f"the scorer {name} could not ask: {child.text_error}")
+            return None, ScorerError(f"the scorer {name} could not make a request: {child.text_error}")
         if self.refused:
             return None, None
         if error is not None:
@@ -450,12 +450,12 @@ class ReadSlot(Slot):
 
 
 class WorkSlot(Slot):
-    """Work outside the engine, in its own thread.
+    """Work outside the engine, in a thread of its own.
 
     Attributes
     ----------
     most : Cost
-        Maximum cost; by default one run.
+        Maximum cost; by default one program run.
     """
 
     most = Cost(runs=1)
@@ -470,11 +470,11 @@ class WorkSlot(Slot):
 
     @abstractmethod
     def finish(self, value: Any) -> None:
-        """Settle with a result in the journal's form."""
+        """Settle the request with a result in the journal's format."""
 
     @abstractmethod
     def value_of(self, result: Any) -> dict[str, Any]:
-        """Return a result in the journal's form."""
+        """Return a result in the journal's format."""
 
     def begin(self, alone: bool) -> bool:  # noqa: D102
         execution = self.execution
@@ -501,7 +501,7 @@ class WorkSlot(Slot):
         self.execution.driver.end_work(self.execution)
 
     def ended(self, future: Future[Any]) -> None:
-        """Settle with the outcome of the work."""
+        """Settle the request with the outcome of the work."""
         if future.cancelled():
             self.refuse()
             return
@@ -538,7 +538,7 @@ class RunSlot(WorkSlot):
         return asdict(result)
 
     def finish(self, value: Any) -> None:
-        """Settle with the program's outcome."""
+        """Settle the request with the program's outcome."""
         outcome = Outcome(**value)
         self.nodes.append(run_node(self._request, outcome))
         self.settle(outcome, Cost(runs=1))
@@ -567,14 +567,14 @@ class UseSlot(WorkSlot):
         return result._asdict()
 
     def finish(self, value: Any) -> None:
-        """Settle with the tool's result."""
+        """Settle the request with the tool's result."""
         result = ToolResult(**value)
         self.nodes.append(tool_node(self._call, result))
         self.settle(result, Cost(runs=1))
 
 
 class SharedSlot(WorkSlot):
-    """A text that several workers write together."""
+    """A completion that several workers write together."""
 
     def __init__(self, execution: ExecutionInterface, request: WriteTogether) -> None:
         super().__init__(execution)
@@ -590,7 +590,7 @@ class SharedSlot(WorkSlot):
         return key_of("shared", self._backend.identity, self._request.to_document())
 
     def start(self) -> None:
-        """Have the text written."""
+        """Have the completion generated."""
         driver, request = self.execution.driver, self._request
         known = driver.services.known_shared(self._model, request)
         driver.run_work(self.execution, known, partial(self._backend.write_together, request), self.ended)
@@ -599,7 +599,7 @@ class SharedSlot(WorkSlot):
         return result.to_document()
 
     def finish(self, value: Any) -> None:
-        """Settle with the written text."""
+        """Settle the request with the completed text."""
         text = SharedText.from_document(value)
         self.nodes.append(shared_node(self._request, text))
         cost = Cost(text.drawn, text.read, text.operations, sequential=text.sequential)
@@ -611,13 +611,13 @@ class SharedSlot(WorkSlot):
 
 
 def shared_node(request: SharedRequest, text: SharedText) -> dict[str, Any]:
-    """Return the trace entry of a text that workers wrote together."""
+    """Return the trace entry of a completion that workers wrote together."""
     branch, document = path(request.branch), text.to_document()
     return {"kind": "shared", "branch": branch, "request": request.to_document(), **document}
 
 
 def score_node(name: str, states: Sequence[State], scores: Sequence[float]) -> dict[str, Any]:
-    """Return the trace entry of scored texts."""
+    """Return the trace entry of scored completions."""
     return {
         "kind": "score",
         "scorer": name,

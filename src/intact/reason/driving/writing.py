@@ -21,7 +21,7 @@ from intact.text.stream import StopStrings
 
 
 class Context(NamedTuple):
-    """A text as seen by a model: its length in tokens, the tokens still to prefill, and the operations that takes."""
+    """A text as seen by a model: its length in tokens, the tokens still to prefill, and the operations this takes."""
 
     length: int
     unread: int
@@ -33,14 +33,14 @@ NOTHING = Context(0, 0, 0, ())
 
 
 class ReadTexts:
-    """The texts already prefilled for a problem: each is charged once, and text that the model wrote itself is free."""
+    """The texts already prefilled for a problem: each is charged once, and the model's own output is free."""
 
     def __init__(self, known: ReadTexts | None = None) -> None:
         self._nodes: dict[tuple[Any, ...], int] = {} if known is None else dict(known._nodes)
         self._read: set[int] = set() if known is None else set(known._read)
 
     def look(self, backend: Backend, model: str, state: State, besides: set[int]) -> Context:
-        """Measure a text without marking it as read; `besides` are nodes that are about to be read."""
+        """Measure a text without marking it as read; `besides` holds nodes that are about to be read."""
         node = length = unread = operations = 0
         nodes = []
         for part in (state.prompt, *state.pieces):
@@ -72,11 +72,11 @@ class Writing:
     parameters : SamplingParameters
         Resolved sampling parameters; `max_tokens` is the requested value.
     ends : tuple of str
-        The user's stop strings, which end the text and not only the extension.
+        The user's stop strings, which end the whole completion and not only the extension.
     other_prompt : bool
-        If true, this is the beginning of a reply to another prompt than the problem's own.
+        If true, this begins a reply to a prompt other than the problem's own.
     left : int, optional
-        Number of tokens left under the budget's cap per text.
+        Number of tokens left under the budget's cap per completion.
     spread : bool
         If true, the spread of the distribution is reported with each token.
     allowed : int
@@ -97,7 +97,7 @@ class Writing:
     allowed: int = 0
 
     def look(self, reader: ReadTexts, besides: set[int]) -> None:
-        """Set the tokens to prefill and the room that the context leaves."""
+        """Set the number of tokens to prefill and the room left in the context."""
         self.context = reader.look(self.backend, self.model, self.state, besides)
         self.allowed = self.room if self.left is None else min(self.room, self.left)
 
@@ -115,12 +115,12 @@ class Writing:
         return f"ParameterError: {no_room(length, context)}"
 
     def cost(self, tokens: int) -> Cost:
-        """Return the cost of writing a number of tokens."""
+        """Return the cost of generating a number of tokens."""
         operations = self.context.operations + self.backend.operations(self.context.length, tokens)
         return Cost(tokens, self.context.unread, operations, sequential=tokens)
 
     def key(self, tokens: int | None = None) -> bytes:
-        """Return the journal key of the request, or of the same request with another number of tokens."""
+        """Return the journal key of the request, or of the same request with a different number of tokens."""
         parameters = replace(self.parameters, max_tokens=tokens or self.allowed).to_json()
         more = tuple([name for name, on in (("hidden", self.request.hidden), ("spread", self.spread)) if on])
         if isinstance(self.backend, Rendering) and (prompt := self.backend.prompt_digest(self.state.prompt)):
@@ -163,7 +163,7 @@ class Writing:
 def closed(state: State, text: str, ends: Sequence[str]) -> str | None:
     """Return the part of a new text before the first of the user's stop strings; None if it contains none.
 
-    A stop string may begin in the earlier text; then nothing is left.
+    If a stop string begins in the earlier text, nothing is left.
     """
     before = ""
     for piece in reversed(state.pieces):
@@ -176,13 +176,13 @@ def closed(state: State, text: str, ends: Sequence[str]) -> str | None:
 
 
 def cost_of(writings: Sequence[Writing], most: int) -> Cost:
-    """Return the maximum total cost if each writes at most `most` tokens."""
+    """Return the maximum total cost if each extension generates at most `most` tokens."""
     costs = [writing.cost(min(writing.allowed, most)) for writing in writings]
     return Cost(*map(sum, zip(*costs, strict=True)))._replace(sequential=max(cost.sequential for cost in costs))
 
 
 def affordable(writings: Sequence[Writing], ledger: Ledger) -> int:
-    """Return the maximum number of tokens each may write within the budget; -1 if even the prompts are unaffordable."""
+    """Return the maximum number of tokens per extension within the budget; -1 if even the prompts exceed it."""
     low, high = -1, max(writing.allowed for writing in writings)
     middle = high  # usually everything requested is affordable
     while low < high:
@@ -192,12 +192,12 @@ def affordable(writings: Sequence[Writing], ledger: Ledger) -> int:
 
 
 def begun(generation: Generation) -> dict[str, Any]:
-    """Return the branch of a text that is being written, and the branch that it continues."""
+    """Return the branch of a completion that is being generated, and the branch that it continues."""
     return {"branch": path(generation.branch), "parent": path(generation.state.branch)}
 
 
 def extension(writing: Writing, state: State, written: Written) -> dict[str, Any]:
-    """Return the trace entry of an extended text."""
+    """Return the trace entry of an extension."""
     cost = writing.cost(len(written.tokens))
     node: dict[str, Any] = {
         "kind": "extend",
@@ -224,7 +224,7 @@ def extension(writing: Writing, state: State, written: Written) -> dict[str, Any
 
 
 def paragraph_ends(text: str) -> list[int]:
-    """Return the offsets after each blank line, except at the end: the steps of a text written in one go."""
+    """Return the offsets after each blank line, except at the end: the steps of a completion generated in one go."""
     return [found.end() for found in re.finditer(r"\n\n+", text) if found.end() < len(text)]
 
 
@@ -238,6 +238,6 @@ def paragraph_tokens(writing: Writing, text: str, written: Written) -> list[int]
 
 
 def _appended(state: State) -> str:
-    """Return the text that was appended since a model last wrote."""
+    """Return the text that was appended since a model last generated."""
     tail = list(takewhile(lambda piece: piece.model is None, reversed(state.pieces)))
     return "".join([piece.text for piece in reversed(tail)])

@@ -1,1 +1,1 @@
-"""Reasoning methods, one per file; anything decorated with `intact.reason.method` here is discovered."""
+"""Reasoning methods, one per file; functions decorated with `intact.reason.method` are discovered automatically."""

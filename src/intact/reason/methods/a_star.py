@@ -17,7 +17,7 @@ COSTS = ("increase", "none")
 
 
 class Node(NamedTuple):
-    """A sequence on the frontier, ordered by f = g + h; ties go to the longer path, then to the node created first."""
+    """A sequence on the frontier, ordered by f = g + h; ties go to the longer path, then to the older node."""
 
     f: float
     depth: int
@@ -38,7 +38,7 @@ def a_star(
     delimiter: Delimiter = "\n\n",
     cost: Annotated[str, partial(one_of, COSTS)] = "increase",
 ) -> Steps:
-    """Expand the sequence with the lowest cost, k next steps at a time, until the cheapest sequence is a finished one.
+    """Expand the sequence with the lowest cost, k next steps at a time, until the cheapest sequence is finished.
 
     A sequence s with reward r in [0, 1] has the heuristic h = 1 - r; f = g + h.
 
@@ -76,6 +76,6 @@ def a_star(
     if goal is None:
         goal = min(frontier, key=lambda node: (not node.state.ended, node.f, node.depth, node.number), default=None)
     if goal is None:
-        raise SpentError("nothing was written")
+        raise SpentError("no text was written")
     answer = take(problem, goal.state, expanded=expanded, reward=1 - goal.h, complete=goal.state.ended)
     return or_spent(answer, spent)

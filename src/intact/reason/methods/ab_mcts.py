@@ -23,7 +23,7 @@ Find what could be wrong with it, and write a better answer in full."""
 
 
 class _Node:
-    """An answer with its score, its refinements, and the scores of all its descendants."""
+    """An answer with its score and refinements, and the scores of all its descendants."""
 
     def __init__(self, state: State, score: float) -> None:
         self.state, self.score = state, score

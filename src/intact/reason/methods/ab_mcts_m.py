@@ -1,4 +1,4 @@
-"""AB-MCTS-M: AB-MCTS with a mixed model of rewards and one or several models that write."""
+"""AB-MCTS-M: AB-MCTS with a mixed-effects model of rewards and one or several generating models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from intact.reason.populations.variates import RandomStream
 LEAST: Final = 4
 """Minimum number of answers in a subtree before it can count as settled."""
 SAME: Final = Fraction(3, 4)
-"""Minimum share of equal scores, rounded to a hundredth, for a subtree to count as settled."""
+"""Minimum share of equal scores (rounded to a hundredth) for a subtree to count as settled."""
 
 
 class JudgedAnswer:
@@ -37,13 +37,13 @@ class JudgedAnswer:
 
 
 def settled(scores: Sequence[float]) -> bool:
-    """Return true if nearly all scores in a subtree are the same, so that the search can skip it."""
+    """Return true if nearly all scores in a subtree are the same, in which case the search can skip it."""
     (_, most), *_ = Counter(round(score * 100) for score in scores).most_common(1)
     return len(scores) >= LEAST and Fraction(most, len(scores)) >= SAME
 
 
 def choose_child(children: Sequence[Sequence[float]], key: int) -> int | None:
-    """Choose a new child (None) or an existing child to descend into, by one draw for each from the mixed model.
+    """Choose a new child (None) or an existing child to descend into, drawing once for each from the mixed model.
 
     The rewards of a child and its descendants form a group; a new child is a new group. If the best draw belongs to a
     settled child, choose the best child that is not settled, or a new child if all are.
@@ -63,7 +63,7 @@ def choose_child(children: Sequence[Sequence[float]], key: int) -> int | None:
 
 
 def choose_model(rewards: Sequence[Sequence[float]], key: int) -> int:
-    """Choose the model that writes, by one draw for each from the mixed model; a model without answers is a new group.
+    """Choose the model that writes, drawing once for each from the mixed model; one without answers is a new group.
 
     Parameters
     ----------

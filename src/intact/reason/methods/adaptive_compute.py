@@ -22,9 +22,10 @@ def adaptive_sampling(
     scorer : str
         Scorer with scores of at least 0; restart is the model's own estimate that starting over would not help.
     threshold : float
-        Score at which sampling stops.
+        Score at or above which sampling stops.
     anneal : bool
-        If true, sample k has the temperature 1 - 2^-(k - 1), so the first has 0; otherwise all have the same one.
+        If true, sample k has temperature 1 - 2^-(k - 1), so the first has temperature 0; otherwise all have the same
+        temperature.
     """
     samples: list[State] = []
     rewards: list[float] = []
@@ -44,18 +45,19 @@ def adaptive_sampling(
 def early_pruning(
     problem: Problem, *, n: Count = 16, tokens: Count = 64, keep: Share = 0.25, scorer: ScorerName = "restart"
 ) -> Steps:
-    """Begin n samples, finish only the ones that score best after a few tokens, and return the best of these.
+    """Start n samples, finish only those that score best after a few tokens, and return the best of these.
 
     Parameters
     ----------
     n : int
-        Number of samples begun.
+        Number of samples that are started.
     tokens : int
         Number of tokens after which samples are scored.
     keep : float
-        Share of samples that are finished; at least one is.
+        Share of samples that are finished, at least one.
     scorer : str
-        Scorer, also of unfinished samples; restart is the model's own estimate that starting over would not help.
+        Scorer of finished and unfinished samples; restart is the model's own estimate that starting over would not
+        help.
     """
     begun = yield [Extend(problem.start, max_tokens=tokens)] * n
     hopes = yield Score(scorer, begun)

@@ -39,12 +39,12 @@ def adaptive_consistency(
     n : int
         Maximum number of samples.
     threshold : float
-        Probability at which sampling stops.
+        Probability at or above which sampling stops.
     rule : str
         Stopping rule: beta, the probability that the leader is the likelier answer; survival, the probability that it
-        still leads after all n samples; certain, no probability: stop when no other answer can catch up.
+        still leads after all n samples; certain, no probability: sampling stops when no other answer can catch up.
     batch : int
-        Number of samples drawn side by side between checks; the paper draws one at a time.
+        Number of samples drawn in parallel between checks; the paper draws one at a time.
     """
     samples: list[State] = []
     answers: list[str | None] = []

@@ -1,4 +1,4 @@
-"""Particle Gibbs with ancestor sampling: the retained sequence may change its beginning at every step."""
+"""Particle Gibbs with ancestor sampling: the beginning of the retained sequence may change at every step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from intact.reason.populations.transformers import resample, weigh
 from intact.reason.weighted import Log, Weighted
 
 PLAIN: Final[dict[str, Any]] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
-"""Sampling parameters that draw from the model itself, whatever the user's: only then are probabilities known."""
+"""Sampling parameters that draw from the model itself and override the user's: only then are probabilities known."""
 
 
 def graft(text: Trajectory, step: State, forced: State | None) -> State | None:
@@ -29,7 +29,7 @@ def graft(text: Trajectory, step: State, forced: State | None) -> State | None:
 
 
 def onto_all(texts: Sequence[Trajectory], steps: Sequence[State], scorer: str) -> Part[list[Trajectory | None]]:
-    """Return each sequence with the steps appended and scored again; None where forcing a step gives other tokens."""
+    """Return each sequence with the steps appended and rescored; None where forcing a step gives different tokens."""
     grown: list[Trajectory | None] = list(texts)
     for step in steps:
         live = [(i, text) for i, text in enumerate(grown) if text is not None]
@@ -47,9 +47,10 @@ def onto_all(texts: Sequence[Trajectory], steps: Sequence[State], scorer: str) -
 
 
 def worth(text: Trajectory, begun: Trajectory, potential: str) -> Log:
-    """Return the weight of a sequence relative to its prefix: the probability of the further tokens times a factor.
+    """Return the weight of a sequence relative to its prefix: the probability of the added tokens times a factor.
 
-    The factor is the last reward over the prefix's last reward (ratio) or the product of all further rewards (product).
+    The factor is the last reward divided by the prefix's last reward (ratio), or the product of all added rewards
+    (product).
     """
     further = text.state.logprobs[len(begun.state.logprobs) :]
     chance = Log(sum(further) / LOGPROB_SCALE)
@@ -69,11 +70,11 @@ def choose_ancestor(
     scorer: str,
     potential: str,
 ) -> Part[tuple[int, Trajectory]]:
-    """Draw the sequence that the rest of the reference follows, and return its index and the new reference.
+    """Draw the sequence to which the rest of the reference is attached, and return its index and the new reference.
 
-    Sequence i is drawn with its weight times `worth` of the whole, among the sequences that the rest can follow with
-    the same tokens. The reference is kept if it has no further steps, or if forcing them on its own prefix gives other
-    tokens.
+    Sequence i is drawn in proportion to its weight times `worth` of the whole, among the sequences that the rest can
+    continue with the same tokens. The reference is kept if it has no further steps, or if forcing them onto its own
+    prefix gives different tokens.
     """
     begun = len(texts.values[0].states)
     rest = reference.states[begun:]
@@ -111,14 +112,14 @@ def ancestor_gibbs(
     delimiter: Delimiter = "\n\n",
     potential: Potential = "ratio",
 ) -> Steps:
-    """Repeat sequential Monte Carlo around a sequence that may change its beginning at every step; vote by all weights.
+    """Repeat sequential Monte Carlo around a sequence whose beginning may change at every step; vote with all weights.
 
     Parameters
     ----------
     n : int
         Number of particles, including the retained one.
     sweeps : int
-        Number of sweeps; the first has no retained particle.
+        Number of sweeps; the first one has no retained particle.
     potential : str
         Target: ratio is p(text) r(text), with r the last reward; product is p(text) times the rewards of all its steps.
     """

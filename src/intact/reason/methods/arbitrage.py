@@ -33,14 +33,14 @@ def arbitrage(
     large : str
         Name of the larger model.
     scorer : str
-        Scorer of the sequence up to a step.
+        Scorer of a sequence up to a step.
     rule : str
         Replacement rule: reward rewrites steps that score below `threshold`; oracle rewrites all steps, and keeps the
         rewrites that gain more than `gain`.
     threshold : float
-        Minimum score of a draft that is kept, with the rule reward.
+        Minimum score at which the rule reward keeps a draft.
     gain : float
-        Margin by which the larger model's step must outscore the draft to replace it, with the rule oracle.
+        Margin by which the larger model's step must outscore the draft to replace it under the rule oracle.
     steps : int
         Number of scored steps; the small model writes the rest without scoring.
     tokens : int

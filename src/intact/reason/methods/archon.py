@@ -64,7 +64,7 @@ WRITTEN_TESTS: Final = 5
 
 
 class Layer(NamedTuple):
-    """A layer: its kind, and the number of candidates it keeps (0: as many as it receives)."""
+    """A layer: its kind, and the number of candidates it keeps (0: all that it receives)."""
 
     kind: str
     size: int
@@ -160,7 +160,7 @@ KINDS: Mapping[str, Callable[[Candidates, int], Part[None]]] = {
 
 
 def read_tests(text: str) -> list[str]:
-    """Return the distinct lines of a text that begin with assert."""
+    """Return the distinct lines of a reply that begin with assert."""
     return list(dict.fromkeys(line.strip() for line in text.splitlines() if re.match(r"[ \t]*assert\b", line)))
 
 
@@ -171,7 +171,7 @@ def read_count(result: ToolResult) -> int:
 
 
 def read_ranking(text: str, options: int) -> list[int] | None:
-    """Return the zero-based indices in the last line of the form "Ranking: 2 > 1", then the ones it leaves out."""
+    """Return the zero-based indices in the last line of the form "Ranking: 2 > 1", then the indices it leaves out."""
     found = re.findall(r"^[^\w\n]*ranking\b([^\n]*\d)", text, re.IGNORECASE | re.MULTILINE)
     named = [int(number) - 1 for number in re.findall(r"\d{1,9}", found[-1])] if found else []
     known = list(dict.fromkeys(place for place in named if 0 <= place < options))
@@ -190,11 +190,13 @@ def read_layers(text: str) -> list[Layer]:
     for part in text.split(","):
         found = re.fullmatch(r"\s*(\w+)(?:\s+(\d{1,6}))?\s*", part)
         if found is None or found[1] not in ("generate", *KINDS):
-            raise ParameterError(f"a layer is generate, {', '.join(KINDS)}, and a number, got {part.strip()!r:.60}")
+            raise ParameterError(
+                f"a layer must be generate, {', '.join(KINDS)}, and a number, got {part.strip()!r:.60}"
+            )
         layers.append(Layer(found[1], int(found[2] or 0)))
     kinds = [layer.kind for layer in layers]
     if kinds[0] != "generate" or kinds.count("generate") > 1 or not layers[0].size:
-        raise ParameterError(f"the first layer, and only the first, must be like generate 4, got {text!r:.60}")
+        raise ParameterError(f"the first layer, and no other, must be like generate 4, got {text!r:.60}")
     for kind, after in zip(kinds, [*kinds[1:], ""], strict=True):
         if kind == "critique" and after not in ("rank", "fuse"):
             raise ParameterError(f"critique must come directly before rank or fuse, got {text!r:.60}")
@@ -206,7 +208,7 @@ def read_layers(text: str) -> list[Layer]:
 
 
 def are_layers(**values: str) -> None:
-    """Raise ParameterError if a text is not a list of layers (`read_layers`)."""
+    """Raise ParameterError if a string is not a valid list of layers (`read_layers`)."""
     for name, text in values.items():
         try:
             read_layers(text)
@@ -232,7 +234,7 @@ def archon(
     models: ModelNames = "",
     tool: ToolName = "",
 ) -> Steps:
-    """Pass candidates through layers that write, criticise, rank, verify, test and fuse them, and vote on the rest.
+    """Pass candidates through layers that write, criticise, rank, verify, test and fuse them, and vote among the rest.
 
     Parameters
     ----------

@@ -35,12 +35,12 @@ def beam_search(
     unique: bool = False,
     final: FinalRule = "best",
 ) -> Steps:
-    """Extend n sequences by a step, keep the best n / width by their newest reward, and branch each of these again.
+    """Extend n sequences by one step, keep the best n / width by newest reward, and branch from each of these again.
 
     Parameters
     ----------
     n : int
-        Number of sequences extended at a time; one fewer for each that has ended.
+        Number of sequences extended at a time, reduced by one for each that has ended.
     width : int
         Number of continuations of each kept sequence.
     lookahead : int
@@ -81,7 +81,7 @@ def dvts(
     Parameters
     ----------
     n : int
-        Number of sequences extended at a time; width fewer for each tree that has ended.
+        Number of sequences extended at a time, reduced by width for each tree that has ended.
     width : int
         Number of continuations that each tree tries.
     lookahead : int

@@ -13,7 +13,7 @@ from intact.reason.parts.composing import choose, composed, vote, write
 from intact.reason.populations.transformers import sample, start, weigh
 
 LONGEST: Final = 1 << 27
-"""Maximum number of characters scored when every step is scored together with the steps before it."""
+"""Maximum number of characters scored when each step is scored together with the steps before it."""
 
 
 def _rewards(scorer: str, states: Sequence[State], reduction: str, delimiter: str) -> Part[list[float]]:
@@ -24,8 +24,8 @@ def _rewards(scorer: str, states: Sequence[State], reduction: str, delimiter: st
     size = sum([state.text.count(delimiter) * len(state.text) for state in states]) // 2
     if size > LONGEST:
         raise ParameterError(
-            f"the delimiter {delimiter!r:.20} makes so many steps that their prefixes have {size:,} characters; "
-            f"at most {LONGEST:,} can be scored"
+            f"the delimiter {delimiter!r:.20} makes so many steps that their prefixes have {size:,} characters "
+            f"in total; at most {LONGEST:,} can be scored"
         )
     steps = [state.prefixes(delimiter) for state in states]
     scores = iter((yield Score(scorer, [prefix for prefixes in steps for prefix in prefixes])))
@@ -73,7 +73,8 @@ def weighted_best_of_n(
 ) -> Steps:
     """Sample n completions and return the answer with the largest sum of scores.
 
-    argmax_a sum of r_i over samples i with the answer a; scores must not be negative. Ties go to the answer seen first.
+    The answer is argmax_a of the sum of r_i over samples i with the answer a; scores must not be negative. Ties go to
+    the answer seen first.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ FINAL = "\nFinal Answer:"
 
 
 def without(state: State, stop: str) -> State:
-    """Return the state without the stop string that ended it; the model's last piece will be tokenised again.
+    """Return the state without the stop string that ended it; the model's last piece is then tokenised again.
 
     The token that completed the stop string may extend beyond it; the extra characters are removed as well.
     """
@@ -35,16 +35,16 @@ def budget_forcing(
     wait: str = "Wait",
     final: str = FINAL,
 ) -> Steps:
-    """Think for a fixed token budget: extend with "Wait" if the model stops early, and cut off if it does not stop.
+    """Think for a fixed token budget: append "Wait" if the model stops early, and cut it off if it does not stop.
 
     Parameters
     ----------
     thinking : int
         Maximum number of thinking tokens.
     waits : int
-        Number of times that an end of thinking is ignored.
+        Number of times that the end of the thinking is ignored.
     answering : int
-        Maximum number of tokens of the answer.
+        Maximum number of answer tokens.
     end : str
         String that ends the thinking.
     wait : str

@@ -12,7 +12,7 @@ from intact.reason.limits import Count
 
 
 def lettered(choices: Sequence[str]) -> str:
-    """Return the choices as tasks list them, each on its own line after its letter."""
+    """Return the choices in the format that tasks use, each on its own line after its letter."""
     return "\n".join([f"{letter}) {choice}" for letter, choice in zip(ascii_uppercase, choices, strict=False)])
 
 
@@ -42,7 +42,8 @@ def choice_shuffling(problem: Problem, *, n: Count = 5) -> Steps:
     Parameters
     ----------
     n : int
-        Number of copies of the question; a multiple of the number of choices puts each in every place equally often.
+        Number of copies of the question; with a multiple of the number of choices, each choice appears in every place
+        equally often.
     """
     choices = [str(choice) for choice in problem.data.get("choices", ())]
     count = len(choices)

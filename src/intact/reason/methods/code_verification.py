@@ -28,7 +28,7 @@ VERDICTS: Final = ("True", "False", "Uncertain")
 
 @dataclass
 class _Solution:
-    """A transcript in progress, with its answers, their verdicts and the number of tokens of each verification."""
+    """A transcript in progress, with its answers, their verdicts and the token count of each verification."""
 
     text: Transcript
     answers: list[str] = field(default_factory=list)
@@ -42,12 +42,12 @@ class _Solution:
 
 
 def _goes_on(text: Transcript) -> bool:
-    """Return true if a transcript can continue: it was not cut off by a limit, and it has not ended for good."""
+    """Return true if a transcript can continue: it was not cut off by a limit, and has not ended permanently."""
     return text.state.why in ("", "end", "stop")
 
 
 def _verdict(text: Transcript) -> str:
-    """Return the last line that the last block printed if it is a verdict; otherwise Uncertain."""
+    """Return the last line that the last block printed if that line is a verdict; otherwise return Uncertain."""
     last = text.results[-1] if text.results else None
     line = last.text.strip().rpartition("\n")[2].strip() if last is not None and last.ok else ""
     return line if line in VERDICTS else "Uncertain"
@@ -105,9 +105,9 @@ def code_verification(
     verify: str = VERIFY,
     again: str = AGAIN,
 ) -> Steps:
-    """Solve and verify with code in one transcript, solve again if the verification fails, and vote by verdicts.
+    """Solve and verify with code in one transcript, solve again if the verification fails, and weight votes by verdict.
 
-    If all answers weigh 0, each has one vote.
+    If all answers have weight 0, each gets one vote.
 
     Parameters
     ----------
@@ -116,9 +116,9 @@ def code_verification(
     amendments : int
         Maximum number of further solutions per transcript.
     rounds : int
-        Maximum number of turns with code per solution.
+        Maximum number of code turns per solution.
     repairs : int
-        Maximum number of failing blocks in a solution, and in a verification.
+        Maximum number of failing code blocks per solution and per verification.
     right : float
         Weight of an answer whose last verification prints True.
     uncertain : float
@@ -126,7 +126,7 @@ def code_verification(
     wrong : float
         Weight of an answer whose last verification prints False.
     seconds : float
-        Wall time limit of a block together with the blocks before it, in seconds.
+        Wall-time limit for a code block together with the blocks before it, in seconds.
     output : int
         Maximum number of characters of output that are fed back.
     solve : str

@@ -37,9 +37,9 @@ def code_verified(
     seconds: Positive = 10.0,
     check: str = CHECK,
 ) -> Steps:
-    """Sample n solutions, check each with a program, and vote with weights set by the programs' verdicts.
+    """Sample n solutions, check each with a program, and take a vote weighted by the programs' verdicts.
 
-    If all solutions with an answer weigh 0, each has one vote.
+    If all solutions with an answer have weight 0, each gets one vote.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def code_verified(
     wrong : float
         Weight of a solution whose program prints False.
     seconds : float
-        Wall time limit of each program, in seconds.
+        Wall-time limit per program, in seconds.
     check : str
         Prompt template for a checking program, with {question} and {answer}; the reply begins inside a code block.
     """

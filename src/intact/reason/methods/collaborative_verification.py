@@ -1,4 +1,4 @@
-"""Collaborative verification: a scorer picks the best of the solutions whose translation into a program agrees."""
+"""Collaborative verification: a scorer picks the best of the solutions that agree with their program translations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ every number that the solution computes."""
 
 
 def _run(problem: Problem, programs: Sequence[State], seconds: float) -> Part[list[str | None]]:
-    """Return the answer that each program prints last, as far as the budget allows; None for a program that fails."""
+    """Return the answer that each program prints last, as far as the budget allows; None if the program fails."""
     found: list[str | None] = []
     try:
         for state in programs:
@@ -64,9 +64,9 @@ def collaborative_verification(
     n : int
         Number of solutions.
     scorer : str
-        Scorer of the solutions that remain.
+        Scorer of the remaining solutions.
     seconds : float
-        Wall time limit of each program, in seconds.
+        Wall-time limit per program, in seconds.
     translate : str
         Prompt template for a program, with {question} and {solution}; the reply begins in a code block.
     """

@@ -17,7 +17,7 @@ from intact.reason.parts.choice import Policy, agreement, pilot_arm
     temperature=0.7,
 )
 def compute_optimal(problem: Problem, *, table: str = "methods.json") -> Steps:
-    """Measure how far a few samples agree, and use the method that a table lists for that agreement.
+    """Measure how much a few samples agree, and use the method that a table lists for that level of agreement.
 
     If that method gives no answer, the vote of the first samples decides.
 

@@ -32,7 +32,7 @@ Here are concepts that helped with earlier problems; use them where they fit:
 
 
 def read_concepts(text: str, count: int) -> list[int] | None:
-    """Return the zero-based indices in the last line of the form "Concepts: 1, 3"; None without such a line."""
+    """Return the zero-based indices in the last line of the form "Concepts: 1, 3"; None if there is no such line."""
     found = re.findall(r"^[^\w\n]*concepts\b([^\n]*)$", text, re.IGNORECASE | re.MULTILINE)
     if not found or not re.search(r"\w", found[-1]):
         return None
@@ -56,14 +56,15 @@ def concept_memory(
     Parameters
     ----------
     file : str
-        Memory file: concepts in words, separated by empty lines, as written by `intact learn concepts`; without a file
-        there are no concepts.
+        Memory file: concepts in plain text, separated by empty lines, as written by `intact learn concepts`; without a
+        file, there are no concepts.
     n : int
         Number of answers that vote.
     most : int
         Maximum number of concepts used.
     candidates : int
-        Maximum number of concepts to choose from; if there are more, the ones closest to the question by BM25.
+        Maximum number of concepts to choose from; if the file has more, those closest to the question by BM25 are
+        offered.
     select : str
         Prompt template for the choice, with {question}, {concepts} and {most}; the reply ends in "Concepts: NUMBERS".
     use : str

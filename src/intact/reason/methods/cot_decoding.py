@@ -18,7 +18,7 @@ Choice: TypeAlias = Annotated[str, partial(one_of, CHOICES)]
 def margins(state: State) -> list[float]:
     """Return the probability of the likeliest token minus that of the second likeliest, at each position.
 
-    If only one is known, return its whole probability.
+    If only one token is known, return its probability.
     """
     chances = [[exp(logprob) for logprob in place[:2]] for place in rivals(state)]
     return [place[0] - (place[1] if len(place) > 1 else 0.0) for place in chances]
@@ -57,7 +57,8 @@ def cot_decoding(problem: Problem, *, k: Likeliest = 10, choice: Choice = "sum")
     k : int
         Number of first tokens, at most 20.
     choice : str
-        Selection rule: sum, the answer with the largest sum of margins; best, the completion with the largest margin.
+        Selection rule: sum, the answer with the largest sum of margins; best, the answer of the completion with the
+        largest margin.
     """
     first = yield Extend(problem.start, max_tokens=1, temperature=0.0, top_logprobs=k)
     words = [word for word, _ in first.top[0]] if rivals(first) else []

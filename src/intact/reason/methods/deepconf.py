@@ -32,7 +32,7 @@ MEASURES: dict[str, Callable[[Sequence[float], int], float]] = {
 
 
 def confidences(state: State) -> list[float]:
-    """Return the confidence of each written token."""
+    """Return the confidence of each generated token."""
     return token_confidences(rivals(state))
 
 
@@ -51,7 +51,7 @@ def deepconf(
     Parameters
     ----------
     keep : float
-        Percentage of samples that vote; the paper uses 10 and 90.
+        Percentage of samples that vote; the paper uses 10 or 90.
     measure : str
         Confidence measure: mean, tail (last window), bottom (lowest tenth of the windows), lowest (lowest window).
     window : int
@@ -79,24 +79,24 @@ def deepconf_online(
     max_tokens: Count = 4096,
     top: Likeliest = 20,
 ) -> Steps:
-    """Set a confidence threshold from some samples, and stop others that fall below it, until votes agree (online).
+    """Set a confidence threshold from some samples, and stop later ones that fall below it, until votes agree (online).
 
     Parameters
     ----------
     n : int
         Maximum number of samples, including the warm-up.
     warmup : int
-        Number of samples that are written to the end and set the threshold.
+        Number of samples that are completed to set the threshold.
     keep : float
         Percentage of the warm-up samples at or above the threshold.
     window : int
-        Number of tokens per window; a sample is not judged before it fills one.
+        Number of tokens per window; a sample is not judged until it fills one.
     consensus : float
-        Share of the vote at which sampling stops.
+        Share of the vote at or above which sampling stops.
     batch : int
-        Number of samples drawn side by side after the warm-up.
+        Number of samples drawn in parallel after the warm-up.
     stride : int
-        Number of tokens written between two checks of the confidence.
+        Number of tokens generated between two checks of the confidence.
     max_tokens : int
         Maximum number of tokens per sample; the user's value takes precedence over the default.
     top : int

@@ -21,11 +21,11 @@ class Effort(NamedTuple):
 
 
 EFFORTS: Final = {"easy": Effort(0.5, 40), "normal": Effort(0.8, 100), "hard": Effort(0.4, 50)}
-"""The paper's three strategies."""
+"""The three strategies in the paper."""
 
 
 def difficulty(hope: float, uncertainty: float, *, alpha: float, beta: float, gamma: float) -> str:
-    """Return normal, hard or easy from the chance of success and the mean entropy, by the paper's labelling rule."""
+    """Return normal, hard or easy by the paper's labelling rule, given the success probability and mean entropy."""
     if hope >= alpha and uncertainty <= beta:
         return "normal"
     return "hard" if hope < gamma else "easy"
@@ -33,7 +33,7 @@ def difficulty(hope: float, uncertainty: float, *, alpha: float, beta: float, ga
 
 def _check_scores(*, alpha: float, gamma: float) -> None:
     if gamma > alpha:
-        raise ParameterError(f"gamma must be at most alpha, which is {alpha}, got {gamma}")
+        raise ParameterError(f"gamma must be at most alpha ({alpha}), got {gamma}")
 
 
 @method("Liu et al. 2025, arXiv 2510.19669", group="samples and a vote", checks=(_check_scores,), temperature=0.8)
@@ -58,19 +58,20 @@ def diff_adapt(
     tokens : int
         Number of tokens of the probe, which is written greedily and used only for its signals.
     scorer : str
-        Scorer that gives the chance in [0, 1] of a right answer; value:FILE is a probe of the hidden state learnt from
-        logs.
+        Scorer that gives the probability of a right answer, in [0, 1]; value:FILE is a probe of the hidden state,
+        learnt from logs.
     alpha : float
-        Minimum score of a question of normal difficulty.
+        Minimum score for a question to count as normal.
     beta : float
-        Maximum mean token entropy, in nats, of a question of normal difficulty; any other question is easy, unless it
-        is hard.
+        Maximum mean token entropy, in nats, for a question to count as normal; a question that is neither normal nor
+        hard is easy.
     gamma : float
-        Score below which a question is hard.
+        Score below which a question counts as hard.
     top : int
         Number of likeliest tokens per position from which the entropy is computed.
     max_tokens : int
-        Maximum number of tokens per sample of a normal question; an easy one gets 40 per cent of it, a hard one 50.
+        Maximum number of tokens per sample for a normal question; an easy question gets 40 per cent of it, a hard one
+        50.
     """
     texts, details = [], dict[str, Any]()
     with until_spent() as spent:

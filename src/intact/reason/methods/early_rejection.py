@@ -1,4 +1,4 @@
-"""Early rejection: a beam search that scores steps by their first tokens."""
+"""Early rejection: beam search that scores steps by their first tokens."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def early_rejection(
     Parameters
     ----------
     n : int
-        Number of steps begun side by side.
+        Number of steps begun in parallel.
     width : int
-        Number of steps of which one is kept; n must be a multiple of it.
+        Number of steps out of which one is kept; n must be a multiple of it.
     tokens : int
-        Number of tokens of a step that are written before it is scored.
+        Number of tokens generated before a step is scored.
     scorer : str
-        Scorer, also of unfinished steps.
+        Scorer of finished and unfinished steps.
     """
     beams: list[State] = [problem.start] * n
     ended: list[tuple[State, float]] = []

@@ -17,7 +17,7 @@ def early_stopping_consistency(problem: Problem, *, n: Count = 40, window: Count
     n : int
         Maximum number of samples.
     window : int
-        Number of samples that are drawn side by side and must agree.
+        Number of samples that are drawn in parallel and must agree.
     """
     samples: list[State] = []
     answers: list[str | None] = []

@@ -44,11 +44,11 @@ def entropic_particle_filter(
     lookahead : int
         Number of further steps, written greedily and then discarded, that are included when a sequence is scored.
     rule : str
-        Rule that finds the temperature: ess, entropy or base.
+        Rule that sets the temperature: ess, entropy or base.
     collapse : float
-        Share of the particles below which the effective sample size counts as collapsed.
+        Share of n below which the effective sample size counts as collapsed.
     early : float
-        Share of the steps that counts as early.
+        Share of the steps that count as early.
     scheme : str
         Resampling scheme: multinomial, stratified, systematic or residual.
     """

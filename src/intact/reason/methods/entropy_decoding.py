@@ -14,13 +14,13 @@ from intact.reason.parts.stepwise import or_spent, until_spent
 
 
 def bits(state: State) -> list[float]:
-    """Return the entropy, in bits, at each of the most recently written tokens."""
+    """Return the entropy, in bits, at each of the most recently generated tokens."""
     newest = State(state.prompt, state.branch, state.pieces[-1:], state.why)
     return [entropy([place]) / ln(2.0) for place in rivals(newest)]
 
 
 def uncertain(entropies: Sequence[float], window: int, threshold: float) -> bool:
-    """Return true if the mean of the last `window` entropies, or of all if there are fewer, exceeds a threshold."""
+    """Return true if the mean of the last `window` entropies (or of all, if there are fewer) exceeds a threshold."""
     return bool(entropies) and mean(entropies[-window:]) > threshold
 
 
@@ -36,7 +36,7 @@ def entropy_decoding(
     top: Likeliest = 20,
     max_tokens: Count = 512,
 ) -> Steps:
-    """Write with a small model, and with a large one while the entropy of the last tokens is above a threshold.
+    """Write with a small model, switching to a large one while the entropy of the last tokens is above a threshold.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def entropy_decoding(
     threshold : float
         Mean entropy, in bits, above which the larger model writes.
     least : int
-        Minimum number of tokens that a model writes before the other takes over.
+        Minimum number of tokens that a model writes before the other one takes over.
     stride : int
         Number of tokens between decisions.
     top : int

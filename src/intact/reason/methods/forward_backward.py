@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
 
 
 def masked(text: str) -> Iterator[tuple[str, str]]:
-    """Yield copies of a text with each of its numbers in turn replaced by x, together with that number."""
+    """Yield copies of a question in each of which one number is replaced by x, together with that number."""
     for found in _NUMBER.finditer(text):
         yield text[: found.start()] + "x" + text[found.end() :], found[0].replace(",", "")
 
@@ -43,18 +43,18 @@ def forward_backward(
     alpha: Share = 0.5,
     backward: str = BACKWARD,
 ) -> Steps:
-    """Sample n completions, and weight their answers by how well they let the question's numbers be recovered.
+    """Sample n completions, and weight their answers by how well the question's numbers can be recovered from them.
 
     Parameters
     ----------
     candidates : int
-        Number of answers that are verified, the most frequent first.
+        Number of answers that are verified, starting with the most frequent.
     masks : int
-        Number of numbers in the question that are hidden, one at a time, from the first on.
+        Number of numbers in the question that are hidden, one at a time, starting with the first.
     chains : int
-        Number of backward completions for each candidate and hidden number.
+        Number of backward completions per candidate and hidden number.
     alpha : float
-        Weight of the forward vote; 1 is self-consistency, 0 uses only the backward vote.
+        Weight of the forward vote; 1 gives self-consistency, 0 uses only the backward vote.
     backward : str
         Prompt template for recovering the hidden number, with {question} and {answer}.
     """
@@ -78,7 +78,7 @@ def forward_backward(
                 prompt = make_prompt(problem, backward, question=text, answer=answer)
                 size += len(prompt if isinstance(prompt, str) else prompt[-1][1])
                 if size > LONGEST:
-                    raise ParameterError(f"candidates and masks make prompts of more than {LONGEST:,} characters")
+                    raise ParameterError(f"candidates and masks give prompts of more than {LONGEST:,} characters")
                 prompts += [(answer, number, sample.ask(prompt))] * chains
         try:
             written = yield [Extend(state) for _, _, state in prompts]

@@ -25,7 +25,7 @@ DEMAND = "\n\nVerdict:"
 """Text appended to a verification that ends without a verdict."""
 
 _VERDICT = re.compile(r"^[^\w\n]*verdict\W*(yes|no)\b", re.IGNORECASE | re.MULTILINE)
-"""Only text on the verdict's own line may precede it, so that the search does not rescan empty lines."""
+"""Only text on the same line may precede a verdict, so that the search does not rescan empty lines."""
 
 
 def verdict(text: str) -> float | None:
@@ -69,7 +69,7 @@ def generative_verifier(
     checks : int
         Number of verifications per solution.
     weighted : bool
-        If true, return the answer with the largest sum of shares, instead of the one solution with the largest share.
+        If true, return the answer with the largest sum of shares instead of the single solution with the largest share.
     verifier : str
         Name of the model that verifies; by default the main model.
     verify : str

@@ -44,7 +44,7 @@ def glimp_router(
     delimiter: Delimiter = "\n\n",
     end: Filled = THINK_TAGS.closes,
 ) -> Steps:
-    """Let a small model predict each step's first token, and let a larger model write the step if it was unsure.
+    """Let a small model predict each step's first token and, if it is unsure, have a larger model write the step.
 
     Parameters
     ----------

@@ -59,28 +59,28 @@ class _Worker:
 
     @property
     def prefix(self) -> str:
-        """The heading before its current step."""
+        """The heading before the worker's current step."""
         return heading(self.name, self.number)
 
     @property
     def written(self) -> str:
-        """The text of its current step, without the heading."""
+        """The text of the worker's current step, without the heading."""
         return "".join([piece.text for piece in self.step[1:]])
 
     def begin(self, text: str) -> None:
-        """Begin the next step with a text after the heading."""
+        """Begin the next step with text after the heading."""
         self.number, self.seen = self.number + 1, None
         self.step = (Piece(self.prefix + text, special=False),)
 
 
 @cache
 def _label(text: str) -> Piece:
-    """Wrap a text that no worker wrote in a piece."""
+    """Wrap text that no worker wrote in a piece."""
     return Piece(text, special=False)
 
 
 def _grown(step: tuple[Piece, ...], new: Sequence[Piece]) -> tuple[Piece, ...]:
-    """Append newly written pieces to a step; drawn tokens stay tokens, and become context that other workers read."""
+    """Append newly written pieces to a step; sampled tokens stay tokens, and become context that other workers read."""
     for piece in new:
         last = step[-1]
         if last.tokens and piece.tokens:
@@ -92,7 +92,7 @@ def _grown(step: tuple[Piece, ...], new: Sequence[Piece]) -> tuple[Piece, ...]:
 
 
 def view(history: Sequence[Piece], workers: Sequence[_Worker], own: _Worker, layout: str) -> tuple[Piece, ...]:
-    """Return the context before a worker's own step: finished steps and, by layout, the others' current steps."""
+    """Return the context before a worker's own step: finished steps and, in some layouts, the others' current steps."""
     if layout == "interleaved":
         return (_label(PAST), *history)
     if layout == "contiguous":
@@ -136,7 +136,7 @@ def hogwild(
     rules: Filled = RULES,
     finish: str = FINISH,
 ) -> Steps:
-    """Have several workers write one solution at the same time, each seeing what the others wrote a moment ago.
+    """Have several workers write one solution at the same time, each seeing what the others have just written.
 
     Parameters
     ----------
@@ -147,14 +147,15 @@ def hogwild(
     burst : int
         Number of tokens that all workers write in parallel before they see each other's text.
     layout : str
-        Context of a worker: combined shows finished steps in order, then the others' current steps; interleaved shows
-        only finished steps; contiguous shows all steps of each other worker, then the worker's own.
+        Context of a worker: combined shows finished steps in order, then the other workers' current steps; interleaved
+        shows only finished steps; contiguous shows all steps of each other worker, then the worker's own.
     cache : str
-        Cache mode: text treats each worker's context as ordinary text, and prefills again what changed in it; with
-        shared, workers write into one cache, whose keys and values are kept as computed, token by token (`burst` has no
-        effect). shared needs a model that runs locally, and a step that contains `mark` ends the work whatever it says.
+        Cache mode: text treats each worker's context as ordinary text and prefills the changed part again; with shared,
+        workers write into one cache, whose keys and values are kept as computed, token by token (`burst` has no
+        effect). shared needs a model that runs locally, and any step that contains `mark` ends the work.
     doubt : int
-        Total number of tokens after which a worker that begins a step is asked if its work is redundant; 0 for never.
+        Total number of tokens after which a worker that begins a step is asked whether its work is redundant; 0 for
+        never.
     conclude : int
         Maximum number of tokens of the final answer if no worker has given one.
     mark : str

@@ -1,4 +1,4 @@
-"""Hypothesis search: rules in words are written as programs, which are tested on the problem's examples."""
+"""Hypothesis search: rules stated in words are turned into programs, which are tested on the problem's examples."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _LABEL: Final = re.compile(r"^[ \t]*(input|output)(?:[ \t]+\d+)?[ \t]*:[ \t]*", 
 MOST_EXAMPLES: Final = 20
 """Maximum number of examples tested; keeps the printed output within a tool's limits."""
 LONGEST_VALUE: Final = 100
-"""Maximum number of characters printed of a wrong output."""
+"""Maximum number of characters of a wrong output that are printed."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples in a question as text: pairs of input and output, and the input to answer, if any."""
+    """The examples in a question, as text: pairs of input and output and, if given, the input to answer."""
 
     pairs: tuple[tuple[str, str], ...]
     query: str | None
@@ -79,7 +79,7 @@ def _pairs(parts: list[str]) -> list[tuple[str, str]]:
 
 
 def literal_of(text: str) -> str:
-    """Return the Python literal for the value in a text: the text's own literal if it is one, otherwise a string."""
+    """Return the Python literal for a value given as text: the text itself if it is a literal, otherwise a string."""
     try:
         return repr(ast.literal_eval(text))
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
@@ -87,7 +87,7 @@ def literal_of(text: str) -> str:
 
 
 def cell_of(examples: Examples) -> str:
-    """Return a cell that tests `transform`: it prints OK or the wrong output per example, then the answer."""
+    """Return a cell that tests `transform`: for each example it prints OK or the wrong output, and then the answer."""
     pairs = ", ".join([f"({literal_of(given)}, {literal_of(wanted)})" for given, wanted in examples.pairs])
     query = "" if examples.query is None else f"print(answer({literal_of(examples.query)}))"
     return f"""\
@@ -169,18 +169,18 @@ def hypothesis_search(
     implement: str = IMPLEMENT,
     revise: str = REVISE,
 ) -> Steps:
-    """Propose n rules, write programs for each, test them on the examples, and vote among those that get most right.
+    """Propose n rules, write programs for each, test them on the examples, and vote among the best programs.
 
     Parameters
     ----------
     n : int
-        Number of rules in words.
+        Number of proposed rules.
     programs : int
         Number of programs per rule.
     rounds : int
         Number of times that failing programs are rewritten; rewriting stops once a program passes all examples.
     seconds : float
-        Wall time limit of a test, in seconds.
+        Wall-time limit per test, in seconds.
     propose : str
         Prompt template for a rule, with {question}.
     implement : str

@@ -30,14 +30,14 @@ full that scores more than both."""
 def iad(
     problem: Problem, *, n: Count = 4, rounds: Count = 4, scorer: ScorerName = "likelihood", refine: str = REFINE
 ) -> Steps:
-    """Write n completions per round, given the best and the worst so far with their scores; return the best of all.
+    """Write n completions per round, given the best and the worst so far with their scores; return the best overall.
 
     Parameters
     ----------
     n : int
         Number of completions per round.
     rounds : int
-        Number of rounds, including the first, which is given no earlier completions.
+        Number of rounds, including the first, which sees no earlier completions.
     scorer : str
         Scorer that verifies completions.
     refine : str

@@ -1,4 +1,4 @@
-"""Interleaved text and code: each Python block is run as soon as it ends, and its output is fed back."""
+"""Interleaved text and code: each Python block is run as soon as it is complete, and its output is fed back."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def interleaved_code(
     constrained: bool = False,
     solve: str = SOLVE,
 ) -> Steps:
-    """Write n completions that alternate text and code, run each block and feed back its output, and vote.
+    """Write n completions that alternate text and code, run each code block and feed its output back, and vote.
 
     Parameters
     ----------
     n : int
         Number of completions.
     rounds : int
-        Maximum number of turns with code per completion.
+        Maximum number of code turns per completion.
     repairs : int
-        Maximum number of failing blocks per completion; after that the completion ends.
+        Maximum number of failing code blocks per completion; after that the completion ends.
     seconds : float
-        Wall time limit of a block together with the blocks before it, in seconds.
+        Wall-time limit for a code block together with the blocks before it, in seconds.
     output : int
         Maximum number of characters of output that are fed back; longer output is cut in the middle.
     tool : str
         Tool that runs the code.
     constrained : bool
-        If true, a regular expression keeps blocks well-formed.
+        If true, a regular expression keeps code blocks well-formed.
     solve : str
         Prompt template for a solution, with {question}.
     """

@@ -45,7 +45,7 @@ def judge_selection(
     Parameters
     ----------
     checks : int
-        Number of choices the judge makes; each time the list is rotated by a further n / checks places.
+        Number of choices the judge makes; each time, the list is rotated by another n / checks places.
     judge : str
         Name of the model that chooses; by default the main model.
     select : str
@@ -82,7 +82,7 @@ def _check_pairs(*, most: int) -> None:
 def pairwise_selection(
     problem: Problem, *, n: Samples = 8, most: Count = 4, judge: ModelName = "", compare: str = COMPARE
 ) -> Steps:
-    """Sample n completions, have a judge compare the frequent answers in pairs, and return the one with most points.
+    """Sample n completions, have a judge compare the most frequent answers in pairs, and return the pairwise winner.
 
     Each pair is compared in both orders; an answer wins only if it is chosen in both, otherwise the pair is a draw.
     Ties go to the more frequent answer, then to the first.

@@ -10,7 +10,7 @@ from intact.reason.limits import Count, Samples
 
 def _check_voters(*, n: int, k: int) -> None:
     if k > n:
-        raise ParameterError(f"k must be at most n, which is {n}, got {k}")
+        raise ParameterError(f"k must be at most n ({n}), got {k}")
 
 
 @method(
@@ -23,14 +23,14 @@ def _check_voters(*, n: int, k: int) -> None:
 def last_finish(problem: Problem, *, n: Samples = 8, k: Count = 1) -> Steps:
     """Sample n completions to the end, and return the majority answer of the k longest.
 
-    Length is counted in tokens; ties go to the earlier sample. Only completions that ended by themselves and give an
-    answer count; if there are fewer than k, these vote, and if there are none, all do. Ties of the vote go to the
-    longest completion.
+    Length is counted in tokens; ties go to the earlier sample. Only completions that the model ended itself and that
+    give an answer count; if there are fewer than k, these vote, and if there are none, all completions vote. Ties in
+    the vote go to the longest completion.
 
     Parameters
     ----------
     k : int
-        Number of completions that vote; 1 takes the longest, n is the majority vote.
+        Number of completions that vote; 1 takes the longest completion, n gives the majority vote.
     """
     samples = yield [Extend(problem.start)] * n
     whole = [state for state in samples if state.complete and problem.answer(state) is not None]

@@ -55,8 +55,8 @@ _QUESTION = re.compile(r"(?:Based on[^?]*|Is the following statement[^?]*)\?\s*"
 def sentences_of(text: str) -> tuple[list[str], str]:
     """Return the premises and the conclusion of a question.
 
-    The question may have lines `Premises:` and `Conclusion:`, or a question mark before the conclusion; otherwise the
-    last sentence is the conclusion. Lettered choices at the end are dropped.
+    The question may contain the lines `Premises:` and `Conclusion:`, or a question mark before the conclusion;
+    otherwise the last sentence is the conclusion. Lettered choices at the end are dropped.
     """
     text = _CHOICES.sub("", text).strip()
     if "Conclusion:" in text:
@@ -84,7 +84,7 @@ class _Attempt:
 def _formalise(
     begun: State, sentences: Sequence[str], n: int, tokens: int, redraws: int, constrained: bool
 ) -> Part[list[_Attempt]]:
-    """Write n formalisations side by side, one formula per sentence; formulas that cannot be parsed are drawn again."""
+    """Write n formalisations in parallel, one formula per sentence; formulas that cannot be parsed are resampled."""
     attempts = [_Attempt(begun) for _ in range(n)]
     for place, sentence in enumerate(sentences):
         waiting = [one for one in attempts if not one.broken]
@@ -168,15 +168,15 @@ def linc(
     constrained : bool
         If true, a grammar restricts the output to formulas; otherwise it may not be a valid formula.
     redraws : int
-        Number of times that a formula is redrawn if it cannot be parsed, for example because it was cut off.
+        Number of times that a formula is resampled if it cannot be parsed, for example because it was cut off.
     tokens : int
         Maximum number of tokens per formula.
     steps : int
         Maximum number of steps in each of the prover's three searches.
     seconds : float
-        Wall time limit of the three searches together, in seconds.
+        Wall-time limit for the three searches together, in seconds.
     formalise : str
-        Prompt template for formulas, with {sentences}; its example is taken from no task.
+        Prompt template for formulas, with {sentences}; its example does not come from any task.
     """
     premises, conclusion = sentences_of(bare_question(problem, "linc"))
     sentences = [*premises, conclusion]

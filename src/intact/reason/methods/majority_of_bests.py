@@ -1,4 +1,4 @@
-"""Majority-of-the-bests: a vote weighted by the chance to be the best of a resample."""
+"""Majority-of-the-bests: a vote weighted by the probability of being the best of a resample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intact.reason.parts.composing import composed, vote_by, write
 from intact.reason.populations.transformers import reweigh, sample, start
 
 Draws: TypeAlias = Annotated[int, partial(within, 1, 1024)]
-"""Resample size; limited because the number of digits of the exact probabilities grows with it."""
+"""Resample size; limited because the exact probabilities need more digits as it grows."""
 
 
 @composed("start sample reweigh vote")

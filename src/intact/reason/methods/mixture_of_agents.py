@@ -1,4 +1,4 @@
-"""Mixture of agents: layers of models, each of which sees the replies of the layer before it."""
+"""Mixture of agents: layers of models, where each layer sees the replies of the layer before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MUR: resample steps that are more uncertain than the ones before them, and keep the best."""
+"""MUR: resample steps that are more uncertain than those before them, and keep the best."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def mur(
     scale: Share = 0.8,
     delimiter: Delimiter = "\n\n",
 ) -> Steps:
-    """Write one sequence step by step; if a step is less probable than earlier ones, choose the best of n others.
+    """Write one sequence step by step; if a step is less probable than earlier ones, choose the best of n alternatives.
 
     Parameters
     ----------
     n : int
-        Number of steps sampled to replace an uncertain one.
+        Number of steps sampled to replace an uncertain step.
     scorer : str
         Scorer that chooses among them, given the sequence up to that step.
     steps : int
@@ -42,7 +42,7 @@ def mur(
     rate : float
         Share of the momentum that is kept at each step.
     scale : float
-        Share of the momentum's probability below which the mean probability of a step's tokens counts as uncertain.
+        Share of the momentum's probability below which a step's mean token probability counts as uncertain.
     """
     text, momentum, written = problem.start, 0.0, 0
     redrawn: list[int] = []

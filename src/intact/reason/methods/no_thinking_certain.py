@@ -29,15 +29,15 @@ def no_thinking_certain(
     vocabulary: Count = 100_000,
     prefill: str = PREFILL,
 ) -> Steps:
-    """Prefill a finished thinking block, sample n answers, and give the more certain ones more votes.
+    """Prefill a finished thinking block, sample n answers, and give more votes to the more certain ones.
 
     Parameters
     ----------
     p : float
-        Exponent: rank r of self-certainty casts (n - r + 1)^p votes; 0 is the majority vote, the maximum is 50.
+        Exponent: rank r of self-certainty casts (n - r + 1)^p votes; 0 gives the majority vote, the maximum is 50.
     top : int
-        Number of token probabilities per position requested from an endpoint, at most 20; the native engine's
-        certainties are exact.
+        Number of token probabilities per position requested from an endpoint, at most 20; the native engine computes
+        exact certainties.
     vocabulary : int
         Vocabulary size of an endpoint's model, over which the remaining probability is spread evenly.
     prefill : str

@@ -15,7 +15,7 @@ SAME = 3
 
 
 def words(text: str, whole: bool) -> list[str]:
-    """Return the words of a nudge, each with the space before it; the last one is dropped if it may be unfinished."""
+    """Return the words of a nudge, each with its leading space; the last one is dropped if it may be unfinished."""
     found = re.findall(r"\s*\S+|\s+$", text)
     return found if whole or len(found) < 2 else found[:-1]
 
@@ -60,7 +60,7 @@ def nudging(
     max_tokens : int
         Maximum number of tokens that the base model writes; the user's value takes precedence over the default.
     chat : bool
-        If true, a plain-text prompt is given to the nudger as a conversation, formatted by its own chat template.
+        If true, the nudger receives a plain-text prompt as a conversation, formatted by its own chat template.
     """
     text, nudged, taken = problem.start, 0, 0
     last: list[list[str]] = []

@@ -20,9 +20,9 @@ FINALS = ("best", "sample")
 
 
 def annealed(first: float, last: float, steps: int, step: int) -> float:
-    """Return the temperature of the weights after a number of steps, linearly from first to last.
+    """Return the temperature of the weights after a number of steps, interpolated linearly from first to last.
 
-    The authors' program counts from 0 to `steps` - 1 but first draws after step 1, so `first` itself is never used.
+    The authors' code counts from 0 to `steps` - 1 but first resamples after step 1, so `first` itself is never used.
     """
     return last if step >= steps or steps == 1 else first - (first - last) * step / (steps - 1)
 
@@ -47,13 +47,13 @@ def particle_filter(
 
     A sequence's weight is exp(s / softness) with s = ln(r / (1 - r)), where r is the reward of the newest step clipped
     to [1e-7, 1 - 1e-7]; weights of earlier steps do not count. Resampling is multinomial at every step, as in the
-    authors' program. The answer comes from the sequence with the largest last reward, the first in case of ties.
+    authors' code. The answer comes from the sequence with the largest last reward; ties go to the first.
 
-    The treatment of finished sequences decides which measure the population represents. With `product` it is the
+    The treatment of finished sequences decides which measure the population represents. With `product`, it is the
     model's measure times the product of all weights of a sequence along its path, for any n: the population approaches
     it as n grows, and exp of the detail `log_evidence`, times the share of the last population that has some property,
-    is an unbiased estimate of the target's mass of that property. The authors' two rules have no such target: with
-    `authors` a finished sequence is weighted again for every further step of the others; with `apart` the pools of
+    is an unbiased estimate of the target's mass with that property. The authors' two rules have no such target: with
+    `authors`, a finished sequence is weighted again at every further step of the others; with `apart`, the pools of
     finished and unfinished sequences keep their sizes, whatever their weights.
 
     Deviation: a finished sequence keeps its reward and is not scored again, which gives the same numbers.
@@ -67,14 +67,14 @@ def particle_filter(
     softness : float
         Temperature of the weights.
     first_softness : float
-        Initial temperature, from which it moves linearly to `softness` if `annealing` is above 0.
+        Initial temperature, which changes linearly to `softness` if `annealing` is above 0.
     annealing : int
         Number of steps until `softness` is reached; 0 uses it from the first step.
     scheme : str
         Resampling scheme: multinomial, stratified, systematic or residual.
     ended : str
-        Treatment of sequences that ended at an earlier step: authors reuses their last weight (`--resample-inactive` of
-        the authors' program); apart excludes them (that program without the option); product gives them the weight 1.
+        Treatment of sequences that ended at an earlier step: authors reuses their last weight (`--resample-inactive` in
+        the authors' code); apart excludes them (the authors' code without that option); product gives them weight 1.
     final : str
         Selection rule: best, the sequence with the largest last reward; sample, a draw from the last population: by
         last weight (its_hub's SAMPLE), or evenly with `ended=product`, whose population already represents the target.

@@ -28,14 +28,14 @@ def particle_gibbs(
     delimiter: Delimiter = "\n\n",
     potential: Potential = "ratio",
 ) -> Steps:
-    """Repeat sequential Monte Carlo, each time around a sequence drawn by the last sweep; vote by all weights.
+    """Repeat sequential Monte Carlo, each time around a sequence drawn in the last sweep; vote with all weights.
 
     Parameters
     ----------
     n : int
         Number of particles, including the retained one.
     sweeps : int
-        Number of sweeps; the first has no retained particle.
+        Number of sweeps; the first one has no retained particle.
     potential : str
         Target: ratio is p(text) r(text), with r the last reward; product is p(text) times the rewards of all its steps.
     """
@@ -44,8 +44,8 @@ def particle_gibbs(
 
 
 Reselect: TypeAlias = Callable[[Weighted[Trajectory], Trajectory, tuple[int, int]], Part[tuple[int, Trajectory]]]
-"""Choose the sequence that the rest of the reference follows, given the particles, the reference, and the numbers of
-sweep and step; return that sequence's index and the resulting reference.
+"""Function that chooses the sequence to which the rest of the reference is attached, given the particles, the
+reference, and the sweep and step numbers; it returns that sequence's index and the resulting reference.
 """
 
 
@@ -59,7 +59,7 @@ def gibbs(
     potential: str,
     reselect: Reselect | None = None,
 ) -> Part[Answer]:
-    """Run the sweeps, each around a sequence drawn by the previous sweep; vote by the weights of all sweeps."""
+    """Run the sweeps, each around a sequence drawn in the previous sweep; vote with the weights of all sweeps."""
     swept: list[Weighted[Trajectory]] = []
     reference: Trajectory | None = None
     for number in range(sweeps):
@@ -89,11 +89,12 @@ def sweep(
 ) -> Part[tuple[Weighted[Trajectory], list[SpentError]]]:
     """Run one pass of conditional sequential Monte Carlo, or of plain sequential Monte Carlo without a reference.
 
-    If the budget ends the pass, return that error too: the particles are then those of the last step it paid for.
+    If the budget ends the pass, also return that error; the particles are then those of the last step that the budget
+    covered.
 
     Particle 0 follows the reference step by step and is always its own ancestor, unless another is chosen. The other
-    particles are resampled before every step but the first, independently, from all particles in proportion to the
-    weights of the step before.
+    particles are resampled before every step but the first, independently, from all particles, in proportion to the
+    weights of the previous step.
     """
     texts = start(Trajectory.begin(problem.start), n)
     with until_spent() as spent:

@@ -1,4 +1,4 @@
-"""Path-dependent top-p: several sequences at once, each next token drawn by the probability of its whole path."""
+"""Path-dependent top-p: several sequences at once, with next tokens drawn by the probability of the whole path."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def path_top_p(
     n : int
         Number of sequences kept at a time, including finished ones.
     path_p : float
-        Share of the total path probability covered by the paths to draw from.
+        Share of the total path probability covered by the paths from which sequences are drawn.
     top_p : float
-        Share of the probability of a sequence's next tokens that become paths.
+        Share of the next-token probability covered by the tokens that become paths.
     k : int
         Maximum number of next tokens per sequence, at most 20.
     tokens : int

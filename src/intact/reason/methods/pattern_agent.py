@@ -23,9 +23,9 @@ PATTERNS: Final[Mapping[str, str]] = {
     "context identification": "state which knowledge or context the problem needs",
     "emphasised constraints": "state which conditions the answer must fulfil",
 }
-"""Reasoning patterns that the study finds in o1's outputs; the descriptions are our own."""
+"""Reasoning patterns that the study found in o1's outputs; the descriptions are our own."""
 TOOLS: Final = ("calculator", "prover", "python")
-"""Tools that take a single text."""
+"""Tools that take a single text input."""
 TOOLED: Final = ("method reuse", "self-refinement")
 """Patterns whose steps may use the tool: to calculate and to check."""
 DOMAINS: Final[Mapping[str, str]] = {
@@ -72,7 +72,7 @@ _BLOCK: Final = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)\n[ \t]*```[ \t]*$", re.DOT
 
 
 class PatternStep(NamedTuple):
-    """A step: its pattern, or None if it names none of the six, and its text without the pattern line."""
+    """A step: its pattern (None if it does not name one of the six), and its text without the pattern line."""
 
     pattern: str | None
     text: str
@@ -124,9 +124,9 @@ def pattern_agent(
     domain : str
         Domain of the prompt that precedes the plan and each step: general, mathematics, code or commonsense.
     steps : int
-        Maximum number of steps; after that the solution is written to the end. With 0 there is no plan either.
+        Maximum number of steps; after that the solution is written to the end. With 0, no plan is written either.
     tokens : int
-        Maximum number of tokens of the plan, and of each step.
+        Maximum number of tokens per plan and per step.
     tool : str
         Tool for steps of method reuse and self-refinement: calculator, prover or python; empty for none.
     output : int
@@ -162,7 +162,7 @@ def pattern_agent(
 
 
 def _offer(tool: str) -> str:
-    """Return the part of the step prompt that describes the tool; empty without a tool."""
+    """Return the part of the step prompt that describes the tool; empty if there is no tool."""
     if not tool:
         return ""
     found = find_tool(tool)
@@ -176,7 +176,7 @@ def _input_of(tool: str) -> str:
 
 
 def _use(tool: str, block: str, cells: list[str]) -> Part[ToolResult]:
-    """Run the tool on an input, with the earlier inputs if it takes them; record the input unless it hit a limit."""
+    """Run the tool on an input, with the earlier inputs if it takes them; record the input unless a limit was hit."""
     values: dict[str, Any] = {_input_of(tool): block}
     if "before" in find_tool(tool).inputs:
         values["before"] = list(cells)

@@ -1,4 +1,4 @@
-"""Phi-decoding: sample steps by how the rest of the sequence would turn out, simulated for each candidate."""
+"""Phi-decoding: sample steps according to a simulation of the rest of the sequence for each candidate."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def probable(values: Sequence[float], sigma: float) -> list[int]:
 
 
 def softmax(values: Sequence[float], heat: float) -> list[float]:
-    """Return `e^(value / heat)` of each value over their sum."""
+    """Return `e^(value / heat)` for each value, divided by their sum."""
     weights = relative(values, heat)
     return [weight / total(weights) for weight in weights]
 
 
 def joint(gains: Sequence[float], groups: Sequence[Hashable], heat: float) -> list[float]:
-    """Return the mean of two distributions: one over gains, one over the share of sequences in each one's group."""
+    """Return the mean of two distributions over sequences: one by gain, one by the size of each sequence's group."""
     shares = [groups.count(group) / len(groups) for group in groups]
     return [(a + b) / 2 for a, b in zip(softmax(gains, heat), softmax(shares, 1.0), strict=True)]
 
 
 def draw(key: int, weights: Sequence[float], n: int) -> list[int]:
-    """Draw n indices by weight, without replacement; all of them if there are no more than n.
+    """Draw n indices by weight, without replacement; return all of them if there are no more than n.
 
     If all remaining weights are 0, the remaining indices are equally likely.
     """
@@ -66,7 +66,7 @@ def phi_decoding(
     sigma: Amount = 1.0,
     delimiter: Delimiter = "\n",
 ) -> Steps:
-    """Sample next steps, simulate how each would continue to the end, and draw steps by the gain and agreement of that.
+    """Sample next steps, simulate how each would continue to the end, and draw steps by gain and agreement.
 
     Parameters
     ----------
@@ -75,15 +75,16 @@ def phi_decoding(
     width : int
         Number of sequences kept.
     steps : int
-        Maximum number of steps with foresight; after that the sequences are written to the end.
+        Maximum number of foresight steps; after that the sequences are written to the end.
     least : int
         Minimum number of steps before foresight may end early.
     threshold : float
-        Share of simulated completions with the same answer above which foresight ends early.
+        Share of simulated completions with the same answer; above it, foresight ends early.
     heat : float
         Temperature of the distribution over gains.
     sigma : float
-        Number of standard deviations below the mean at which a step's mean log-probability is too low to follow up.
+        Number of standard deviations below the mean at which a step's mean log-probability is too low for the step to
+        be simulated.
     """
     texts, values, done = [problem.start] * width, [0.0] * width, 0
     foreseen: list[State] = []

@@ -1,4 +1,4 @@
-"""PlanSearch: a search over observations in words; combinations of them become plans, and plans become solutions."""
+"""PlanSearch: combinations of observations, in natural language, become plans, and plans become solutions."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _known(observations: Combination) -> str:
 
 
 def _observe(problem: Problem, template: str, count: int, combine: int, levels: int) -> Part[list[Combination]]:
-    """Return all combinations of observations; at each level, new observations are made from each combination."""
+    """Return all combinations of observations; at each level, new observations are derived from each combination."""
     found: dict[Combination, None] = {}
     newest: list[Combination] = [()]
     for _ in range(levels):
@@ -92,18 +92,18 @@ def plan_search(
     plan: str = PLAN,
     solve: str = SOLVE,
 ) -> Steps:
-    """List observations about a problem, turn combinations of them into plans, and solve by these; return the best.
+    """List observations about a problem, turn combinations of them into plans, and solve by each; return the best.
 
     Parameters
     ----------
     n : int
-        Maximum number of plans, each with one solution; if there are more combinations, n are drawn.
+        Maximum number of plans, each with one solution; if there are more combinations, n of them are drawn.
     observations : int
-        Maximum number of observations listed by each reply, at most 16.
+        Maximum number of observations per reply, at most 16.
     combine : int
         Maximum number of observations in a combination, at most 16.
     levels : int
-        Number of levels, 1 to 3; from the second on, new observations are made from each combination.
+        Number of levels, 1 to 3; from the second level on, new observations are derived from each combination.
     scorer : str
         Scorer of the solutions.
     final : str

@@ -1,4 +1,4 @@
-"""PlanGEN: constraints of the problem guide the repeated verification of its answers."""
+"""PlanGEN: the problem's constraints guide repeated verification of its answers."""
 
 from __future__ import annotations
 
@@ -106,14 +106,15 @@ def plangen(
     n : int
         Number of answers per round of best_of_n.
     rounds : int
-        Maximum number of rounds; from the second on, answers are given the best answer so far and the feedback on it.
+        Maximum number of rounds; from the second round on, prompts include the best answer so far and the feedback on
+        it.
     enough : int
-        Score, from 1 to 100, at which no further round begins.
+        Score, from 1 to 100, at or above which no further round begins.
     form : str
-        Search method of a round: best_of_n, n completions; tree_of_thoughts or rebase, that method; select, whichever
-        of the three has the largest upper confidence bound, given the scores so far.
+        Search method of a round: best_of_n, n completions; tree_of_thoughts or rebase, the method of that name; select,
+        whichever of the three has the largest upper confidence bound, given the scores so far.
     children : int
-        Number of next thoughts per sequence in tree_of_thoughts.
+        Number of candidate next thoughts per sequence in tree_of_thoughts.
     width : int
         Number of sequences that rebase writes at a time.
     verifier : str
@@ -185,7 +186,7 @@ def _next_form(arms: Mapping[str, UcbArm]) -> str:
 
 
 def _write(problem: Problem, start: State, form: str, parameters: Mapping[str, Any]) -> Part[list[State]]:
-    """Write answers to a prompt with a search method, as replies to the problem; called methods give at most one."""
+    """Write answers to a prompt with a search method, as replies to the problem; a called method gives at most one."""
     if form == "best_of_n":
         return [as_reply(problem, one) for one in (yield [Extend(start)] * parameters["n"])]
     question = start.prompt if isinstance(start.prompt, str) else start.prompt[-1][1]

@@ -46,20 +46,20 @@ def prism(
     clones: Count = 3,
     refine: str = REFINE,
 ) -> Steps:
-    """Sample n completions, resample them by score, rewrite each and accept the rewrite by chance, then vote.
+    """Sample n completions, resample them by score, rewrite each, accept each rewrite with some probability, and vote.
 
     Parameters
     ----------
     n : int
         Number of completions.
     rounds : int
-        Number of rewrites of each completion.
+        Number of rewrites per completion.
     heat : float
         Temperature of the weights, which are e^(score / heat).
     least : float
         Share of n below which the effective sample size triggers resampling.
     clones : int
-        Maximum number of places that one completion takes when resampled.
+        Maximum number of places that one completion takes up in resampling.
     refine : str
         Prompt template for a rewrite, with {question}, {answer} and {score}.
     """

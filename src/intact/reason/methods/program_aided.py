@@ -19,12 +19,12 @@ FENCE = "```"
 
 
 def program_of(text: str) -> str:
-    """Return the program in a text: everything before the closing fence."""
+    """Return the program in a reply: everything before the closing fence."""
     return text.partition(FENCE)[0]
 
 
 def printed(written: Sequence[State], seconds: float) -> Part[list[str]]:
-    """Return the last line that each program printed; empty if the program failed or was not written to its end."""
+    """Return the last line that each program printed; empty if the program failed or is incomplete."""
     lines: list[str] = []
     try:
         for state in written:  # one by one: a batch that the budget cannot cover would give no result at all
@@ -45,14 +45,14 @@ def printed(written: Sequence[State], seconds: float) -> Part[list[str]]:
     temperature=0.7,
 )
 def program_aided(problem: Problem, *, n: Count = 8, seconds: Positive = 10.0, program: str = PROGRAM) -> Steps:
-    """Have n programs written and run, and return the answer that most of them print.
+    """Have n programs written and run, and return the most frequently printed answer.
 
     Parameters
     ----------
     n : int
         Number of programs.
     seconds : float
-        Wall time limit of each program, in seconds.
+        Wall-time limit per program, in seconds.
     program : str
         Prompt template for a program, with {question}; the reply begins inside a code block.
     """

@@ -51,12 +51,12 @@ def proof_repair(
     prove: str = PROVE,
     retry: str = RETRY,
 ) -> Steps:
-    """Write n proofs; in each that fails, replace the failing steps by holes and close them, or write the proof again.
+    """Write n proofs; in each that fails, replace the failing steps with holes and close them, or rewrite the proof.
 
     Parameters
     ----------
     n : int
-        Number of proofs written at first.
+        Number of initial proofs.
     prove : str
         Prompt template for a proof, with {assistant}, {statement} and {premises}.
     retry : str

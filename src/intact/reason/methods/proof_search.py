@@ -36,7 +36,7 @@ PERSPECTIVES: Final[Mapping[str, Callable[[_Node], float]]] = {
     "short": lambda node: -float(len(node.tried.rest)),
     "few": lambda node: -float(node.tried.rest.count("\n\n")),
 }
-"""Measures of an open state, larger is better: likeliest path, shortest goals, fewest goals."""
+"""Measures of an open state, where larger is better: likeliest path, shortest goals, fewest goals."""
 
 
 def read_perspectives(text: str) -> list[str]:
@@ -56,7 +56,7 @@ def read_perspectives(text: str) -> list[str]:
 
 
 def are_perspectives(**values: str) -> None:
-    """Raise ParameterError if a text is not a list of perspectives (`read_perspectives`)."""
+    """Raise ParameterError if a string is not a valid list of perspectives (`read_perspectives`)."""
     for text in values.values():
         read_perspectives(text)
 
@@ -89,7 +89,7 @@ def proof_search(
     tokens : int
         Maximum number of tokens per tactic.
     perspectives : str
-        Measures of the best state, separated by commas and used in turn: likely (sum of the tactics'
+        Measures by which the best state is chosen, separated by commas and used in turn: likely (sum of the tactics'
         log-probabilities), short (fewest characters of goals), few (fewest goals).
     suggest : str
         Prompt template for a tactic, with {assistant}, {statement}, {premises}, {proof} and {goals}.

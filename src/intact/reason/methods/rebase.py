@@ -25,14 +25,14 @@ def rebase(
     delimiter: Delimiter = "\n\n",
     final: FinalRule = "weighted",
 ) -> Steps:
-    """Search step by step, and allot the next steps to sequences in proportion to exp(reward / balance).
+    """Search step by step, and allocate the next steps among sequences in proportion to exp(reward / balance).
 
     Parameters
     ----------
     n : int
-        Number of sequences extended at a time; one fewer for each that has ended.
+        Number of sequences extended at a time, reduced by one for each that has ended.
     balance : float
-        Temperature of the shares: small values favour the best sequence, large values share evenly.
+        Temperature of the shares: small values favour the best sequence, large values give even shares.
     """
 
     def parents(going: Sequence[Trajectory], left: int) -> list[int]:

@@ -12,7 +12,7 @@ from intact.reason.limits import Amount, Parts, Share, WeightScorer, within
 from intact.reason.parts.stepwise import or_spent, until_spent
 
 Attempts: TypeAlias = Annotated[int, partial(within, 1, 1024)]
-"""Number of attempts; limited because the number of digits of the exact probabilities grows with it."""
+"""Number of attempts; limited because the exact probabilities need more digits as it grows."""
 
 
 def _check_rates(*, rates: str, completeness: float, soundness: float) -> None:
@@ -41,8 +41,8 @@ def resample_until_verified(
 ) -> Steps:
     """Draw samples one at a time until a scorer accepts one, and return its answer.
 
-    With `rates`, the number of attempts is at most the number with the highest expected value, and the confidence is
-    the chance that an accepted answer is right.
+    With `rates`, the number of attempts is capped at the number with the highest expected value, and the confidence is
+    the probability that an accepted answer is right.
 
     Parameters
     ----------
@@ -55,13 +55,13 @@ def resample_until_verified(
     abstain : bool
         If true, return no answer when nothing is accepted; otherwise return the answer with the highest score.
     rates : str
-        Rate of right samples for each kind of problem, times the share of that kind, such as 0.87*0.58, 0.13*0.42.
+        Rate of right samples for each kind of problem, times that kind's share, such as 0.87*0.58, 0.13*0.42.
     completeness : float
-        Chance that a right answer is accepted; used only with rates.
+        Probability that a right answer is accepted; used only with rates.
     soundness : float
-        Chance that a wrong answer is rejected; used only with rates.
+        Probability that a wrong answer is rejected; used only with rates.
     fluke : float
-        Cost of a wrong answer, where a right answer is worth 1 and no answer 0; used only with rates.
+        Cost of a wrong answer, where a right answer is worth 1 and no answer is worth 0; used only with rates.
     """
     kinds, check = read_kinds(rates) if rates.strip() else [], check_of(completeness, soundness)
     limit = best_number(kinds, check, fluke, n) if kinds else n

@@ -1,4 +1,4 @@
-"""Answers with passages from a local collection: retrieved once, or again for each follow-up question."""
+"""Answers that use passages from a local collection, retrieved once or again for each follow-up question."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ _FOLLOW_UP = re.compile(r"^[^\w\n]*follow-?up\b[^\w\n]*(\S[^\n]*)$", re.IGNORECA
 
 
 def read_follow_up(text: str) -> str | None:
-    """Return the question in the last line of the form "Follow-up: QUESTION"; None without such a line."""
+    """Return the question in the last line of the form "Follow-up: QUESTION"; None if there is no such line."""
     found = _FOLLOW_UP.findall(text)
     return found[-1].strip() if found else None
 
 
 def listed(index: Index, places: list[int]) -> str:
-    """Return passages as one text, the best last, so that it is closest to the question."""
+    """Return the passages as one string, with the best last so that it is closest to the question."""
     return "\n\n".join([index.texts[place] for place in reversed(places)])
 
 
 def _index(file: str) -> Part[Index]:
-    """Read a collection and index it; without a file it is empty."""
+    """Read and index a collection; without a file, it is empty."""
     text = (yield Read(file)) if file else ""
     return Index(passages(text))
 
@@ -73,7 +73,7 @@ def retrieval(
     Parameters
     ----------
     file : str
-        Collection of passages, separated by empty lines; without a file there are no passages.
+        Collection of passages, separated by empty lines; without a file, there are no passages.
     k : int
         Maximum number of passages.
     n : int
@@ -99,14 +99,14 @@ def iterative_retrieval(
     follow_up: str = FOLLOW_UP,
     intermediate: str = INTERMEDIATE,
 ) -> Steps:
-    """Ask follow-up questions, answer each from the passages closest to it, then answer the question from all of them.
+    """Ask follow-up questions, answer each from its closest passages, then answer the question from all passages.
 
     Parameters
     ----------
     file : str
-        Collection of passages, separated by empty lines; without a file there are no passages.
+        Collection of passages, separated by empty lines; without a file, there are no passages.
     k : int
-        Maximum number of passages found by each search.
+        Maximum number of passages per search.
     n : int
         Number of answers that vote.
     rounds : int
@@ -116,7 +116,7 @@ def iterative_retrieval(
     follow_up : str
         Prompt template for a follow-up question, with {question} and {known}.
     intermediate : str
-        Prompt template for answering it, with {question}, {passages} and {follow_up}.
+        Prompt template for answering the follow-up question, with {question}, {passages} and {follow_up}.
     """
     index = yield from _index(file)
     places = [hit.place for hit in index.search(question(problem), k)]

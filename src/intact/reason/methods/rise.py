@@ -1,4 +1,4 @@
-"""RISE: the model retries turn by turn, whether its answers are right or wrong; then the turns vote."""
+"""RISE: the model tries again turn by turn, whether or not its answers are right; then the turns vote."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ end."""
 
 @method("Qu et al. 2024, arXiv 2407.18219", group="revision", temperature=0.7)
 def rise(problem: Problem, *, turns: Count = 5, window: Count = 2, retry: str = RETRY) -> Steps:
-    """Answer, claim that the answer is wrong, answer again; return the majority answer of all turns.
+    """Answer, claim that the answer is wrong, answer again, and so on; return the majority answer over all turns.
 
     Parameters
     ----------

@@ -24,21 +24,21 @@ def rpc(
     normalised: bool = True,
     form: Annotated[str, partial(one_of, FORMS)] = "consistency",
 ) -> Steps:
-    """Sample n completions, prune the improbable ones, and sum the probabilities of distinct completions per answer.
+    """Sample n completions, prune improbable ones, and sum the probabilities of distinct completions per answer.
 
-    Completions that a budget or a failure left unwritten have no probability and are excluded. Identical completions
-    get the probability of the first, since an endpoint may report a different one each time. If no kept completion has
-    an answer, the pruned ones have one vote each.
+    Completions that were not generated because of a budget or a failure have no probability and are excluded. Identical
+    completions get the probability of the first one, since an endpoint may report a different one each time. If no kept
+    completion has an answer, the pruned ones get one vote each.
 
     Parameters
     ----------
     normalised : bool
-        If true, a completion's probability is the geometric mean over its tokens, as in the authors' program; otherwise
-        it is the probability of the whole completion, as in the paper.
+        If true, a completion's probability is the geometric mean over its tokens, as in the authors' code; otherwise it
+        is the probability of the whole completion, as in the paper.
     form : str
-        Weight of a completion: consistency, its probability, as in the paper; inclusion, its probability over the
-        chance that it is among the n samples (Horvitz & Thompson), for samples drawn at temperature 1. Pruning is the
-        same.
+        Weight of a completion: consistency, its probability, as in the paper; inclusion, its probability divided by the
+        probability that it is among the n samples (Horvitz & Thompson), for samples drawn at temperature 1. Pruning is
+        the same in both.
     """
     texts = yield from sample(start(problem.start, n), write)
     check_likeliest(texts.values)

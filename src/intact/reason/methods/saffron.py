@@ -1,4 +1,4 @@
-"""Saffron: a beam over single tokens, whose children a multifurcation reward model scores in one pass."""
+"""Saffron: a beam search over single tokens, in which a multifurcation reward model scores all children in one pass."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def saffron(
     least: Natural = 16,
     final: FinalRule = "best",
 ) -> Steps:
-    """Extend n sequences token by token; of all likely next tokens, the ones with the largest rewards are kept.
+    """Extend n sequences token by token, keeping the likely next tokens with the largest rewards.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ def saffron(
     scorer : str
         Scorer; next_value:FILE scores all next tokens of a sequence in one pass.
     top_p : float
-        Share of the probability covered by the tokens tried.
+        Share of the probability covered by the candidate tokens.
     k : int
-        Maximum number of tokens tried per sequence, at most 20.
+        Maximum number of candidate tokens per sequence, at most 20.
     tokens : int
         Maximum number of tokens per sequence; the user's `max_tokens` takes precedence over the default.
     least : int

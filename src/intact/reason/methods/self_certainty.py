@@ -14,11 +14,11 @@ from intact.reason.populations.transformers import reweigh, sample, start
 
 MOST_VOCABULARY: Final = (1 << 31) - 1
 Power: TypeAlias = Annotated[float, partial(within, 0, 50)]
-"""Exponent of the exact vote counts; beyond 50 they would not fit in a float."""
+"""Exponent of the exact vote counts; above 50, they would not fit in a float."""
 
 
 def check_vocabulary(*, top: int, vocabulary: int) -> None:
-    """Raise ParameterError unless the vocabulary has at least the reported number of tokens, and fewer than 2^31."""
+    """Raise ParameterError unless the vocabulary size is at least the reported number of tokens and below 2^31."""
     within(top, MOST_VOCABULARY, vocabulary=vocabulary)
 
 
@@ -39,10 +39,10 @@ def self_certainty(
     Parameters
     ----------
     p : float
-        Exponent of the votes, at most 50: 0 is the majority vote; larger values favour the most certain samples.
+        Exponent of the votes, at most 50: 0 gives the majority vote; larger values favour the most certain samples.
     top : int
-        Number of token probabilities per position requested from an endpoint, at most 20; the native engine's
-        certainties are exact.
+        Number of token probabilities per position requested from an endpoint, at most 20; the native engine computes
+        exact certainties.
     vocabulary : int
         Vocabulary size of an endpoint's model, over which the remaining probability is spread evenly.
     """

@@ -1,4 +1,4 @@
-"""Self-consistency: many samples, one vote."""
+"""Self-consistency: a majority vote over many samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Races: the completions that end first, in tokens, give the answer."""
+"""Races: the completions with the fewest tokens finish first and give the answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _race(problem: Problem, k: int, m: int, end: str) -> Part[list[State]]:
 
 def _check_winners(*, k: int, m: int) -> None:
     if m > k:
-        raise ParameterError(f"m must be at most k, which is {k}, got {m}")
+        raise ParameterError(f"m must be at most k ({k}), got {m}")
 
 
 @method(
@@ -29,11 +29,12 @@ def _check_winners(*, k: int, m: int) -> None:
     temperature=0.7,
 )
 def short_m_at_k(problem: Problem, *, k: Count = 8, m: Count = 3, end: str = "") -> Steps:
-    """Start k completions, stop when m have finished, and return the majority answer of these.
+    """Start k completions, stop when m have finished, and return the majority answer of those m.
 
-    First means fewest tokens, ties by index, so that a race replays exactly; losers are cut at the last winner's token
-    count. Ties of the vote go to the shortest completion. If the model thinks first, the race is to the end of the
-    thinking, and only winners go on to answer. If fewer than m end by themselves, these vote; if none do, all vote.
+    First means fewest tokens, with ties broken by index, so that a race replays exactly; losers are cut at the last
+    winner's token count. Ties in the vote go to the shortest completion. If the model thinks first, the race is to the
+    end of the thinking, and only winners go on to answer. If the model ends fewer than m completions itself, these
+    vote; if it ends none, all vote.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def short_m_at_k(problem: Problem, *, k: Count = 8, m: Count = 3, end: str = "")
 def first_finish(problem: Problem, *, n: Count = 8, end: str = "") -> Steps:
     """Start n completions, and return the answer of the first that finishes.
 
-    Equivalent to `short_m_at_k` with m = 1. First means fewest tokens.
+    This is equivalent to `short_m_at_k` with m = 1. First means fewest tokens.
 
     Parameters
     ----------

@@ -26,8 +26,8 @@ def smc(
 ) -> Steps:
     """Extend n weighted sequences step by step, resample at low effective sample size, and estimate the evidence.
 
-    Weights multiply up over the steps; resampling sets each to their mean. The answer is the one with the most weight,
-    and its share estimates its probability under the target.
+    Weights are multiplied over the steps; resampling sets each to their mean. The answer is the one with the most
+    weight, and its share estimates its probability under the target.
 
     Parameters
     ----------

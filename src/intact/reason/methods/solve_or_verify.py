@@ -18,18 +18,18 @@ class BudgetSplit(NamedTuple):
 
 
 def split(budget: int, ratio: float, exponent: float) -> BudgetSplit:
-    """Split a budget: `S = budget^exponent` solutions, rounded, and as many checks V as `S (1 + ratio V)` leaves.
+    """Split a budget into `S = budget^exponent` solutions, rounded, and V checks each, so that `S (1 + ratio V)` fits.
 
-    If that leaves less than one check per solution, the whole budget goes to solutions.
+    If that leaves less than one check per solution, the whole budget is spent on solutions.
 
     Parameters
     ----------
     budget : int
-        The whole budget, in units of one solution.
+        The total budget, in units of one solution.
     ratio : float
-        Tokens per verification over tokens per solution.
+        Tokens per verification divided by tokens per solution.
     exponent : float
-        Exponent of the law for the number of solutions.
+        Exponent in the law for the number of solutions.
     """
     solutions = min(budget, int(power(budget, exponent) + 0.5))
     checks = int((budget / solutions - 1) / ratio)
@@ -46,14 +46,14 @@ def solve_or_verify(
     crossover: Natural = 0,
     verifier: ModelName = "",
 ) -> Steps:
-    """Split a budget between solutions and their written verifications, and choose by verdict, or only vote.
+    """Split a budget between solutions and written verifications of them, and choose by verdict, or only vote.
 
     Parameters
     ----------
     budget : int
-        The whole budget, in units of one solution.
+        The total budget, in units of one solution.
     ratio : float
-        Tokens per verification over tokens per solution.
+        Tokens per verification divided by tokens per solution.
     exponent : float
         Exponent of the budget that gives the number of solutions.
     crossover : int

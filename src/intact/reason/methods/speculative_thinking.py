@@ -17,7 +17,7 @@ HINT = "Let me check whether there are some wrong steps:"
 
 
 def turns(sentence: str) -> set[str]:
-    """Return the kinds of turn that a sentence announces."""
+    """Return the kinds of turning point that a sentence announces."""
     lower = sentence.lower()
     return {kind for kind, words in WORDS.items() if any(word in lower for word in words)}
 
@@ -59,7 +59,7 @@ def speculative_thinking(
     max_tokens : int
         Maximum number of tokens; the user's value takes precedence over the default.
     draft : int
-        Number of tokens of a new thought that are examined.
+        Number of tokens at the start of a new thought that are examined.
     takeover : int
         Number of tokens that the larger model writes in place of a draft.
     verification : int

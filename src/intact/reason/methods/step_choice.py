@@ -30,7 +30,10 @@ NOTHING = "(nothing yet)"
 
 
 def distinct(states: Sequence[State]) -> list[State]:
-    """Drop states whose newest step differs from an earlier one only in whitespace; a final step is not a duplicate."""
+    """Drop states whose newest step repeats an earlier one, ignoring white space.
+
+    A final step and a step that can be continued are never duplicates of each other.
+    """
     found: dict[tuple[str, bool], State] = {}
     for state in states:
         found.setdefault((state.last.strip(), state.ended), state)

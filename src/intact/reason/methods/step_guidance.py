@@ -1,4 +1,4 @@
-"""Step guidance: before each step the model asks itself what the step needs, and answers its own question."""
+"""Step guidance: before each step, the model asks itself what the step needs, and answers its own question."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def step_guidance(
     ask : str
         Prompt template for a question about the next step, with {question} and {solution}.
     guide : str
-        Prompt template for answering it, with {question}, {solution} and {inquiry}.
+        Prompt template for answering that question, with {question}, {solution} and {inquiry}.
     step : str
         Prompt template for the step, with {question}, {solution}, {guidance} and {finished}.
     """

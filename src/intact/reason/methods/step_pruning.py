@@ -20,13 +20,13 @@ MARKERS: Final = (
     "verify, check, double-check, confirm, alternatively, another way, another approach, different method, wait, "
     "actually, mistake, correct that, hold on"
 )
-"""Words that mark steps that verify, try another method, or correct; the list is this package's own."""
+"""Words that mark steps that verify, try another method, or make a correction; the list is this package's own."""
 SPARE: Final = 4
-"""Number of tokens that an answer may take beyond one per byte."""
+"""Number of tokens that an answer may have in addition to one per byte."""
 
 
 def divide(text: str, delimiter: str) -> list[str]:
-    """Split a text into steps, each with the delimiter that ends it; blank steps are joined to the one before."""
+    """Split text into steps, each with the delimiter that ends it; blank steps are joined to the preceding one."""
     steps: list[str] = []
     for part in re.split(f"(?<={re.escape(delimiter)})", text):
         if steps and not part.strip():
@@ -52,7 +52,7 @@ def importances(problem: Problem, chains: Sequence[str], answer: str) -> Part[li
 
 
 def _tokens(state: State) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the most recently written tokens and their log-probabilities, without an end token."""
+    """Return the most recently generated tokens and their log-probabilities, without an end token."""
     last = state.pieces[-1]
     count = len(last.tokens) - (state.why == "end")
     return last.tokens[:count], last.logprobs[:count]
@@ -63,7 +63,7 @@ def _mean(logprobs: Sequence[int]) -> float:
 
 
 def least_important(values: Sequence[float | None], share: float) -> set[int]:
-    """Return the indices of the smallest `share` of the known values; ties go to the later ones."""
+    """Return the indices of the smallest `share` of the known values; ties go to the later values."""
     known = [i for i, value in enumerate(values) if value is not None]
     order = sorted(known, key=lambda i: (values[i], -i))
     return set(order[: int(len(known) * share)])
@@ -79,18 +79,18 @@ def step_pruning(
     cue: Filled = "The answer is ",
     delimiter: Filled = "\n",
 ) -> Steps:
-    """Sample n completions, cut checking or correcting steps that matter least, write the conclusions again, and vote.
+    """Sample n completions, cut the checks and corrections that matter least, rewrite the conclusions, and vote.
 
     Parameters
     ----------
     share : float
-        Share of a completion's marked steps that are cut: the ones that matter least for the answer.
+        Share of a completion's marked steps that are cut, beginning with those that matter least for the answer.
     markers : str
         Words that mark a step that may be cut, separated by commas.
     cue : str
         Text placed before the answer when its probability is measured.
     delimiter : str
-        String that ends a step; the last step of a completion is its conclusion, which is written again.
+        String that ends a step; the last step of a completion is its conclusion, which is rewritten.
     """
     pattern = marker_pattern(markers)
     texts = yield [Extend(problem.start)] * n

@@ -28,9 +28,9 @@ def syzygy_of_thoughts(
     Parameters
     ----------
     n : int
-        Number of completions that vote; more than 1 needs a temperature.
+        Number of completions that vote; more than 1 requires a temperature.
     betti : int
-        Maximum number of auxiliary conditions: the method's Betti number.
+        Maximum number of auxiliary conditions (the method's Betti number).
     solutions : int
         Number of solutions in each completion.
     syzygy : str

@@ -22,7 +22,7 @@ Exponent: TypeAlias = Annotated[float, partial(within, 0, 50)]
 
 
 def marker_rate(text: str, markers: re.Pattern[str]) -> Fraction:
-    """Return the number of markers per 1,000 words of a text; an empty text counts as one word."""
+    """Return the number of markers per 1,000 words of a completion; an empty one counts as one word."""
     return Fraction(1000 * len(markers.findall(text)), max(1, len(text.split())))
 
 
@@ -41,7 +41,7 @@ def marker_pattern(markers: str) -> re.Pattern[str]:
 
 
 def are_words(**values: str) -> None:
-    """Raise ParameterError if a text contains no words (`marker_pattern`)."""
+    """Raise ParameterError if a string contains no words (`marker_pattern`)."""
     for text in values.values():
         marker_pattern(text)
 
@@ -52,12 +52,13 @@ Markers: TypeAlias = Annotated[str, are_words, CommaList()]
 @composed("start sample weigh vote", "measure")
 @method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", independent=True, temperature=0.7)
 def length_vote(problem: Problem, *, n: Samples = 16, exponent: Exponent = 1.0) -> Steps:
-    """Sample n completions, and weight each vote by 1 over the completion's length in tokens.
+    """Sample n completions, and weight each vote by the inverse of the completion's length in tokens.
 
     Parameters
     ----------
     exponent : float
-        Exponent of 1 over the length, at most 50: 0 is the majority vote; large values favour the shortest completion.
+        Exponent of the inverse length, at most 50: 0 gives the majority vote; large values favour the shortest
+        completion.
     """
     texts = yield from sample(start(problem.start, n), write)
     texts = weigh(texts, lambda text: 1 / power(max(1, text.length), exponent))
@@ -71,8 +72,8 @@ def marker_vote(problem: Problem, *, n: Samples = 16, share: Share = 0.5, marker
     Parameters
     ----------
     share : float
-        Share of completions that vote, at least one; completions that tie with the last one for markers per 1,000 words
-        vote too.
+        Share of completions that vote, at least one; completions that tie with the last one in markers per 1,000 words
+        also vote.
     markers : str
         Words and phrases to count, separated by commas.
     """

@@ -1,4 +1,4 @@
-"""Think-and-Execute: pseudocode for all problems of a kind, simulated by the model on the problem at hand."""
+"""Think-and-Execute: pseudocode for all problems of a kind, which the model simulates on the problem at hand."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def think_and_execute(
     think: str = THINK,
     execute: str = EXECUTE,
 ) -> Steps:
-    """Write pseudocode for problems of this kind, or read it from a file, and simulate it on the problem.
+    """Write pseudocode for problems of this kind, or read it from a file, and simulate its execution on the problem.
 
     Parameters
     ----------
     n : int
-        Number of simulations that vote; more than 1 needs a temperature.
+        Number of simulations that vote; more than 1 requires a temperature.
     code : str
         File with the pseudocode; if empty, pseudocode is written for each problem.
     thinker : str

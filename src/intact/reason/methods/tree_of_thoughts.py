@@ -19,7 +19,7 @@ from intact.reason.populations.beam import keep_best
 from intact.reason.problem import SPENT
 
 VALUES: Final = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
-"""Values of the words of a judgement, as in the authors' program."""
+"""Values of the words of a judgement, as in the authors' code."""
 
 VALUE = """\
 {question}
@@ -53,13 +53,13 @@ class Thoughts(NamedTuple):
 
 
 def worth(judgement: str) -> float:
-    """Return the value of the last of the three words in a judgement's last line; 0 without one."""
+    """Return the value of the last of the three words in a judgement's last line; 0 if it contains none of them."""
     found = _WORD.findall(judgement.strip().rpartition("\n")[2])
     return VALUES[found[-1].lower()] if found else 0.0
 
 
 def _values(level: Thoughts) -> Part[list[float]]:
-    """Judge each sequence separately, `checks` times, and sum the values; duplicates of an earlier sequence get 0."""
+    """Judge each sequence separately `checks` times, and sum the values; duplicates of an earlier sequence get 0."""
     first: dict[str, int] = {}
     for i, state in enumerate(level.texts):
         first.setdefault(state.text, i)
@@ -78,7 +78,7 @@ def _values(level: Thoughts) -> Part[list[float]]:
 
 
 def _votes(level: Thoughts) -> Part[list[float]]:
-    """Have all sequences compared in one prompt, `checks` times, and count the choices."""
+    """Have all sequences compared in one prompt `checks` times, and count the choices."""
     prompt = make_prompt(level.problem, level.prompt, answers=numbered([state.text for state in level.texts]))
     chosen = yield from choose([level.problem.ask(prompt)] * level.checks, len(level.texts))
     return [float(chosen.count(i)) for i in range(len(level.texts))]
@@ -104,12 +104,12 @@ def tree_of_thoughts(
     value: str = VALUE,
     vote: str = VOTE,
 ) -> Steps:
-    """Write k next thoughts for each sequence, have the model judge them all, and keep the best for the next level.
+    """Write k candidate next thoughts for each sequence, have the model judge them, and keep the best at each level.
 
     Parameters
     ----------
     k : int
-        Number of next thoughts sampled per sequence.
+        Number of candidate next thoughts sampled per sequence.
     width : int
         Number of sequences kept at each level.
     checks : int
@@ -119,7 +119,7 @@ def tree_of_thoughts(
     delimiter : str
         String that ends a thought.
     judge : str
-        Judging rule: value rates each sequence sure, likely or impossible by itself; vote names the best of all.
+        Judging rule: value rates each sequence separately as sure, likely or impossible; vote names the best of all.
     value : str
         Prompt template for a rating, with {question} and {answer}.
     vote : str

@@ -21,7 +21,7 @@ LEAVES: Final = ("rollout", "value")
 
 Choice = Callable[[Sequence[Child]], int]
 LeafRule: TypeAlias = Annotated[str, partial(one_of, LEAVES)]
-"""Rule for the text by which a leaf is scored: a rollout to the end, or the leaf's own unfinished text."""
+"""Rule that sets which text of a leaf is scored: a rollout to the end, or the leaf's own unfinished text."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,17 @@ class TreeSettings(SharedParameters):
     Parameters
     ----------
     simulations : int
-        Maximum number of scored leaves; fewer with ``leaf="value"`` if the tree is exhausted.
+        Maximum number of scored leaves; with ``leaf="value"``, there are fewer if the tree is exhausted.
     width : int
         Number of steps sampled when a node is expanded.
     scorer : str
         Scorer with rewards in [0, 1].
     steps : int
-        Depth below which no node is expanded.
+        Depth beyond which no node is expanded.
     delimiter : str
         String that ends a step.
     leaf : str
-        Text by which a leaf is scored: a rollout to the end (rollout), or its own text (value).
+        Text that is scored for a leaf: a rollout to the end (rollout), or its own text (value).
     """
 
     simulations: Count = 16
@@ -64,7 +64,7 @@ class SearchNode:
         self.judged: int | None = None  # index in `SearchTree.texts` of a finished text, which is scored once
 
     def child(self, choose: Choice) -> SearchNode:
-        """Return the child chosen by a rule."""
+        """Return the child that a rule chooses."""
         return self.children[choose([child.known for child in self.children])]
 
 
@@ -95,7 +95,7 @@ class SearchTree:
 
 
 def _expand(node: SearchNode, width: int, delimiter: str) -> Part[list[SearchNode]]:
-    """Sample the model's next steps, without duplicates; their priors are normalised per-token likelihoods."""
+    """Sample next steps from the model, without duplicates; their priors are normalised per-token likelihoods."""
     drawn = yield [Extend(node.state, stop=(delimiter,))] * width
     distinct: dict[tuple[str, bool], State] = {}
     for state in drawn:
@@ -134,7 +134,7 @@ def search_tree(problem: Problem, choose: Choice, settings: TreeSettings) -> Par
     Raises
     ------
     SpentError
-        If the budget ends before any leaf is scored; later, it only ends the search.
+        If the budget is exhausted before any leaf is scored; after that, exhaustion only ends the search.
     """
     tree = SearchTree(SearchNode(problem.start))
     try:
@@ -166,7 +166,7 @@ def search_tree(problem: Problem, choose: Choice, settings: TreeSettings) -> Par
 
 @method("Kocsis & Szepesvári 2006; Hao et al. 2023, arXiv 2305.14992", group="search step by step", temperature=0.8)
 def uct_search(problem: Problem, *, exploration: Amount = EXPLORATION, tree: TreeSettings = DEFAULTS) -> Steps:
-    """Search the tree of steps: descend by UCT, score every leaf, and back its reward up.
+    """Search the tree of steps: descend by UCT, score every leaf, and back up its reward.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""TrimR: thinking ends as soon as the answers it would give agree, or when it starts to repeat itself."""
+"""TrimR: thinking ends as soon as the probed answers agree, or when it starts to repeat itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def trimr(
     Parameters
     ----------
     steps : int
-        Maximum number of thinking steps; after that the answer is forced.
+        Maximum number of thinking steps; after that an answer is forced.
     agree : int
         Number of consecutive answers that must be the same.
     least : int

@@ -1,7 +1,7 @@
-"""Choosing a method for a question: learnt from one's own logs, and evaluated on held-out problems.
+"""Choosing a method for a question: learnt from the user's own logs, and evaluated on held-out problems.
 
 A log is the ``answers.jsonl`` that ``intact solve --task ... --journal DIR`` writes for each method, one result per
-line. The difficulty of a question is estimated from a few first samples: the share of the most frequent answer.
+line. The difficulty of a question is estimated from the first few samples, by the share of the most frequent answer.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from intact._base.files import numbered_lines, write_whole
 from intact.numerics.sampling import branch_key
 
 VERSION: Final = 1
-"""Version of how a table of methods chooses one; raise it when that changes (`solving/receipts/versions.py`)."""
+"""Version of the rules for choosing a method; increase it when they change (`solving/receipts/versions.py`)."""
 EDGES = (0.5, 1.0)
-"""Agreement from which a question counts as of medium difficulty, and from which it counts as easy."""
+"""Agreement at or above which a question counts as medium, and at or above which it counts as easy."""
 
 
 MOST_PILOT = 1 << 12
-"""Maximum number of samples drawn before a choice."""
+"""Maximum number of samples drawn before the choice."""
 
 
 class Arm(NamedTuple):
@@ -68,7 +68,7 @@ def read_logs(files: Iterable[Path]) -> dict[Arm, dict[str, Trial]]:
     ------
     FormatError
         If a line is invalid, an arm tried a problem twice, lines come from different models, or lines of one arm come
-        from different sampling parameters, because results would then not be comparable.
+        from different sampling parameters, because the results would then not be comparable.
     """
     log: dict[Arm, dict[str, Trial]] = {}
     origins: dict[Arm | None, Any] = {}
@@ -87,17 +87,17 @@ def read_logs(files: Iterable[Path]) -> dict[Arm, dict[str, Trial]]:
             for whose, origin in values.items():
                 if origins.setdefault(whose, origin) != origin:
                     raise FormatError(
-                        f"{file}: line {place} is of the {origin[0]} {origin[1]!r:.100}; "
-                        f"before it was {origins[whose][1]!r:.100}: logs of one table must be alike in this"
+                        f"{file}: line {place} has the {origin[0]} {origin[1]!r:.100}, but an earlier line has "
+                        f"{origins[whose][1]!r:.100}: they must be the same in all logs of a table"
                     )
             if name in log.setdefault(arm, {}):
-                raise FormatError(f"{file}: line {place} tries {name} a second time with {arm.method} {arm.parameters}")
+                raise FormatError(f"{file}: line {place} repeats {name} with {arm.method} {arm.parameters}")
             log[arm][name] = trial
     return log
 
 
 def agreement(votes: Mapping[str, float], samples: int) -> float:
-    """Return the most frequent answer's share of all samples."""
+    """Return the share of all samples that give the most frequent answer."""
     return max(votes.values(), default=0) / samples
 
 
@@ -108,7 +108,7 @@ def pilot_arm(samples: int) -> Arm:
 
 @dataclass(frozen=True)
 class Policy:
-    """A choice of arm by the agreement of a pilot's answers.
+    """A policy that chooses an arm by the agreement of the pilot's answers.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ class Policy:
     arms: tuple[Arm, ...]
 
     def choose(self, share: float) -> Arm:
-        """Return the arm for an agreement."""
+        """Return the arm for a given agreement."""
         return self.arms[bisect_right(self.edges, share)]
 
     def write(self, file: Path) -> None:
@@ -141,7 +141,7 @@ class Policy:
         Raises
         ------
         FormatError
-            If they are invalid.
+            If the contents are invalid.
         """
         try:
             value = json.loads(text)
@@ -157,7 +157,7 @@ class Policy:
 
 
 def split(problems: Iterable[str], seed: int = 0) -> tuple[list[str], list[str]]:
-    """Split problems into two halves by a hash of their names: one to learn from, one held out."""
+    """Split problems into two halves by a hash of their names: one to learn from, and one held out."""
     halves: tuple[list[str], list[str]] = [], []
     for problem in problems:
         halves[branch_key(seed, ("split", problem)) >> 63].append(problem)
@@ -171,7 +171,7 @@ def common(log: Log) -> list[str]:
 
 
 def applied(policy: Policy, log: Log, problem: str) -> tuple[bool, int]:
-    """Return true if a policy answers a problem right, together with its tokens, including the pilot's."""
+    """Return whether a policy answers a problem correctly, and the number of tokens used, including the pilot's."""
     if not policy.pilot:
         trial = log[policy.arms[0]][problem]
         return trial.correct, trial.tokens
@@ -226,13 +226,13 @@ def learn(
     """
     if pilot_arm(pilot) not in log or not problems:
         raise ParameterError(
-            f"learning needs a log of self_consistency with n={pilot}, and problems that all methods tried"
+            f"learning needs a log of self_consistency with n={pilot}, and problems that every method tried"
         )
     assignments = itertools.product(log, repeat=len(edges) + 1)
     policies = [*map(fixed, log), *[Policy(pilot, tuple(edges), arms) for arms in assignments]]
     found = best(policies, log, problems, tokens)
     if found is None:
-        raise ParameterError(f"no method in the log takes at most {tokens:g} tokens on average")
+        raise ParameterError(f"no method in the log used at most {tokens:g} tokens on average")
     return found
 
 
@@ -279,10 +279,10 @@ def cross_validate(
     edges: Sequence[float] = EDGES,
     seed: int = 0,
 ) -> PolicyReport:
-    """Cross-validate: for each fold, learn on the other folds and evaluate on it, so every problem is held out once.
+    """Cross-validate: for each fold, learn on the others and evaluate on that fold, so every problem is held out once.
 
-    With half a log there is little to learn from; this holds out only a fifth at a time. The baseline is the best fixed
-    arm on all problems, in hindsight, as in `judge`.
+    Half a log is little to learn from; this holds out only a fifth at a time. The baseline is the best fixed arm on all
+    problems, in hindsight, as in `judge`.
 
     Raises
     ------
@@ -290,7 +290,7 @@ def cross_validate(
         As for `learn`; also if there are fewer than two folds, or no problems are left to learn from.
     """
     if folds < 2:
-        raise ParameterError(f"there must be at least two folds, got {folds}")
+        raise ParameterError(f"folds must be at least 2, got {folds}")
     fold = {problem: branch_key(seed, ("fold", problem)) % folds for problem in problems}
     policies = {
         out: learn(log, [name for name in problems if fold[name] != out], tokens=tokens, pilot=pilot, edges=edges)

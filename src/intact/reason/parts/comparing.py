@@ -1,4 +1,4 @@
-"""Model judgements about texts: choices from a list and scores, with the parsers that read them."""
+"""Model judgements of completions: choices from a list and scores, with the parsers that read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intact.reason.registry import Part
 from intact.reason.requests import Extend
 
 DEMAND: Final = "\n\nChoice:"
-"""Text appended to a reply that ends without a choice."""
+"""Text appended to a reply that ends without giving a choice."""
 
 _CHOICE = re.compile(r"^[^\w\n]*choice\W*(\d{1,9})\b", re.IGNORECASE | re.MULTILINE)
 
@@ -21,19 +21,19 @@ T = TypeVar("T")
 
 
 def numbered(texts: Sequence[str]) -> str:
-    """Return texts as a list, each under its number from 1."""
+    """Return texts as a numbered list, counted from 1."""
     return "\n\n".join([f"Answer {number}:\n{text}" for number, text in enumerate(texts, 1)])
 
 
 def read_choice(text: str, options: int) -> int | None:
-    """Return the zero-based option in the last line of the form "Choice: NUMBER"; None without one."""
+    """Return the zero-based option in the last line of the form "Choice: NUMBER"; None if there is no such line."""
     found = _CHOICE.findall(text)
     number = int(found[-1]) if found else 0
     return number - 1 if 1 <= number <= options else None
 
 
 def read_score(text: str) -> int | None:
-    """Return the number in the last line of the form "Score: NUMBER"; None without one."""
+    """Return the number in the last line of the form "Score: NUMBER"; None if there is no such line."""
     found = _SCORE.findall(text)
     return int(found[-1]) if found else None
 
@@ -49,11 +49,11 @@ def demand(
     Parameters
     ----------
     prompts : sequence of State
-        Questions.
+        Prompts that ask for the value.
     read : callable
-        Parses the value from a text, or returns None.
+        Parses the value from a reply, or returns None.
     words : str
-        Text appended to a reply without the value.
+        Text appended to a reply that lacks the value.
     model : str
         Name of the model that replies; empty for the main model.
 
@@ -65,7 +65,7 @@ def demand(
     Raises
     ------
     SpentError
-        If the budget or the context has no room for all replies, since the missing ones must not affect the result.
+        If the budget or the context has no room for all replies, since a partial set must not affect the result.
     """
 
     def read_reply(reply: State) -> T | None:
@@ -88,7 +88,7 @@ def choose(prompts: Sequence[State], options: int, model: str = "") -> Part[list
     Parameters
     ----------
     prompts : sequence of State
-        Questions, each with a numbered list of options, that ask to end with the line "Choice: NUMBER".
+        Questions, each with a numbered list of options, that ask for a final line "Choice: NUMBER".
     options : int
         Number of options.
     model : str

@@ -1,4 +1,4 @@
-"""Methods as compositions of transformers: their declaration, and the final decisions (docs/reasoning.md)."""
+"""Methods as compositions of transformers: their declaration, and the final decision (docs/reasoning.md)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHOOSE = Law("choose", "the answer of the text with the largest reward", "no")
 
 
 def composed(composition: str, *laws: str) -> Callable[[Method], Method]:
-    """Declare the composition of transformers that a method is, and the laws it obeys; placed above ``@method``.
+    """Declare the composition of transformers that makes up a method, and the laws it obeys; placed above ``@method``.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def composed(composition: str, *laws: str) -> Callable[[Method], Method]:
 
 
 def composition_pattern(composition: str) -> re.Pattern[str]:
-    """Compile a composition to a pattern of the histories it allows, with a comma after each name.
+    """Compile a composition to a pattern that matches the histories it allows, with a comma after each name.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def composition_pattern(composition: str) -> re.Pattern[str]:
 
 
 def write(states: Sequence[State], **options: Any) -> Part[list[State]]:
-    """Write texts to the end, with options of `Extend`: the kernel of sampling methods."""
+    """Generate completions to their end, with options of `Extend`: the kernel of sampling methods."""
     written: list[State] = yield [Extend(state, **options) for state in states]
     return written
 
@@ -68,16 +68,16 @@ def state_of(value: State | Trajectory) -> State:
 
 
 def vote(problem: Problem, texts: Texts, **details: Any) -> Answer:
-    """Return the answer with the largest mass (`elect`); if all weights are 0, each text has one vote."""
+    """Return the answer with the largest mass (`elect`); if all weights are 0, each completion has one vote."""
     states = [state_of(value) for value in texts.values]
     weights = texts.relative() if any(texts.weights) else None
     return _decided(elect(problem, states, weights, **details), texts, VOTE)
 
 
 def vote_by(problem: Problem, texts: Texts, by: Sequence[float], **details: Any) -> Answer:
-    """Return the answer with the largest mass; its chosen text is the one with the largest value in `by` (`elected`).
+    """Return the answer with the largest mass; its chosen completion has the largest value in `by` (`elected`).
 
-    If all texts with an answer weigh 0, each of them has one vote.
+    If all completions with an answer have weight 0, each of them gets one vote.
     """
     states = [state_of(value) for value in texts.values]
     answers = problem.answers(states)
@@ -87,13 +87,13 @@ def vote_by(problem: Problem, texts: Texts, by: Sequence[float], **details: Any)
 
 
 def choose(problem: Problem, texts: Texts, rewards: Sequence[float], **details: Any) -> Answer:
-    """Return the answer of the text with the largest reward, ties to the first; texts without an answer come last."""
+    """Return the answer of the completion with the largest reward among those with an answer; ties go to the first."""
     states = [state_of(value) for value in texts.values]
     return _decided(pick(problem, states, rewards, **details), texts, CHOOSE)
 
 
 def choose_any(problem: Problem, texts: Weighted[Trajectory], **details: Any) -> Answer:
-    """Return the answer, or the lack of one, of the text with the largest newest reward; ties go to the first."""
+    """Return the answer (possibly None) of the completion with the largest newest reward; ties go to the first."""
     rewards = [text.reward for text in texts]
     best = max(range(len(texts)), key=lambda i: (rewards[i], -i))
     return _decided(take(problem, texts.values[best].state, rewards=rewards, **details), texts, CHOOSE)
@@ -102,7 +102,7 @@ def choose_any(problem: Problem, texts: Weighted[Trajectory], **details: Any) ->
 def decide(
     problem: Problem, texts: Weighted[Trajectory], final: str, spent: Sequence[SpentError] = (), **details: Any
 ) -> Answer:
-    """Return the answer of finished texts by their newest rewards: best, weighted or majority (`settle`)."""
+    """Choose the answer of finished completions by their newest rewards: best, weighted or majority (`settle`)."""
     answer = settle(
         problem, [text.state for text in texts], [text.reward for text in texts], final, spent=spent, **details
     )

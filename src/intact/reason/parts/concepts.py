@@ -1,7 +1,7 @@
-"""Memories of concepts: typed texts in a file, the problems they come from, and a guard against leakage.
+"""Memories of concepts: typed entries in a file, the problems they come from, and a guard against leakage.
 
 A file consists of passages separated by empty lines. The first may be a header, one line of JSON, which states the
-sources of the concepts and is never shown to a model; files written by hand have none.
+sources of the concepts and is never shown to a model; hand-written files have no header.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from intact.tools.retrieve import passages
 
 FORMAT: Final = "intact concepts"
 VERSION: Final = 1
-"""Version of the header."""
+"""Version of the header format."""
 FIELDS: Final = ("name", "kind", "parameters", "description", "cues")
 KINDS: Final = ("structure", "routine")
 LONGEST_NAME: Final = 120
@@ -77,20 +77,20 @@ class Concept:
 
     @property
     def text(self) -> str:
-        """The concept as shown to models, one line per field."""
+        """The concept as it is shown to models, one line per field."""
         return "\n".join([f"{name.capitalize()}: {getattr(self, name)}" for name in FIELDS])
 
 
 def parse_concept(text: str, cut: bool = False) -> Concept | None:
-    """Parse a concept from a text; return None if the text does not have the required form.
+    """Parse a concept from a reply; return None if the reply does not have the required form.
 
-    The form is each of `FIELDS` once, in any order, as "Name: ..." at the beginning of a line; a value extends to the
-    next field or an empty line. Other text before and after is ignored, and so is thinking.
+    A concept has each of `FIELDS` once, in any order, as "Name: ..." at the beginning of a line; a value extends to the
+    next field or an empty line. Text before and after the concept is ignored, and so is thinking.
 
     Parameters
     ----------
     cut : bool
-        If true, the text may be cut off, and only values followed by an empty line count.
+        If true, the reply may be cut off, and only values followed by an empty line count.
     """
     text = (answer_part(text) or "").encode("utf-8", "backslashreplace").decode()
     lines = text.split("\n")
@@ -129,7 +129,7 @@ def _join(text: str, line: str) -> str:
 
 
 def merge_concepts(concepts: Iterable[Concept]) -> list[Concept]:
-    """Merge concepts with the same name, ignoring case: keep the first, with the sources of all."""
+    """Merge concepts with the same name, ignoring case: keep the first, with the sources of all of them."""
     found: dict[str, Concept] = {}
     for one in concepts:
         first = found.get(one.name.casefold())
@@ -164,7 +164,7 @@ def read_memory(text: str, file: str) -> tuple[list[str], list[ConceptSource]]:
     Raises
     ------
     FormatError
-        If it has an invalid header.
+        If the memory has an invalid header.
     """
     concepts, sources = list[str](), list[ConceptSource]()
     for passage in passages(text.removeprefix("\ufeff")):
@@ -177,7 +177,7 @@ def read_memory(text: str, file: str) -> tuple[list[str], list[ConceptSource]]:
 
 
 def _header_of(passage: str, file: str) -> Mapping[str, Any] | None:
-    """Parse a passage as JSON if it is a header, at any place in the file and with any spacing."""
+    """Parse a passage as JSON if it is a header, anywhere in the file and with any spacing."""
     if not passage.startswith("{"):
         return None
     try:
@@ -193,7 +193,7 @@ def _sources_of(header: Mapping[str, Any], file: str) -> list[ConceptSource]:
     """Return the sources listed in a header."""
     if header.get("version") != VERSION:
         raise FormatError(
-            f"{file} is a memory of concepts of version {header.get('version')!r:.40}; "
+            f"{file} is a memory of concepts of version {header.get('version')!r:.40}, but "
             f"this program reads version {VERSION}"
         )
     try:

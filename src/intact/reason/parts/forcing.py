@@ -1,4 +1,4 @@
-"""Forced texts: a model is constrained to write a given text, to learn how probable it finds it."""
+"""Forced texts: a model is constrained to write a given text, to measure how probable the model finds it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from intact.reason.requests import Extend
 
 
 def literal(text: str) -> str:
-    """Return a regular expression that matches exactly one text."""
+    """Return a regular expression that matches only the given text."""
     return "()" if not text else re.sub(r"[\\.+*?()|\[\]{}^$#&~-]", r"\\\g<0>", text)
 
 
 def force(states: Sequence[State], text: str, most: int) -> Part[list[State | None]]:
-    """Have the model write one text after each of several states; None where it did not come out in full.
+    """Have the model write a given text after each of several states; None where the text is incomplete.
 
     At each position the likeliest token that continues the text is taken. Log-probabilities are the model's own,
     unaffected by the constraint: forbidden tokens keep their share.
@@ -29,16 +29,16 @@ def force(states: Sequence[State], text: str, most: int) -> Part[list[State | No
     states : sequence of State
         States after which the text is written.
     text : str
-        The text, without control tokens; empty for only an end token.
+        The text, without control tokens; if empty, only an end token is written.
     most : int
-        Maximum number of tokens; one more than the text needs leaves room for an end token.
+        Maximum number of tokens; one more than the text needs, to leave room for an end token.
 
     Raises
     ------
     ParameterError
-        If one ends with an error, for example because the back end does not support regular expressions.
+        If a state ends with an error, for example because the back end does not support regular expressions.
     SpentError
-        If the budget cannot pay for all of them, since the missing ones must not affect the result.
+        If the budget does not cover all states, since the missing ones must not affect the result.
     """
     requests = [Extend(state, regex=literal(text), max_tokens=most, temperature=0.0, stop=()) for state in states]
     written = yield from _force(requests)
@@ -48,8 +48,8 @@ def force(states: Sequence[State], text: str, most: int) -> Part[list[State | No
 def force_replies(prompts: Sequence[State], texts: Sequence[str], model: str = "") -> Part[list[float]]:
     """Have a model reply to each prompt with a given text, and return the log-probabilities of these replies.
 
-    The probability is that of the whole reply with its end token, in the likeliest tokens that spell it; the logarithm
-    is natural, and -inf if the reply does not come out in full.
+    The probability covers the whole reply with its end token, spelt with the likeliest tokens; the logarithm is
+    natural, and -inf if the reply is incomplete.
 
     Raises
     ------
@@ -71,11 +71,11 @@ def force_replies(prompts: Sequence[State], texts: Sequence[str], model: str = "
 
 
 def _force(requests: Sequence[Extend]) -> Part[list[State]]:
-    """Return what was written, complete or not; raise as `force` does."""
+    """Return the generated texts, complete or not; raise as `force` does."""
     written: list[State] = yield requests
     for state in written:
         if state.why == "error":
-            raise ParameterError(f"the model cannot be made to write a given text: {state.error}")
+            raise ParameterError(f"the model cannot be forced to write a given text: {state.error}")
     if any(state.why == "budget" for state in written):
-        raise SpentError("the budget does not pay for all the texts to be compared")
+        raise SpentError("the budget is too small for all the texts to be compared")
     return written

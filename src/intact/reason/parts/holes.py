@@ -1,4 +1,4 @@
-"""Holes in a formal proof: they replace steps that fail, and are closed by automatic tactics or by a model."""
+"""Holes in a formal proof: they replace failing steps, and are closed by automatic tactics or by a model."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Mended(NamedTuple):
     Attributes
     ----------
     tried : Tried
-        The outcome of trying it.
+        The outcome of trying the proof.
     failure : FailureLabel or None
         The failure of the original proof.
     """
@@ -50,12 +50,12 @@ class Mended(NamedTuple):
 
 
 def mend(claim: Claim, steps: Sequence[str], most: int) -> Part[Mended]:
-    """Replace failing steps by holes, one after the other, until the rest of the proof holds.
+    """Replace failing steps with holes, one after another, until the rest of the proof passes.
 
     Parameters
     ----------
     most : int
-        Maximum number of tries; a proof of n steps needs at most 2n + 1.
+        Maximum number of attempts; a proof of n steps needs at most 2n + 1.
     """
     found = tuple(steps)
     tried = yield from claim.attempt(found)
@@ -80,13 +80,13 @@ class Gap(NamedTuple):
 
 
 def gaps_of(claim: Claim, steps: tuple[str, ...], tried: Tried) -> list[Gap]:
-    """Return the holes of a proof that stands, the last first, so that filling one does not shift the others."""
+    """Return the holes of a proof that passes, last first, so that filling one does not shift the others."""
     found = [Gap(place, 1) for place, step in enumerate(steps) if claim.assistant.is_hole(step)]
     return [*([Gap(len(steps), 0)] if tried.kind == "open" else []), *reversed(found)]
 
 
 def automate(claim: Claim, steps: tuple[str, ...], tried: Tried, step: str) -> Part[tuple[tuple[str, ...], Tried]]:
-    """Close the holes that a single step closes, such as `AUTOMATION`; an empty step closes none."""
+    """Close the holes that a single step, such as `AUTOMATION`, can close; an empty step closes none."""
     for gap in gaps_of(claim, steps, tried) if step and tried.stands else []:
         if gap.width:
             closed = yield from claim.attempt([*steps[: gap.place], step])
@@ -108,12 +108,12 @@ class Closing(SharedParameters):
     Parameters
     ----------
     rounds : int
-        Number of rounds in which the model fills holes left by the automation; a second round fills holes in its own
-        output.
+        Number of rounds in which the model fills holes left by the automation; a second round fills holes in the
+        model's own output.
     tries : int
         Number of completions per hole and round.
     mends : int
-        Maximum number of tries when failing steps of a completion are replaced by holes.
+        Maximum number of attempts when failing steps of a completion are replaced with holes.
     automation : str
         Step that closes a hole, or fails; empty for none.
     suggest : str
@@ -130,7 +130,7 @@ class Closing(SharedParameters):
 def close(
     problem: Problem, claim: Claim, steps: tuple[str, ...], tried: Tried, how: Closing
 ) -> Part[tuple[tuple[str, ...], Tried]]:
-    """Close the holes of a proof: with the automation step if it works, otherwise with steps written by the model."""
+    """Close the holes of a proof with the automation step if it works, otherwise with steps written by the model."""
     steps, tried = yield from automate(claim, steps, tried, how.automation)
     for _ in range(how.rounds):
         for gap in gaps_of(claim, steps, tried):

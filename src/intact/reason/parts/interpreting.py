@@ -1,4 +1,4 @@
-"""Texts with code blocks: each block is run as soon as it ends, and its output is fed back, until the text ends."""
+"""Completions with code blocks: each block is run as soon as it is complete, and its output is fed back."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ CLOSES: Final = f"\n{FENCE}\n"
 OUTPUT: Final = f"{FENCE}output"
 """The start of an output block, which also ends a turn: the model must not write outputs itself."""
 WITH_BLOCK: Final = r"[^`]*(```python\n[^`]+\n```\n)?"
-"""A turn with complete blocks: text, then optionally one block of Python."""
+"""A turn with complete blocks: text, optionally followed by one block of Python."""
 WITHOUT_BLOCK: Final = r"[^`]*"
 """A turn without blocks."""
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """A text with code blocks, in progress.
+    """A text with code blocks that is in progress.
 
     Attributes
     ----------
     state : State
         The text, including outputs.
     seen : int
-        Number of pieces of the text that have already been searched for blocks.
+        Number of the text's pieces that have already been searched for blocks.
     cells : tuple of str
         The blocks that later ones build on: all blocks that did not hit a limit.
     results : tuple of ToolResult
         The result of each block that was run.
     over : bool
-        If true, nothing follows.
+        If true, the text does not continue.
     """
 
     state: State
@@ -59,11 +59,11 @@ class Transcript:
         return "".join([piece.text for piece in self.state.pieces[self.seen :]])
 
     def append(self, text: str) -> Transcript:
-        """Append text of the method's own, in which blocks may begin."""
+        """Append text supplied by the method, in which blocks may begin."""
         return replace(self, state=self.state.append(text), over=False)
 
     def written(self, state: State) -> Transcript:
-        """Return the transcript with a model's continuation; it is over if that ends without a block to run."""
+        """Return the transcript with a model's continuation; it is over if there is no block to run at the end."""
         went_on = replace(self, state=state)
         cut = state.why in (*CUT, "error", "closed")
         return replace(went_on, over=cut or (state.why == "end" and block_of(went_on.fresh) is None))
@@ -79,9 +79,9 @@ class Transcript:
 
 
 def block_of(text: str) -> str | None:
-    """Return the first complete Python block in a text, without its fences, or None.
+    """Return the first complete Python block in a text, without its fences, or None if there is none.
 
-    A block begins at a line with a fence and `python` or `py`, and ends at the next line that begins with a fence.
+    A block begins on a line with a fence and `python` or `py`, and ends at the next line that begins with a fence.
     Blocks in other languages are skipped.
     """
     language, lines = None, list[str]()
@@ -108,28 +108,28 @@ def interpret(
     constrained: bool = False,
     one_block: bool = False,
 ) -> Part[list[Transcript]]:
-    """Continue texts side by side, run each Python block as soon as it ends, and feed its output back.
+    """Continue transcripts in parallel, run each Python block as soon as it is complete, and feed its output back.
 
-    A block sees the variables of earlier blocks. A text is over when the model ends it without a block, when it is cut
-    off by a cap, when more than `repairs` of its blocks have failed, or after `rounds` turns; then it has one more
-    turn, without code, for its answer. If the budget is spent, texts are returned as they are.
+    A block sees the variables of earlier blocks. A transcript is over when the model ends it without a block, when it
+    is cut off by a cap, when more than `repairs` of its blocks have failed, or after `rounds` turns; then it gets one
+    more turn, without code, for its answer. If the budget is exhausted, transcripts are returned as they are.
 
     Parameters
     ----------
     rounds : int
-        Maximum number of turns with code.
+        Maximum number of code turns.
     repairs : int
         Maximum number of failing blocks per text, including blocks that hit a limit.
     seconds : float
-        Wall time limit of a block together with the blocks before it, in seconds.
+        Wall-time limit for a block together with the blocks before it, in seconds.
     output : int
         Maximum number of characters of output that are fed back.
     tool : str
         The tool that runs code, with the inputs of `intact.reason.tools.python`.
     constrained : bool
-        If true, a regular expression keeps blocks well-formed; the text then has no other backticks.
+        If true, a regular expression keeps blocks well-formed; the text then contains no other backticks.
     one_block : bool
-        If true, a text is over after its first block that does not fail, and there is no turn without code.
+        If true, a transcript is over after its first block that does not fail, and the turn without code is omitted.
     """
     texts = list(begun)
     try:

@@ -1,4 +1,4 @@
-"""Token probabilities reported by a back end, in the form that methods need."""
+"""Token probabilities reported by a back end, in the form needed by methods."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from intact.reason.problem import State
 
 
 def check_likeliest(samples: Sequence[State]) -> None:
-    """Raise ParameterError if tokens or log-probabilities of any text are missing.
+    """Raise ParameterError if any completion lacks tokens or log-probabilities.
 
-    Texts that ended with an error are exempt: they count as unwritten.
+    Completions that ended with an error are exempt: they count as not generated.
     """
     whole = [state for state in samples if state.why != "error"]
     if any(len(state.logprobs) != state.length for state in whole):
@@ -26,14 +26,14 @@ def check_likeliest(samples: Sequence[State]) -> None:
 
 
 def rivals(state: State) -> list[list[float]]:
-    """Return the log-probabilities of the likeliest tokens at each written position.
+    """Return the log-probabilities of the likeliest tokens at each generated position.
 
-    For a text that ended with an error, positions without them are left out.
+    For a completion that ended with an error, positions without them are left out.
 
     Raises
     ------
     ParameterError
-        If the back end does not report them at every position.
+        If the back end does not report log-probabilities at every position.
     """
     if state.why != "error" and (len(state.top) != state.length or not all(state.top)):
         raise ParameterError("the back end does not report log-probabilities of other tokens, which this method needs")
@@ -41,12 +41,12 @@ def rivals(state: State) -> list[list[float]]:
 
 
 def spread_known(state: State) -> bool:
-    """Return true if a text has tokens, and the spread of the whole distribution is known at each of them."""
+    """Return true if a completion has tokens, and the spread of the full distribution is known at each of them."""
     return 0 < state.length == len(state.spread)
 
 
 def certainty_of(state: State, vocabulary: int) -> float:
-    """Return a text's self-certainty in nats: exact if its spreads are known, else the lower bound that rivals allow.
+    """Return a completion's self-certainty in nats: exact if spreads are known, else a lower bound from likely tokens.
 
     Parameters
     ----------
@@ -56,6 +56,6 @@ def certainty_of(state: State, vocabulary: int) -> float:
     Raises
     ------
     ParameterError
-        If neither spreads nor rivals are known.
+        If neither spreads nor the likeliest tokens are known.
     """
     return mean_spread(state.spread)[1] if spread_known(state) else self_certainty(rivals(state), vocabulary)

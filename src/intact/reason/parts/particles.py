@@ -1,4 +1,4 @@
-"""Texts written and scored step by step: the values in the populations of particle methods and searches."""
+"""Sequences generated and scored step by step: the values in the populations of particle methods and searches."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Potential: TypeAlias = Annotated[str, partial(one_of, POTENTIALS)]
 
 
 class Trajectory(NamedTuple):
-    """A text in progress, with its history.
+    """A sequence in progress, with its history.
 
     Attributes
     ----------
     states : tuple of State
-        The text after each of its steps; the first is the bare prompt.
+        The sequence after each of its steps; the first is the bare prompt.
     rewards : tuple of float
         The reward of each state; the first is the initial reward.
     """
@@ -50,12 +50,12 @@ class Trajectory(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """If true, nothing can follow."""
+        """If true, the text cannot continue."""
         return self.state.ended
 
     @property
     def unended(self) -> bool:
-        """If true, another step can follow."""
+        """If true, the text can continue with another step."""
         return not self.state.ended
 
     def follow(self, state: State, reward: float) -> Trajectory:
@@ -63,13 +63,13 @@ class Trajectory(NamedTuple):
         return Trajectory((*self.states, state), (*self.rewards, reward))
 
     def retrace(self, reference: Trajectory) -> Trajectory:
-        """Follow a reference one step further than so far; return the reference itself if it has ended."""
+        """Follow a reference for one more step; return the reference itself if it has ended."""
         size = min(len(self.states) + 1, len(reference.states))
         return Trajectory(reference.states[:size], reference.rewards[:size])
 
 
 def next_step(scorer: str, delimiter: str, lookahead: int = 0, **sampling: Any) -> Kernel[Trajectory, Trajectory]:
-    """Return the kernel that writes and scores the next step of each unfinished text (`advance`)."""
+    """Return the kernel that generates and scores the next step of each unfinished sequence (`advance`)."""
 
     def write(texts: Sequence[Trajectory]) -> Part[list[Trajectory]]:
         active = [i for i, text in enumerate(texts) if text.unended]
@@ -91,7 +91,7 @@ def newest(text: Trajectory) -> Log:
     Raises
     ------
     ParameterError
-        If it lies outside [0, 1].
+        If the reward is outside [0, 1].
     """
     if not 0 <= text.reward <= 1:
         raise ParameterError(f"sequential Monte Carlo needs rewards in [0, 1], got {text.reward!r}")
@@ -99,12 +99,12 @@ def newest(text: Trajectory) -> Log:
 
 
 def before(text: Trajectory) -> Log:
-    """Return the second newest reward as a weight."""
+    """Return the second-newest reward as a weight."""
     return Log.of(text.rewards[-2])
 
 
 def divisor(potential: str) -> Callable[[Trajectory], Weight] | None:
-    """Return the divisor of the newest reward: with ratio the reward before it, so that only the last one counts."""
+    """Return the divisor of the newest reward: with ratio, the reward before it, so that only the last one counts."""
     one_of(POTENTIALS, potential=potential)
     return before if potential == "ratio" else None
 

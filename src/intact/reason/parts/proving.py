@@ -1,4 +1,4 @@
-"""Proofs written by methods: a statement, its premises, and steps that an assistant tries."""
+"""Proofs written by methods: a statement, its premises, and steps that a proof assistant tries."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class ProofSettings(SharedParameters):
     assistant : str
         Proof assistant: rocq, metamath or lean.
     seconds : float
-        Wall time limit of a try, in seconds.
+        Wall-time limit per attempt, in seconds.
     statement : str
-        Statement to prove; by default a code block in the question, else the whole question.
+        Statement to prove; by default a code block in the question, or else the whole question.
     premises : int
-        Maximum number of library statements shown with a goal, the closest ones; 0 for none.
+        Maximum number of library statements shown with a goal, closest first; 0 for none.
     library : str
         File of library statements, separated by empty lines; by default all statements listed by the assistant.
     """
@@ -86,12 +86,12 @@ class Claim:
 
     @classmethod
     def of(cls, problem: Problem, settings: ProofSettings, *templates: str) -> Claim:
-        """Take the statement from the settings, else from a code block in the question, else the whole question.
+        """Take the statement from the settings, else from a code block in the question, else use the whole question.
 
         Raises
         ------
         ParameterError
-            If premises are requested, but a template that shows goals has no place for them.
+            If premises are requested, but a template that shows goals has no placeholder for them.
         """
         if settings.premises and not all("{premises}" in template for template in templates):
             raise ParameterError(f"premises={settings.premises} needs a template with {{premises}}")
@@ -106,7 +106,7 @@ class Claim:
 
     @property
     def assistant(self) -> Assistant:
-        """The proof assistant."""
+        """The proof assistant itself."""
         return find_assistant(self.name)
 
     def attempt(self, steps: Sequence[str]) -> Part[Tried]:
@@ -144,7 +144,7 @@ class Claim:
         return begun.ask(make_prompt(problem, template, **(known | values)))
 
     def open_block(self, state: State) -> State:
-        """Return a text that continues inside a block of the assistant's code."""
+        """Return the state continued inside a block of the assistant's code."""
         return state.append(f"{FENCE}{self.name}\n")
 
 
@@ -160,7 +160,7 @@ class Tried(NamedTuple):
     rest : str
         The remaining goals, or the message.
     failure : FailureLabel or None
-        The reason why this is not a proof (`intact.tools.prove.assistants.failures.FAILURES`).
+        The reason why the steps are not a proof (`intact.tools.prove.assistants.failures.FAILURES`).
     """
 
     kind: ProofKind
@@ -178,12 +178,12 @@ class Tried(NamedTuple):
 
     @property
     def stands(self) -> bool:
-        """If true, no step failed; there may be holes."""
+        """If true, no step failed; there may still be holes."""
         return self.kind in ("open", "hole", "proved")
 
 
 def block_of(state: State) -> str:
-    """Return the contents of the code block in which a model was made to continue, without the closing fence."""
+    """Return the contents of the code block that a model was made to continue, without the closing fence."""
     return state.last.partition(FENCE)[0].strip("\n")
 
 
@@ -201,7 +201,7 @@ class Attempts:
         self.failures = list[FailureLabel | None]()
 
     def proved(self, steps: Sequence[str], chosen: State | None, **details: object) -> Answer:
-        """Return the answer for a proof whose every step the assistant accepted."""
+        """Return the answer for a proof in which the assistant accepted every step."""
         answer = read_value(self.problem, self.claim.assistant.join(tuple(steps)))
         votes = {} if answer is None else {answer: 1.0}
         return Answer(answer, votes, None, chosen, details=details | {"failures": count_failures(self.failures)})

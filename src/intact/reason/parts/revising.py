@@ -1,4 +1,4 @@
-"""Revision of texts: rules for replacing an earlier text by a later one."""
+"""Revision of completions: rules for replacing an earlier one with a later one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from intact.reason.requests import Extend
 
 
 def rewrite(problem: Problem, drafts: Sequence[State], requests: Sequence[Extend]) -> Part[list[State]]:
-    """Rewrite every draft, side by side; return the new texts as replies to the problem.
+    """Rewrite every draft in parallel; return the new texts as replies to the problem.
 
-    A draft is kept if its rewrite gives no answer, or was cut short by the budget or an error.
+    A draft is kept if its rewrite gives no answer or was cut short by the budget or an error.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ def rewrite(problem: Problem, drafts: Sequence[State], requests: Sequence[Extend
 
 
 def better(best: tuple[State, float], texts: Sequence[State], scores: Sequence[float | None]) -> tuple[State, float]:
-    """Return the text with the highest score and that score: the best so far, unless another scores higher.
+    """Return the completion with the highest score, and that score: the best so far, unless another one scores higher.
 
-    Texts with the score None are skipped; ties go to the first.
+    Completions whose score is None are skipped; ties go to the first.
     """
     for text, score in zip(texts, scores, strict=True):
         if score is not None and score > best[1]:

@@ -1,4 +1,4 @@
-"""Searches as compositions: open texts get children, a step of each child is written, and some are kept."""
+"""Searches as compositions: open sequences get children, one step of each child is generated, and some are kept."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from intact.reason.registry import Part
 from intact.reason.weighted import Weighted
 
 Choice: TypeAlias = Callable[[Sequence[Trajectory], int], Sequence[int]]
-"""Choose indices of open texts, each any number of times, to fill the given number of places."""
+"""Function that chooses indices of open sequences, each any number of times, to fill the given number of places."""
 
 
 def all_of(going: Sequence[Trajectory], left: int) -> Sequence[int]:
-    """Keep all texts."""
+    """Keep all sequences."""
     return range(len(going))
 
 
 def search(
     problem: Problem, n: int, steps: int, step: Kernel[Trajectory, Trajectory], parents: Choice, keep: Choice = all_of
 ) -> Part[tuple[Weighted[Trajectory], list[SpentError]]]:
-    """Extend n texts at a time step by step, one fewer for each that has ended; ended texts come first and are kept.
+    """Extend n sequences step by step, one fewer for each that has ended; ended ones come first and are kept.
 
     Parameters
     ----------
     step : Kernel
-        Writes and scores the next step of each open text.
+        Generates and scores the next step of each open sequence.
     parents : Choice
-        Chooses the parent of each text to be written next.
+        Chooses the parent of each sequence to be generated next.
     keep : Choice
-        Chooses the written texts to keep, in the order in which `parents` sees them.
+        Chooses the new sequences to keep, in the order in which `parents` sees them.
 
     Returns
     -------
     Weighted and list of SpentError
-        The ended texts in the order in which they ended, or the last kept open ones if none has ended; and the error of
-        a budget that ended the search.
+        The ended sequences in the order in which they ended, or the last kept open sequences if none has ended; and the
+        error of a budget that ended the search.
     """
     texts = start(Trajectory.begin(problem.start, 0.0))
     with until_spent() as spent:
@@ -54,6 +54,6 @@ def search(
 
 
 def _chosen(texts: Weighted[Trajectory], n: int, choose: Choice) -> list[int]:
-    """Return the indices of ended texts, followed by the chosen indices of open ones."""
+    """Return the indices of ended sequences, followed by the chosen indices of open sequences."""
     ended, going = texts.where(lambda text: text.ended), texts.where(lambda text: text.unended)
     return [*ended, *(going[i] for i in choose([texts.values[i] for i in going], n - len(ended)))]

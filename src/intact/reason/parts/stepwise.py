@@ -1,4 +1,4 @@
-"""Texts written and scored step by step: the common part of searches and particle methods."""
+"""Sequences generated and scored step by step: the common part of searches and particle methods."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ FinalRule: TypeAlias = Annotated[
 def advance(
     states: Sequence[State], scorer: str, delimiter: str, lookahead: int = 0, **sampling: Any
 ) -> Part[tuple[list[State], list[float]]]:
-    """Write the next step of each text, side by side, and score the texts up to that step.
+    """Generate the next step of each sequence in parallel, and score the sequences up to that step.
 
-    With lookahead, texts are scored after that many further steps, written at temperature 0; these are charged and then
-    discarded. Other options are passed to the `Extend` requests that write the steps.
+    With lookahead, sequences are scored after that many further steps, generated at temperature 0; these are charged
+    and then discarded. Other options are passed on to the `Extend` requests that write the steps.
     """
     extended = yield [Extend(state, stop=(delimiter,), **sampling) for state in states]
     seen = extended
@@ -42,7 +42,7 @@ def advance(
 
 @contextmanager
 def until_spent() -> Iterator[list[SpentError]]:
-    """Run the body until the budget is spent; the SpentError, if any, is added to the list."""
+    """Run the body until the budget is exhausted; the SpentError, if any, is added to the list."""
     spent: list[SpentError] = []
     try:
         yield spent
@@ -58,18 +58,18 @@ def settle(
     spent: Sequence[SpentError] = (),
     **details: Any,
 ) -> Answer:
-    """Return the answer of finished texts by their last rewards.
+    """Choose the answer of finished completions by their last rewards.
 
-    best: the answer of the text with the largest reward among those with an answer, ties to the first; weighted: the
-    answer with the largest sum of rewards; majority: the most frequent answer. Ties of votes go to the answer seen
-    first.
+    best: the answer of the completion with the largest reward among those with an answer, with ties going to the first;
+    weighted: the answer with the largest sum of rewards; majority: the most frequent answer. Ties in votes go to the
+    answer seen first.
 
     Raises
     ------
     ParameterError
         If the rule is unknown.
     SpentError
-        If the budget ended the method, and no scored text gives an answer.
+        If the budget ended the method, and no scored completion gives an answer.
     """
     one_of(FINALS, final=final)
     if final == "best":
@@ -81,7 +81,7 @@ def settle(
 
 
 def or_spent(answer: Answer, spent: Sequence[SpentError]) -> Answer:
-    """Return the answer; if the budget ended the method without one, raise the error, so that all texts count."""
+    """Return the answer; if the budget ended the method without one, raise the error so that all completions count."""
     if spent and answer.answer is None:
         raise spent[0]
     return answer

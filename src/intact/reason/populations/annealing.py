@@ -21,29 +21,28 @@ def entropic_temperature(
     early: float = 0.5,
     highest: float = 2.0,
 ) -> float:
-    """Return the divisor of log-weights before resampling; 1 unless they collapse early.
+    """Return the divisor of the log-weights before resampling; 1 unless the weights collapse early.
 
     Let p = softmax(s), ESS = 1 / sum p^2 and f = t / T. If ESS / N < collapse and f < early, the temperature is
 
     - ess: max(1, (N / ESS) (1 - f)),
-    - entropy: max(1, 1 / (H + (1 - H) f)) with H the entropy over ln N,
+    - entropy: max(1, 1 / (H + (1 - H) f)) where H is the entropy divided by ln N,
     - base: max(1, highest - f).
 
-    The first is the paper's; the others are also in the authors' program, which clips p before it computes the
-    effective size. If one particle has all the weight at f = 0, the entropy rule gives infinity: all weights become
-    equal.
+    The first is the paper's; the authors' code also has the others, and clips p before it computes the effective size.
+    If one particle has all the weight at f = 0, the entropy rule gives infinity: all weights become equal.
 
     Parameters
     ----------
     logs : sequence of float, length N
         Log-weights s.
     progress : float in [0, 1]
-        f.
+        Progress f.
 
     Raises
     ------
     ParameterError
-        If the rule is unknown, the progress lies outside [0, 1], or no log-weight is finite.
+        If the rule is unknown, the progress is outside [0, 1], or no log-weight is finite.
     """
     one_of(RULES, rule=rule)
     if not 0 <= progress <= 1:

@@ -8,12 +8,12 @@ from intact._base.exact import ranking
 
 
 def keep_best(scores: Sequence[float | None], count: int, texts: Sequence[Hashable] | None = None) -> list[int]:
-    """Return the indices of the `count` best scores, best first, ties in order; entries without a score are never kept.
+    """Return the indices of the `count` best scores, best first and ties in order, dropping entries without a score.
 
     Parameters
     ----------
     texts : sequence of hashable
-        If given, only the best ranked of identical texts is kept.
+        If given, only the best-ranked of identical sequences is kept.
     """
     order = ranking(scores)
     if texts is not None:
@@ -25,7 +25,7 @@ def keep_best(scores: Sequence[float | None], count: int, texts: Sequence[Hashab
 
 
 def best_of_trees(scores: Sequence[float | None], width: int) -> list[int]:
-    """Return the best of each tree, where each `width` consecutive entries are the children of one tree's node (DVTS).
+    """Return the best of each tree, where every `width` consecutive entries are the children of one tree's node (DVTS).
 
     Ties go to the first; a tree whose children have no score is dropped.
     """

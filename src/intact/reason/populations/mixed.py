@@ -1,8 +1,8 @@
 """The mixed model of AB-MCTS-M (Inoue et al. 2025, arXiv 2503.04412): grouped rewards, fitted by fixed quadrature.
 
 A reward of group j is `N(alpha_j, within^2)`, and a group's mean `alpha_j` is `N(mu, between^2)`. The priors are those
-of the authors' program: `mu ~ N(.5, .2^2)`, `between ~ |N(0, .2^2)|`, `within ~ |N(0, .3^2)|`. Given the two
-deviations everything is normal, so only these two need a grid, and draws are the same to the bit on every machine.
+of the authors' code: `mu ~ N(.5, .2^2)`, `between ~ |N(0, .2^2)|`, `within ~ |N(0, .3^2)|`. Given the two deviations,
+everything is normal, so only these two need a grid, and draws are bit-identical on every machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ represents everything below it.
 
 
 class Group(NamedTuple):
-    """Number and mean of a group's rewards."""
+    """The number and mean of a group's rewards."""
 
     size: int
     mean: float
@@ -73,7 +73,7 @@ class MixedFit(NamedTuple):
     edges: tuple[float, ...]
 
     def predict(self, cell: Cell, group: int | None) -> tuple[float, float]:
-        """Return mean and variance of the next reward of a group, or of a new group, at a point of the grid."""
+        """Return the mean and variance of the next reward of a group, or of a new group, at a point of the grid."""
         if group is None:
             return cell.center, 1 / cell.precision + cell.between + cell.within
         size, average = self.groups[group]
@@ -90,7 +90,7 @@ class MixedFit(NamedTuple):
 
 
 class GridPoint(NamedTuple):
-    """A point of the grid: two variances, and the log of the prior's mass there, up to a constant."""
+    """A point of the grid: two variances, and the log of the prior mass there, up to a constant."""
 
     between: float
     within: float
@@ -101,8 +101,8 @@ class GridPoint(NamedTuple):
 def grid() -> tuple[GridPoint, ...]:
     """Return the grid: every pair of scales t, each with the mass `t e^(-t^2 / 2)` of its part of an octave.
 
-    The first scale also has the mass of everything below: it is larger by the part's end, `2^(1/6)` of the scale, over
-    its length.
+    The first scale also carries the mass of everything below it: its mass grows by the ratio of the part's end,
+    `2^(1/6)` times the scale, to its length.
     """
     logs = [ln(t) - t * t / 2 for t in SCALES]
     logs[0] += ln(power(2.0, 1 / 6) / (ln(2.0) / 3))
@@ -126,7 +126,7 @@ def fit(groups: Sequence[Sequence[float]]) -> MixedFit:
     Parameters
     ----------
     groups : sequence of sequence of float
-        The rewards of each group, at least one per group; without groups the posterior is the prior.
+        The rewards of each group, at least one per group; without groups, the posterior is the prior.
     """
     means = tuple(Group(len(rewards), mean(rewards)) for rewards in groups)
     scatter = total((y - one.mean) ** 2 for one, rewards in zip(means, groups, strict=True) for y in rewards)

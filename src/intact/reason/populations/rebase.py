@@ -1,4 +1,4 @@
-"""REBASE: allots continuations to nodes, balanced by reward (Wu et al. 2024, arXiv 2408.00724)."""
+"""REBASE: allocates continuations to nodes, balanced by reward (Wu et al. 2024, arXiv 2408.00724)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from intact.reason.weights import relative
 
 
 def allot(rewards: Sequence[float], width: int, temperature: float = 0.2) -> list[int]:
-    """Allot `width` continuations to open nodes, in proportion to exp(reward / temperature).
+    """Allocate `width` continuations to open nodes, in proportion to exp(reward / temperature).
 
-    From the best reward to the worst, ties in order, a node gets `ceil(left e^(R / T) / sum e^(R / T))`, with the sum
-    over this node and those after it; then its share and its weight are subtracted. The result sums to the width; the
-    last nodes may get none. A node that finishes lowers the width of later steps by one, which is up to the caller. The
-    division is exact, so equal rewards share as integers do.
+    From the best reward to the worst, with ties in order, a node gets `ceil(left e^(R / T) / sum e^(R / T))`, where the
+    sum runs over this node and those after it; then its share and its weight are subtracted. The result sums to the
+    width; the last nodes may get none. A node that finishes lowers the width of later steps by one, which is left to
+    the caller. The division is exact, so equal rewards share as integers do.
 
     Raises
     ------
@@ -25,7 +25,9 @@ def allot(rewards: Sequence[float], width: int, temperature: float = 0.2) -> lis
         If the width is below 0, the temperature is not above 0, or a reward is not finite.
     """
     if width < 0 or not all(map(math.isfinite, rewards)):
-        raise ParameterError(f"the width must be at least 0 and rewards finite, got {width} and {list(rewards)}")
+        raise ParameterError(
+            f"the width must be at least 0 and rewards must be finite, got {width} and {list(rewards)}"
+        )
     counts = [0] * len(rewards)
     if not rewards:
         return counts

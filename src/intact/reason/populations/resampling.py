@@ -1,9 +1,9 @@
 """Resampling schemes with one signature: key, weights, n -> indices.
 
 Each draws n ancestors so that the expected number of copies of particle j is n w_j / sum(w) (Douc, Cappé & Moulines
-2005, Comparison of resampling schemes for particle filtering). Weights are taken as exact rational numbers (an integer,
-a fraction or a double), uniforms are multiples of 2^-64, and all arithmetic in between is on integers, so neither
-summation order nor rounding matters. Uniform i is the Philox number at position i of the key.
+2005, Comparison of resampling schemes for particle filtering). Weights are treated as exact rational numbers (an
+integer, a fraction or a double), uniforms are multiples of 2^-64, and all arithmetic in between uses integers, so
+neither summation order nor rounding matters. Uniform i is the Philox number at position i of the key.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Scheme = Callable[[int, Sequence[Number], int], list[int]]
 
 
 class DrawSource(Protocol):
-    """A source of a method's own draws that replaces a key; used by tests that enumerate all draws."""
+    """A source of a method's own draws that takes the place of a key; used by tests that enumerate all draws."""
 
     def ancestors(self, scheme: str, weights: Sequence[Number], n: int) -> list[int]:
         """Return an outcome of a resampling scheme."""
         ...
 
     def flips(self, chances: Sequence[Fraction]) -> list[bool]:
-        """Return an independent outcome for each chance."""
+        """Return an independent outcome for each probability."""
         ...
 
 
@@ -51,23 +51,23 @@ def integer_weights(weights: Sequence[Number]) -> list[int]:
     Raises
     ------
     ParameterError
-        If a weight is negative or not finite, or none is above 0.
+        If a weight is negative or not finite, or no weight is above 0.
     """
     exact = [weight(w) for w in weights]
     if not any(exact):
-        raise ParameterError(f"at least one of the {len(exact)} weights must be above 0")
+        raise ParameterError(f"at least one of the {len(exact)} weights must be positive")
     denominator = math.lcm(*(w.denominator for w in exact))
     return [w.numerator * (denominator // w.denominator) for w in exact]
 
 
 def invert(points: Sequence[int], masses: Sequence[int], scale: int) -> list[int]:
-    """Apply the inverse distribution function: for each point the first j with `point < scale (m_0 + ... + m_j)`."""
+    """Apply the inverse distribution function: for each point, the first j with `point < scale (m_0 + ... + m_j)`."""
     edges = [scale * edge for edge in accumulate(masses)]
     return [bisect_right(edges, point) for point in points]
 
 
 def multinomial(key: int, weights: Sequence[Number], n: int) -> list[int]:
-    """Draw n times independently, place i by uniform i; the scheme of particle filtering as published."""
+    """Draw n times independently, place i with uniform i; the scheme of particle filtering as published."""
     masses = integer_weights(weights)
     total = sum(masses)
     return invert([u * total for u in uniforms(key, n)], masses, 1 << 64)
@@ -108,7 +108,7 @@ def resample(scheme: str, key: Key, weights: Sequence[Number], n: int) -> list[i
     Raises
     ------
     ParameterError
-        If the scheme is unknown, a weight is negative or not finite, or none is above 0.
+        If the scheme is unknown, a weight is negative or not finite, or no weight is above 0.
     """
     one_of(SCHEMES, scheme=scheme)
     return SCHEMES[scheme](key, weights, n) if isinstance(key, int) else key.ancestors(scheme, weights, n)

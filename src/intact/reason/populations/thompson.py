@@ -12,9 +12,9 @@ from intact.reason.populations.variates import RandomStream
 
 
 class Normal(NamedTuple):
-    """A normal mean of unknown variance with its conjugate prior, normal-inverse-chi-squared.
+    """A normal mean with unknown variance and its conjugate prior, normal-inverse-chi-squared.
 
-    `s^2 ~ nu tau^2 / chi^2(nu)`, `mu ~ N(m, s^2 / kappa)`; defaults are those of the program TreeQuest.
+    `s^2 ~ nu tau^2 / chi^2(nu)`, `mu ~ N(m, s^2 / kappa)`; the defaults are those of TreeQuest.
     """
 
     m: float = 0.0
@@ -47,7 +47,7 @@ class Normal(NamedTuple):
 
 
 class Beta(NamedTuple):
-    """A beta prior on the mean of rewards in [0, 1]; each reward counts as that fraction of a success."""
+    """A beta prior on the mean of rewards in [0, 1]; each reward counts as a fraction of a success."""
 
     a: float = 0.5
     b: float = 0.5
@@ -58,7 +58,7 @@ class Beta(NamedTuple):
         Raises
         ------
         ParameterError
-            If a reward lies outside [0, 1].
+            If a reward is outside [0, 1].
         """
         if not all(0 <= reward <= 1 for reward in rewards):
             raise ParameterError(f"rewards must lie in [0, 1], got {list(rewards)}")
@@ -73,7 +73,7 @@ PRIORS: dict[str, Normal | Beta] = {"normal": Normal(), "beta": Beta()}
 
 
 def thompson(arms: Sequence[Normal | Beta], stream: RandomStream) -> int:
-    """Return the arm with the largest drawn mean; arms draw in order, ties go to the first."""
+    """Return the arm with the largest sampled mean; arms sample in order, and ties go to the first."""
     draws = [arm.draw(stream) for arm in arms]
     return max(range(len(draws)), key=draws.__getitem__)
 
@@ -81,9 +81,9 @@ def thompson(arms: Sequence[Normal | Beta], stream: RandomStream) -> int:
 def wider_or_deeper(children: Sequence[tuple[float, Sequence[float]]], prior: Normal | Beta, key: int) -> int | None:
     """Return a node's choice in AB-MCTS-A: a new child (None), or the child to descend to.
 
-    At first there are two arms: a new child, which has observed the children's own scores, and deeper, which has
-    observed the scores of all their descendants. If deeper wins, each child is an arm that has observed its own score
-    first, as in the authors' program, and then the scores below it.
+    At first there are two arms: "wider" (a new child), which has observed the children's own scores, and "deeper",
+    which has observed the scores of all their descendants. If deeper wins, each child is an arm that has observed its
+    own score first, as in the authors' code, and then the scores below it.
 
     Parameters
     ----------

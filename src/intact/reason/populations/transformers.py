@@ -1,8 +1,8 @@
-"""Transformers of weighted populations, from which methods are composed; each has a meaning as a measure.
+"""Transformers of weighted populations, from which methods are composed; each with a meaning as a measure.
 
 A population represents the measure gamma that gives each value the sum of its weights (`Weighted`). A transformer
-states what its result represents, and in which sense (`Keeps`). If every part of a composition represents what it
-states, exactly or in expectation, so does the whole (Ścibior et al. 2018, Denotational validation of higher-order
+states what its result represents, and in what sense (`Keeps`). If every part of a composition represents what it
+states, exactly or in expectation, then so does the whole (Ścibior et al. 2018, Denotational validation of higher-order
 Bayesian inference, arXiv 1711.03219). `intact.reason.testing.laws` checks the statements by exact enumeration.
 """
 
@@ -32,22 +32,22 @@ Y = TypeVar("Y")
 H = TypeVar("H", bound=Hashable)
 F = TypeVar("F", bound=Callable[..., Any])
 Kernel = Callable[[Sequence[X]], Part[Sequence[Y]]]
-"""Draws one value after each of several, side by side; a generator, because it may have to query a model."""
+"""Draws one successor for each of several values, in parallel; a generator, because it may have to query a model."""
 
 
 def transformer(
     meaning: str, keeps: Keeps, changed: Callable[[Mapping[str, Any]], tuple[str, Keeps] | None] = lambda options: None
 ) -> Callable[[F], F]:
-    """Make a transformer of a function, or generator function, that maps populations (its first arguments) to one.
+    """Make a transformer from a function or generator function that maps populations (its first arguments) to one.
 
     Parameters
     ----------
     meaning : str
-        The measure that the result represents, where gamma is that of the argument.
+        The measure that the result represents, where gamma is the argument's measure.
     keeps : Keeps
         The sense in which the result represents it.
     changed : callable, optional
-        Called with the keyword arguments of a call; returns the meaning and its sense if these arguments change them,
+        Called with the keyword arguments of a call; returns the meaning and its sense if these arguments change either,
         else None.
     """
 
@@ -80,23 +80,23 @@ def transformer(
 
 @transformer("the point mass at the value", "exactly")
 def start(value: X, n: int = 1) -> Weighted[X]:
-    """Put the mass 1 on a value, split over n particles."""
+    """Put a mass of 1 on a value, split over n particles."""
     at_least(1, n=n)
     return Weighted((value,) * n, (1,) * n, n)
 
 
 @transformer("gamma(dx) q(x, dy)", "in expectation")
 def sample(population: Weighted[X], kernel: Kernel[X, Y]) -> Part[Weighted[Y]]:
-    """Replace each value by one that a kernel draws after it.
+    """Replace each value with a successor drawn by a kernel.
 
-    Draws of several particles may depend on each other, as long as each has the kernel's law.
+    Draws of different particles may depend on each other, as long as each follows the kernel's law.
     """
     return Weighted(tuple((yield from kernel(population.values))), population.weights, population.whole)
 
 
 @transformer("gamma, if the kernel leaves it as it is", "in expectation")
 def move(population: Weighted[X], kernel: Kernel[X, X]) -> Part[Weighted[X]]:
-    """Redraw each value by a kernel whose invariant measure is the population's measure.
+    """Redraw each value with a kernel whose invariant measure is the population's measure.
 
     The kernel must not depend on the population that it moves.
     """
@@ -105,7 +105,7 @@ def move(population: Weighted[X], kernel: Kernel[X, X]) -> Part[Weighted[X]]:
 
 @transformer("gamma(dx) q(x, dy)", "exactly")
 def enumerate_all(population: Weighted[X], outcomes: Callable[[X], Iterable[tuple[Y, Number]]]) -> Weighted[Y]:
-    """Replace each value by all its possible successors, each weighted by its chance times the weight."""
+    """Replace each value with all its possible successors, weighted by their probability times the value's weight."""
     pairs = [
         (value, _times(weight, exact_weight(chance, "a chance")))
         for old, weight in zip(population.values, population.weights, strict=True)
@@ -122,17 +122,17 @@ def weigh(
     over: Callable[[X], Weight] | None = None,
     where: Collection[int] | None = None,
 ) -> Weighted[X]:
-    """Multiply each weight by a factor of its value. A random factor with that mean works as well.
+    """Multiply each weight by a factor that depends on its value. A random factor with that mean works as well.
 
     Parameters
     ----------
     factor : callable or sequence
         A function of the value, or one factor per index, which must depend only on the value at that index.
     over : callable, optional
-        A divisor of the weight, applied afterwards. A potential whose value at each step is divided out at the next (a
-        twist) counts only by its last value.
+        A divisor of the weight, applied afterwards. For a potential whose value at each step is divided out at the next
+        (a twist), only the last value counts.
     where : collection of int, optional
-        Indices at which the factor counts; elsewhere it is 1. By default everywhere.
+        Indices at which the factor applies; elsewhere it is 1. By default it applies everywhere.
     """
     chosen = range(len(population)) if where is None else set(where)
     weights = list(population.weights)
@@ -145,7 +145,7 @@ def weigh(
 
 
 def _resampled(options: Mapping[str, Any]) -> tuple[str, Keeps] | None:
-    """Return the law of `resample` if its options change it."""
+    """Return the law of `resample` if its options change the law."""
     if options.get("temperature", 1.0) != 1:
         return "the particles with their weights to the power 1/temperature", "no"
     return ("gamma, if each kept value was drawn by its weight", "in expectation") if options.get("kept") else None
@@ -161,21 +161,22 @@ def resample(
     temperature: float = 1.0,
     kept: Sequence[int] = (),
 ) -> Weighted[X]:
-    """Draw n particles by weight; each then has the mean weight. If all weights are 0, nothing changes.
+    """Draw n particles by weight; each then gets the mean weight. If all weights are 0, nothing changes.
 
     Parameters
     ----------
     key : int or DrawSource
-        The key of the draws, which must be fresh.
+        Key for the draws, which must be fresh.
     n : int, optional
         Number of particles; by default unchanged.
     scheme : str
-        multinomial, stratified, systematic or residual: each expects ``n w_i / sum(w)`` children of particle i.
+        multinomial, stratified, systematic or residual: each gives particle i ``n w_i / sum(w)`` children in
+        expectation.
     temperature : float
         Weights are raised to 1/temperature first, which changes the measure unless it is 1; the recorded law says so.
     kept : sequence of int
-        Indices that have one child each, before the remaining drawn ones: the conditional resampling of particle Gibbs,
-        which keeps gamma only if the kept value was drawn by its weight.
+        Indices that get one child each, before the remaining drawn ones: the conditional resampling of particle Gibbs,
+        which preserves gamma only if the kept value was drawn by its weight.
     """
     count = len(population) if n is None else n
     at_least(max(1, len(kept)), n=count)
@@ -190,16 +191,16 @@ def resample(
 
 @transformer("gamma", "in expectation")
 def prune(population: Weighted[X], key: Key, chances: Sequence[Number]) -> Weighted[X]:
-    """Keep particle i with its chance, and divide its weight by that chance.
+    """Keep particle i with its probability, and divide its weight by that probability.
 
     Raises
     ------
     ParameterError
-        If a chance lies outside (0, 1].
+        If a probability is outside (0, 1].
     """
     exact = [exact_weight(chance, "a chance") for chance in chances]
     if not all(0 < chance <= 1 for chance in exact):
-        raise ParameterError(f"chances must lie in (0, 1], got {list(chances)}")
+        raise ParameterError(f"probabilities must lie in (0, 1], got {list(chances)}")
     pairs = zip(population.values, population.weights, exact, strict=True)
     kept = key.flips(exact) if not isinstance(key, int) else _flips(key, exact)
     return _population(
@@ -214,13 +215,13 @@ def prune(population: Weighted[X], key: Key, chances: Sequence[Number]) -> Weigh
 
 @transformer("gamma of those that have a child", "exactly")
 def expand(population: Weighted[X], places: int | Sequence[int]) -> Weighted[X]:
-    """Give particles several children, which share the weight of their parent.
+    """Give particles several children, which share their parent's weight.
 
     Parameters
     ----------
     places : int or sequence of int
-        The number of children of each particle, or the parent's index of each child. A particle without children is
-        lost, and the measure is then that of the others.
+        The number of children of each particle, or the index of each child's parent. A particle without children is
+        lost, and the measure is then that of the remaining particles.
     """
     if isinstance(places, int):
         at_least(1, places=places)
@@ -233,7 +234,7 @@ def expand(population: Weighted[X], places: int | Sequence[int]) -> Weighted[X]:
 
 @transformer("gamma", "exactly")
 def merge(population: Weighted[H]) -> Weighted[H]:
-    """Merge particles of equal value into one, at the index of the first; its weight is the sum."""
+    """Merge particles of equal value into one, at the index of the first; its weight is the sum of their weights."""
     groups: dict[H, list[Weight]] = {}
     for value, weight in zip(population.values, population.weights, strict=True):
         groups.setdefault(value, []).append(weight)
@@ -242,7 +243,7 @@ def merge(population: Weighted[H]) -> Weighted[H]:
 
 @transformer("gamma pushed through the function", "exactly")
 def push(population: Weighted[X], function: Callable[[X], Y]) -> Weighted[Y]:
-    """Replace each value by a function of it, such as the answer of a text."""
+    """Replace each value with a function of it, such as the answer of a completion."""
     return Weighted(tuple(map(function, population.values)), population.weights, population.whole)
 
 
@@ -263,9 +264,10 @@ def join(population: Weighted[X], other: Weighted[X]) -> Weighted[X]:
 
 @transformer("gamma / its mass", "up to a factor")
 def normalise(population: Weighted[X], whole: Number | None = None) -> Weighted[X]:
-    """Divide by the mass, so that weights sum to `whole`, by default their number; weights that are all 0 are kept.
+    """Divide weights by the mass so that they sum to `whole`, by default their number; if all are 0, they are kept.
 
-    The measure of each normalised population is right up to a factor; the mean of several is not, since factors differ.
+    The measure of each normalised population is right up to a factor; the mean over several populations is not, since
+    the factors differ.
     """
     some = any(population.weights)
     parts = [Fraction(weight) for weight in (population.relative() if some else [0] * len(population))]
@@ -276,23 +278,23 @@ def normalise(population: Weighted[X], whole: Number | None = None) -> Weighted[
 
 @transformer("gamma of those that are kept", "no")
 def cut(population: Weighted[X], places: Sequence[int]) -> Weighted[X]:
-    """Keep the particles at some indices, in this order, with their weights; the mass of the others is lost."""
+    """Keep the particles at the given indices, in this order, with their weights; the mass of the others is lost."""
     return _population([(population.values[i], population.weights[i]) for i in places], population.whole)
 
 
 @transformer("any weights instead of gamma's", "no")
 def reweigh(population: Weighted[X], weights: Sequence[Weight]) -> Weighted[X]:
-    """Give particles other weights, which may depend on all of them, such as ranks."""
+    """Give particles new weights, which may depend on all of them, such as ranks."""
     return _population(list(zip(population.values, weights, strict=True)), population.whole)
 
 
 def within_places(
     population: Weighted[X], places: Sequence[int], change: Callable[[Weighted[X]], Weighted[X]]
 ) -> Weighted[X]:
-    """Apply transformers that keep the number of particles to the particles at some indices; the others are unchanged.
+    """Apply transformers that preserve the number of particles to those at the given indices; the others are unchanged.
 
-    The measure is the sum of both parts, so it is kept in the same sense as by the transformers, except up to a factor:
-    a factor of one part is not a factor of the whole.
+    The measure is the sum of both parts, so it is preserved in the same sense as by the transformers, except for "up to
+    a factor": a factor of one part is not a factor of the whole.
     """
     part = Weighted(
         tuple(population.values[i] for i in places),
@@ -302,7 +304,7 @@ def within_places(
     )
     changed = change(part)
     if len(changed) != len(places):
-        raise ParameterError(f"the number of particles must stay {len(places)}, got {len(changed)}")
+        raise ParameterError(f"the number of particles must remain {len(places)}, got {len(changed)}")
     values, weights = list(population.values), list(population.weights)
     for i, value, weight in zip(places, changed.values, changed.weights, strict=True):
         values[i], weights[i] = value, weight
@@ -314,7 +316,7 @@ def _population(pairs: Sequence[tuple[X, Weight]], whole: Number) -> Weighted[X]
 
 
 def _joined(parts: Sequence[tuple[Weighted[X], Fraction]]) -> Weighted[X]:
-    """Concatenate populations over a common whole, each multiplied by a number."""
+    """Concatenate populations over a common whole, with each multiplied by a number."""
     wholes = [Fraction(population.whole) for population, _ in parts]
     whole = math.lcm(*(one.numerator for one in wholes)) if all(wholes) else 1
     pairs = [
@@ -346,5 +348,5 @@ def _divided(weight: Weight, divisor: Weight) -> Weight:
 
 
 def _flips(key: int, chances: Sequence[Fraction]) -> list[bool]:
-    """Return true for each chance whose uniform of the key lies below it."""
+    """For each probability, return whether the key's uniform number at its index is below it."""
     return [uniform64(key, i) < math.ceil(chance * (1 << 64)) for i, chance in enumerate(chances)]

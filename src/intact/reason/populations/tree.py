@@ -15,11 +15,11 @@ class Child(NamedTuple):
     Attributes
     ----------
     visits : int
-        Number of times the search went through it.
+        Number of times the search passed through it.
     value : float
         The sum of the backed-up rewards, one for each visit.
     prior : float
-        Its probability before any visit.
+        The child's probability before any visit.
     closed : bool
         If true, it is not visited again; its visits still count in the total.
     """
@@ -31,7 +31,7 @@ class Child(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """The mean reward, 0 before the first visit."""
+        """The mean reward; 0 before the first visit."""
         return self.value / self.visits if self.visits else 0.0
 
     def visit(self, reward: float) -> Child:
@@ -40,7 +40,7 @@ class Child(NamedTuple):
 
 
 def uct(children: Sequence[Child], exploration: float = math.sqrt(2)) -> int:
-    """Return the open child with the largest `Q + w sqrt(ln N / n)`, N the visits of all (Kocsis & Szepesvári 2006).
+    """Return the open child with the largest `Q + w sqrt(ln N / n)`, N being all visits (Kocsis & Szepesvári 2006).
 
     Unvisited children come first; ties go to the first.
     """
@@ -54,8 +54,8 @@ def uct(children: Sequence[Child], exploration: float = math.sqrt(2)) -> int:
 def puct(children: Sequence[Child]) -> int:
     """Return the open child with the largest `Q + c P sqrt(N) / (1 + n)` (Silver et al. 2018, arXiv 1712.01815).
 
-    `c = ln((N + 19652 + 1) / 19652) + 1.25`, and N is the visits of all children. Ties go to the first; before any
-    visit, that is the first child with the largest prior.
+    `c = ln((N + 19652 + 1) / 19652) + 1.25`, and N is the number of visits to all children. Ties go to the first;
+    before any visit, this is the first child with the largest prior.
     """
     total = sum(child.visits for child in children)
     exploration = ln((total + 19653) / 19652) + 1.25

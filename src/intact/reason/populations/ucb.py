@@ -15,15 +15,15 @@ class UcbArm(NamedTuple):
     Attributes
     ----------
     trials : int
-        Number of times it was chosen.
+        Number of times the arm was chosen.
     reward : float
         The sum of its rewards.
     last : float
         Its latest reward.
     recovery : float
-        Increase of the latest reward over the one before; 0 if there was none, or only one reward.
+        Increase of the latest reward over the previous one; 0 with fewer than two rewards.
     prior : float
-        Its estimated suitability before any trial.
+        Estimated suitability before any trial.
     """
 
     trials: int = 0
@@ -57,7 +57,7 @@ def bonus(arm: UcbArm, weights: BonusWeights) -> float:
 
 
 def bound(arm: UcbArm, trials: int, weights: BonusWeights) -> float:
-    """Return `R / N + sqrt(2 ln(T + 1) / N) + bonus` of an arm that was tried, where T is the trials of all arms."""
+    """Return `R / N + sqrt(2 ln(T + 1) / N) + bonus` of an arm that was tried, where T counts all arms' trials."""
     exploration = math.sqrt(2 * ln(trials + 1) / arm.trials)
     return arm.reward / arm.trials + weights.exploration * exploration + bonus(arm, weights)
 
@@ -65,7 +65,7 @@ def bound(arm: UcbArm, trials: int, weights: BonusWeights) -> float:
 def choose_arm(arms: Sequence[UcbArm], weights: BonusWeights = EVEN) -> int:
     """Return the arm with the largest upper confidence bound (Parmar et al. 2025, arXiv 2502.16111).
 
-    Untried arms come first, ordered by bonus. Ties go to the first. All three bonuses fade as 1 / (N + 1), so for
+    Untried arms come first, in order of bonus. Ties go to the first. All three bonuses fade as 1 / (N + 1), so for
     rewards in [0, 1] the regret grows with the logarithm of T, as in UCB1 (Auer et al. 2002): a constant prior in
     favour of a bad arm would make it linear.
     """

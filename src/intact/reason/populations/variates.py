@@ -1,4 +1,4 @@
-"""Random variates from a key: the same bits everywhere, unlike those of a library that may change its streams."""
+"""Random variates from a key: the same bits everywhere, unlike variates from a library that may change its streams."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class RandomStream:
     Parameters
     ----------
     key : int
-        64 bits, as returned by `branch_key`.
+        64-bit key, as returned by `branch_key`.
     """
 
     def __init__(self, key: int) -> None:
@@ -51,11 +51,11 @@ class RandomStream:
                 return d * v
 
     def beta(self, a: float, b: float) -> float:
-        """Return a beta variate, as a ratio of gammas."""
+        """Return a beta variate, computed as a ratio of gammas."""
         x, y = self.gamma(a), self.gamma(b)
         return x / (x + y)
 
 
 def happens(key: int, chance: float) -> bool:
-    """Return true with a given chance: always at 1 and above, never at 0."""
+    """Return true with a given probability: always at 1 and above, never at 0."""
     return RandomStream(key).uniform() < chance

@@ -1,1 +1,1 @@
-"""Tests for methods: a model whose texts can be enumerated, exact laws, and checks that every method must pass."""
+"""Tests for methods: a model whose outputs can be enumerated, exact laws, and checks that every method must pass."""

@@ -36,10 +36,10 @@ from intact.tools.sandbox import Outcome
 
 PROBLEMS: Final = 5
 MOST_TOKENS: Final = 2_000
-"""Token limit per problem, with texts of 12 tokens; a method that writes more is assumed not to terminate."""
+"""Token limit per problem, with completions of 12 tokens; a method that generates more is assumed not to terminate."""
 SAMPLING: Final = {"max_tokens": 12, "temperature": 1.0}
 LARGE: Final = "large"
-"""The name of the second toy model, used for any other model that a method takes."""
+"""Name of the second toy model, used for any additional model that a method takes."""
 CAPS: Final = ("tokens", "scores", "prefill", "runs")
 CONVERSATION: Final[tuple[tuple[str, str], ...]] = (
     ("system", "be brief"),
@@ -47,13 +47,13 @@ CONVERSATION: Final[tuple[tuple[str, str], ...]] = (
     ("assistant", "ab."),
     ("user", "ask 3 and 4?"),
 )
-"""A conversation with turns before its question."""
+"""A conversation with turns before the question."""
 HASH_SEEDS: Final = ("0", "12345")
-"""Hash seeds of the processes that run a method again; two strings have the same set order under half of all seeds."""
+"""Hash seeds of the processes that rerun a method; under half of all seeds, a set of two strings has the same order."""
 
 
 class CheckError(AssertionError):
-    """Raised if a property does not hold."""
+    """Raised when a property does not hold."""
 
 
 class Anywhere(dict[str, Any]):
@@ -65,7 +65,7 @@ class Anywhere(dict[str, Any]):
 
 
 class LetterScorer:
-    """Rewards each text in (0, 1): higher for letters later in "abc."."""
+    """A scorer that gives each text a reward in (0, 1): higher for letters later in "abc."."""
 
     name, digest = "letters", ""
 
@@ -75,19 +75,19 @@ class LetterScorer:
 
 
 class IdleServices(Services):
-    """Services whose programs end at once without output."""
+    """Services whose programs end immediately without output."""
 
     def run(self, request: RunProgram, stop: Event) -> Outcome:
-        """Return the outcome of a program that was not run."""
+        """Return the outcome of a program without running it."""
         return Outcome("", "", 0, "ok", seconds=0.0)
 
     def use(self, call: ToolUse, stop: Event) -> ToolResult:
-        """Call a tool, unless it runs programs."""
+        """Call a tool unless it runs programs."""
         return ToolResult("", "ok") if "programs" in call.tool.uses else super().use(call, stop)
 
 
 class Stopped(Exception):  # noqa: N818
-    """Raised in the middle of a run, to simulate a kill."""
+    """Raised in the middle of a run to simulate a kill."""
 
 
 @dataclass
@@ -97,11 +97,11 @@ class ToyTrial:
     Attributes
     ----------
     label : str
-        The method as accepted by `find`, for a run in another process.
+        Name of the method as accepted by `find`, for a run in another process.
     made : int
-        Number of tokens that the toy models wrote in the last run.
+        Number of tokens that the toy models generated in the last run.
     seconds : float
-        Time limit of one run.
+        Time limit per run.
     kind : type
         Class of the toy models.
     services : callable
@@ -118,12 +118,12 @@ class ToyTrial:
 
     @cached_property
     def usual(self) -> tuple[dict[str, dict[str, Any]], int]:
-        """The results of the usual problems, run with default settings, and the number of tokens written."""
+        """The results of the usual problems, run with default settings, and the number of generated tokens."""
         return self.run(problems()), self.made
 
     @classmethod
     def of(cls, method: Method, label: str, given: Mapping[str, Any] | None = None) -> ToyTrial:
-        """Return a trial with small parameters, except for the given ones."""
+        """Return a trial with small parameters except for the given ones."""
         little = SMALL | {"delimiter": ".", "end": ".", "vocabulary": 5}
         values = {one.name: little[one.name] for one in method.parameters if one.name in little}
         values |= {one.name: LetterScorer.name for one in method.parameters if one.names == "scorer"}
@@ -146,9 +146,9 @@ class ToyTrial:
         Parameters
         ----------
         timing : int, optional
-            Seed of the order in which texts are written.
+            Seed of the order in which completions are generated.
         stop_at : int, optional
-            Number of written tokens at which `Stopped` is raised.
+            Number of generated tokens at which `Stopped` is raised.
         **caps
             Fields of `Budget`.
         """
@@ -164,7 +164,7 @@ class ToyTrial:
         stop_at: int | None = None,
         **caps: int,
     ) -> list[Result]:
-        """Solve problems and return their results in the order in which they end (see `run`)."""
+        """Solve problems and return their results in the order in which they finish (see `run`)."""
         backends = {model: self.kind(Anywhere(WEIGHTS), timing) for model in ("toy", LARGE)}
 
         def watch(tokens: int) -> None:
@@ -185,15 +185,15 @@ class ToyTrial:
                 raise CheckError(f"{result.id} ended with {result.why!r}: {result.error}")
             if journal is None and result.cost.tokens != tokens_of(result.trace["nodes"]):
                 raise CheckError(
-                    f"{result.id} was charged {result.cost.tokens} tokens, which is not the number in its trace"
+                    f"{result.id} was charged {result.cost.tokens} tokens, but its trace has another number"
                 )
         if journal is None and (charged := sum(result.cost.tokens for result in found)) != self.made:
-            raise CheckError(f"{charged} tokens were charged, {self.made} were written")
+            raise CheckError(f"{charged} tokens were charged, but {self.made} were written")
         return found
 
 
 def problems(count: int = PROBLEMS) -> list[Problem]:
-    """Return problems whose answer is the first two letters of a text."""
+    """Return problems whose answer is the first two letters of a completion."""
     return [Problem(f"p{i}", "ask 3 and 4?", lambda text: text.strip("`python\n")[:2] or None) for i in range(count)]
 
 
@@ -203,7 +203,7 @@ def tokens_of(nodes: Sequence[Mapping[str, Any]]) -> int:
 
 
 def longest_text(nodes: Sequence[Mapping[str, Any]]) -> int:
-    """Return the token count of the longest text in a trace, from its beginning, ignoring texts written by scorers."""
+    """Return the token count of the longest completion in a trace, from its beginning, ignoring scorers' text."""
     lengths, called, ended = dict[str, int](), list[int](), set[str]()
     for node in nodes:
         if node["kind"] == "extend":
@@ -218,7 +218,7 @@ def longest_text(nodes: Sequence[Mapping[str, Any]]) -> int:
 
 
 def comparable(result: Result) -> dict[str, Any]:
-    """Return a result without its seconds, as JSON values."""
+    """Return a result as JSON values, without its seconds."""
     value = result.as_dict(trace=True)
     value["cost"].pop("seconds")
     return dict(json.loads(json.dumps(value)))
@@ -229,7 +229,7 @@ def ends(trial: ToyTrial) -> None:
     found, _ = trial.usual
     for name, value in found.items():
         if value["why"] != "done":
-            raise CheckError(f"{name} was not done after {MOST_TOKENS:,} tokens; expected the method to end by itself")
+            raise CheckError(f"{name} was not done after {MOST_TOKENS:,} tokens; expected the method to end on its own")
     if "programs" not in trial.method.uses and not any(value["answer"] for value in found.values()):
         raise CheckError(f"none of {PROBLEMS} problems has an answer")
 
@@ -251,7 +251,7 @@ def keeps_caps(trial: ToyTrial) -> None:
         for value in sorted({0, 1, most // 3, most - 1, most} - {-1}):
             (found,) = trial.run(one, timing=value, **{cap: value}).values()
             if found["cost"][cap] > value:
-                raise CheckError(f"with at most {value} {cap} it took {found['cost'][cap]}")
+                raise CheckError(f"with at most {value} {cap} it used {found['cost'][cap]}")
             if value < most and found["why"] != "spent":
                 raise CheckError(f"with {value} of {most} {cap} it ended as {found['why']!r}; expected 'spent'")
             if value >= most and found["cost"] != free["cost"]:
@@ -262,7 +262,7 @@ def keeps_caps(trial: ToyTrial) -> None:
         (found,) = trial.run(one, text=value).values()
         longest = longest_text(found["trace"]["nodes"])
         if longest > value:
-            raise CheckError(f"with at most {value} tokens per text, one has {longest}")
+            raise CheckError(f"with at most {value} tokens per text, a text has {longest}")
 
 
 def resumes(trial: ToyTrial) -> None:
@@ -281,7 +281,7 @@ def resumes(trial: ToyTrial) -> None:
         with Journal(path) as journal:
             _same(trial.run(problems(), journal=journal), expected, "from a whole journal")
             if trial.made:
-                raise CheckError(f"{trial.made} tokens were written although the journal had all")
+                raise CheckError(f"{trial.made} tokens were written although the journal had all of them")
 
 
 def reads_every_turn(trial: ToyTrial) -> None:
@@ -301,12 +301,12 @@ def reads_every_turn(trial: ToyTrial) -> None:
         if _texts_and_verdict(listening, changed) == expected:
             raise CheckError(
                 f"changing turn {turn + 1} of {len(conversation)}, of the role {role}, has no effect; "
-                "expected prompts that hold the whole conversation (intact.reason.parts.prompting.make_prompt)"
+                "expected prompts that contain the whole conversation (intact.reason.parts.prompting.make_prompt)"
             )
 
 
 def _texts_and_verdict(trial: ToyTrial, conversation: tuple[tuple[str, str], ...]) -> Any:
-    """Return the texts and the verdict for a conversation; None if it is rejected before anything is written."""
+    """Return the completions and the verdict for a conversation; None if it is rejected before generation starts."""
     problem = replace(problems(1)[0], prompt=conversation)
     try:
         (found,) = trial.run([problem]).values()
@@ -348,7 +348,9 @@ def applies_its_composition(trial: ToyTrial) -> None:
         if population is None:
             raise CheckError(f"{result.id} was not decided by a decision function of intact.reason.parts.composing")
         if not pattern.fullmatch("".join(f"{law.name}," for law in population.history)):
-            raise CheckError(f"{result.id} applied {population.composition}; declared is {trial.method.composition}")
+            raise CheckError(
+                f"{result.id} applied {population.composition}, but {trial.method.composition} is declared"
+            )
 
 
 class Check(NamedTuple):
@@ -368,7 +370,7 @@ CHECKS: Final = tuple(
     Check(function.__name__.replace("_", " "), function)
     for function in (ends, ignores_company, keeps_caps, reads_every_turn, resumes, replays)
 )
-"""The checks of every method, in the order in which they run."""
+"""The checks applied to every method, in the order in which they run."""
 
 
 def checks_of(method: Method) -> list[Check]:
@@ -386,7 +388,7 @@ def checks_of(method: Method) -> list[Check]:
 
 
 def _obey(law: MethodLaw, trial: ToyTrial) -> None:
-    """Check a law; it fails for a method that cannot be enumerated, such as one that computes with keys."""
+    """Check a law; the check fails for a method that cannot be enumerated, such as one that computes with keys."""
     try:
         law(trial.method, trial.parameters)
     except LawError:
@@ -407,8 +409,8 @@ class CheckResult(NamedTuple):
 def check_method(trial: ToyTrial) -> Iterator[CheckResult]:
     """Run all checks of a method; yield a result after each.
 
-    An error raised by the method is a result too. If the first check fails, which tests that the method ends, the
-    others are skipped; later checks are independent of each other.
+    An error raised by the method is also a result. If the first check, which tests that the method ends, fails, the
+    others are skipped; the later checks are independent of each other.
 
     Raises
     ------
@@ -427,7 +429,7 @@ def check_method(trial: ToyTrial) -> Iterator[CheckResult]:
 
 
 def main() -> None:
-    """Print the results of the method named in the command's arguments, with its parameters, as JSON."""
+    """Print the results of the method named in the command-line arguments, with its parameters, as JSON."""
     from intact.reason.registry import find
 
     label, parameters, seconds = sys.argv[1:]
@@ -440,4 +442,4 @@ def _same(found: Mapping[str, Any], expected: Mapping[str, Any], when: str) -> N
     for name, value in expected.items():
         if found.get(name) != value:
             what = next((key for key in value if found.get(name, {}).get(key) != value[key]), "result")
-            raise CheckError(f"{name} has another {what} {when}")
+            raise CheckError(f"{name} has a different {what} {when}")

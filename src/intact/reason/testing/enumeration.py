@@ -20,7 +20,7 @@ LONGEST = 4
 
 
 class Oracle:
-    """Makes choices: first those of a given path, then always the first option.
+    """An oracle that makes choices: first those of a given path, then always the first option.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Oracle:
         return [place for options in ancestries(scheme, weights, n) for place in self.choose(options)]
 
     def flips(self, chances: Sequence[Fraction]) -> list[bool]:
-        """Return one outcome for each chance."""
+        """Return one outcome for each probability."""
         return [
             self.choose([(True, chance), (False, 1 - chance)] if chance < 1 else [(True, chance)]) for chance in chances
         ]
@@ -84,8 +84,8 @@ def ancestries(scheme: str, weights: Sequence[Number], n: int) -> list[Options]:
     """Return the exact law of a resampling scheme: independent choices whose outcomes are concatenated.
 
     Written from the definitions, for continuous uniforms: multinomial, n draws by weight; stratified, one draw at a
-    uniform point of each n-th of the distribution; systematic, the same with one uniform for all; residual, the integer
-    parts of ``n w / sum(w)``, and multinomial draws by the remainders.
+    uniform point of each n-th of the distribution; systematic, the same with one uniform for all draws; residual, the
+    integer parts of ``n w / sum(w)``, and multinomial draws weighted by the remainders.
     """
     masses = [Fraction(one) for one in weights]
     total = sum(masses)
@@ -108,7 +108,7 @@ def ancestries(scheme: str, weights: Sequence[Number], n: int) -> list[Options]:
 
 @dataclass(frozen=True, repr=False)
 class EnumeratedProblem(Problem):
-    """A problem whose methods take their own draws from an oracle instead of keys."""
+    """A problem whose methods take their own draws from an oracle instead of from keys."""
 
     oracle: Oracle = field(default_factory=Oracle)
 
@@ -123,16 +123,16 @@ class EnumeratedProblem(Problem):
 
 
 class Player:
-    """Serves a method's requests as the driver does, with an oracle instead of keys.
+    """Serve a method's requests as the driver does, with an oracle instead of keys.
 
-    Texts have at most `longest` letters if a request does not set a limit.
+    Completions have at most `longest` letters unless a request sets a limit.
 
     Attributes
     ----------
     written : list of State
-        All written texts, in the order of requests.
+        All generated sequences, in the order of requests.
     rounds : list of list of str
-        The texts extended by each yield.
+        The sequences extended by each yield.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class Player:
 def pieces(
     chain: Chain, longest: int, stop: str, begun: str, top_logprobs: int, spread: bool = False
 ) -> list[tuple[tuple[Piece, Any], Fraction]]:
-    """Return each possible next text under these weights, with its stop reason and probability."""
+    """Return each possible next piece of text under these weights, with its stop reason and probability."""
     model = MarkovBackend({last: dict(row) for last, row in chain})
     options = []
     for text, chance, why in model.texts(longest, stop, begun):
@@ -218,7 +218,7 @@ def pieces(
 
 
 def forced(model: MarkovBackend, longest: int, regex: str, begun: str) -> tuple[Piece, Any]:
-    """Return the only text that an expression matches, or its possible beginning, with the stop reason."""
+    """Return the only text that an expression matches, or as much of it as is possible, with the stop reason."""
     letters = ""
     while len(letters) < longest and not letters.endswith(END):
         letter = forced_letter(regex, letters)

@@ -1,8 +1,8 @@
 """Laws of transformers, kernels, decisions and methods, checked by exact enumeration on small models.
 
 The meaning of a program with random choices is the expected measure of the population that it makes. Here every outcome
-of every choice is enumerated, with its probability as a fraction, so a law either holds or fails. Populations are
-tried from the smallest up: an error names the smallest one that breaks the law.
+of every choice is enumerated, with its probability as a fraction, so a law either holds or fails. Populations are tried
+in order of size, so an error names the smallest one that breaks the law.
 
     from intact.reason.testing.laws import check_transformer
 
@@ -30,7 +30,7 @@ X = TypeVar("X", bound=Hashable)
 Y = TypeVar("Y", bound=Hashable)
 T = TypeVar("T")
 Measure: TypeAlias = Mapping[X, Fraction]
-"""The mass of each value; values without mass may be missing."""
+"""The mass of each value; values with no mass may be missing."""
 Change: TypeAlias = Callable[[Weighted[str], Oracle], Any]
 """One or several transformers of a population of letters; draws come from the oracle instead of a key."""
 WEIGHTS: Final = (Fraction(1), Fraction(0), Fraction(3), Fraction(1, 2))
@@ -39,22 +39,22 @@ TWO_LETTERS: Final = {"": {"a": 2, "b": 1, END: 1}, "a": {"a": 1, END: 1}, "b": 
 
 
 class LawError(AssertionError):
-    """Raised if a law does not hold."""
+    """Raised when a law does not hold."""
 
 
 def finish(part: Any) -> Any:
-    """Return the result of a generator that makes no requests; return anything else unchanged."""
+    """Run a generator that makes no requests and return its result; return anything else unchanged."""
     if not isinstance(part, Generator):
         return part
     try:
         request = next(part)
     except StopIteration as stop:
         return stop.value
-    raise LawError(f"a finite model serves no requests, got {request!r:.60}")
+    raise LawError(f"a finite model does not answer requests, got {request!r:.60}")
 
 
 def expected(run: Callable[[Oracle], Weighted[X]]) -> dict[X, Fraction]:
-    """Return the expected measure of the population that a program makes, over all its choices."""
+    """Return the expected measure of the population that a program makes, taken over all its choices."""
     found: dict[X, Fraction] = {}
     for population, chance in outcomes(run):
         for value, mass in population.measure().items():
@@ -63,12 +63,12 @@ def expected(run: Callable[[Oracle], Weighted[X]]) -> dict[X, Fraction]:
 
 
 def without_zeros(measure: Measure[X]) -> dict[X, Fraction]:
-    """Return a measure without the values that have no mass."""
+    """Return a measure without the values of zero mass."""
     return {value: mass for value, mass in measure.items() if mass}
 
 
 def populations(most: int = 3, weights: Sequence[Fraction] = WEIGHTS) -> Iterator[Weighted[str]]:
-    """Yield populations of letters with exact weights, the smallest first; the whole is their size, or 2."""
+    """Yield populations of letters with exact weights, smallest first; the whole is their size, or 2."""
     for size in range(1, most + 1):
         for values in itertools.product("ab", repeat=size):
             for chosen in itertools.product(weights[: 5 - size], repeat=size):
@@ -89,16 +89,17 @@ def check_transformer(
     change : callable
         Called with a population and an oracle, which is passed on in place of a key.
     meaning : callable
-        Maps the population's measure to the stated one; by default it is unchanged.
+        Maps the population's measure to the stated one; by default the measure is unchanged.
     keeps : {'exactly', 'in expectation', 'up to a factor'}
-        For every outcome, on average over outcomes, or for every outcome up to a factor.
+        The sense in which the law holds: for every outcome, on average over outcomes, or for every outcome up to a
+        factor.
     most : int
         Maximum number of particles.
 
     Raises
     ------
     LawError
-        If the measure differs, naming the smallest such population.
+        If the measure differs; the message names the smallest such population.
     """
     for population in populations(most):
         stated = without_zeros(meaning(population.measure()))
@@ -127,8 +128,8 @@ def _require(found: Measure[Any], stated: Measure[Any], population: Weighted[Any
     if found != stated:
         weights = ", ".join(f"{value}: {weight}" for value, weight in zip(population, population.weights, strict=True))
         raise LawError(
-            f"of the particles {weights} over {population.whole} the result means {_written(found)}; "
-            f"stated is {_written(stated)}"
+            f"for the particles {weights} over {population.whole} the result represents {_written(found)}, "
+            f"but {_written(stated)} is stated"
         )
 
 
@@ -142,7 +143,7 @@ def check_kernel(kernel: Callable[[Oracle], Kernel[X, X]], invariant: Measure[X]
     Raises
     ------
     LawError
-        If it does not.
+        If the measure is not invariant.
     """
     population = Weighted(tuple(invariant), tuple(invariant.values()))
     _require(expected(lambda oracle: finish(sample(population, kernel(oracle)))), without_zeros(invariant), population)
@@ -152,7 +153,7 @@ def check_decision(decide: Callable[[Weighted[str]], str | None], most: int = 3)
     """Check, on all small populations, the properties that every decision by mass must have.
 
     The answer must stay the same when all weights are doubled, when each particle is split in two, when the order is
-    reversed (except for ties), and when the weight of a particle with that answer is raised.
+    reversed (except for ties), and when the weight of a particle with that answer is increased.
 
     Parameters
     ----------
@@ -180,19 +181,19 @@ def check_decision(decide: Callable[[Weighted[str]], str | None], most: int = 3)
         }
         for how, other in others.items():
             if (found := decide(other)) != answer:
-                raise LawError(f"of {population.values} with {population.weights} it is {answer}, {how} {found}")
+                raise LawError(f"for {population.values} with {population.weights} it is {answer}, but {how} {found}")
 
 
 @dataclass(frozen=True)
 class FiniteModel:
-    """A model of words with `depth` letters: the chances of letters, and the factors that weight words on the way.
+    """A model of words with `depth` letters: the probabilities of letters, and the factors that weight partial words.
 
     Attributes
     ----------
     chances : mapping
-        For each prefix the chance of each next letter.
+        For each prefix, the probability of each next letter.
     factors : mapping
-        For each non-empty word the factor of its weight.
+        For each non-empty word, the factor of its weight.
     """
 
     depth: int
@@ -200,7 +201,7 @@ class FiniteModel:
     factors: Mapping[str, Fraction]
 
     def outcomes(self, word: str) -> list[tuple[str, Fraction]]:
-        """Return the possible next words with their chances."""
+        """Return the possible next words with their probabilities."""
         return [(word + letter, chance) for letter, chance in self.chances[word].items()]
 
     def kernel(self, oracle: Oracle) -> Kernel[str, str]:
@@ -213,7 +214,7 @@ class FiniteModel:
         return draw
 
     def measure(self) -> dict[str, Fraction]:
-        """Return the mass of each word: the product of its chances and factors."""
+        """Return the mass of each word: the product of its probabilities and factors."""
         masses = {"": Fraction(1)}
         for _ in range(self.depth):
             masses = {
@@ -242,7 +243,7 @@ def check_composition(model: FiniteModel, n: int, between: Sequence[Change]) -> 
     Raises
     ------
     LawError
-        If they do not.
+        If they do not represent that measure.
     """
     found = expected(lambda oracle: model.run(oracle, n, between))
     if found != model.measure():
@@ -254,7 +255,7 @@ MethodLaw: TypeAlias = Callable[[Method, Mapping[str, Any]], None]
 
 
 class _Position:
-    """Scores texts of two letters: exact doubles in (0, 1) that differ from step to step."""
+    """A scorer for texts of two letters: its scores are exact doubles in (0, 1) that differ from step to step."""
 
     name, digest = "letters", ""
 
@@ -265,18 +266,18 @@ class _Position:
 def method_measures(
     method: Method, parameters: Mapping[str, Any], n: int
 ) -> tuple[dict[str, float], list[tuple[Any, float]]]:
-    """Return the expected measure of the texts behind a method's decision, and its answers with their chances.
+    """Return the expected measure of the texts behind a method's decision, and its answers with their probabilities.
 
     The method writes texts of at most two letters (`TWO_LETTERS`), in two steps of one letter if it has steps.
 
     Raises
     ------
     LawError
-        If it has no parameter n, or is not decided by a decision function of `intact.reason.parts.composing`.
+        If the method has no parameter n, or does not end with a decision function of `intact.reason.parts.composing`.
     """
     own = {parameter.name for parameter in method.parameters}
     if "n" not in own:
-        raise LawError(f"{method.name} has no parameter n, the number of its texts")
+        raise LawError(f"{method.name} has no parameter n for the number of texts")
     fixed = {"n": n, "steps": 2, "delimiter": "\0"}
     values = {**parameters, **{name: value for name, value in fixed.items() if name in own}}
     begun, masses, answers = (

@@ -1,8 +1,8 @@
-"""A back end small enough to enumerate every text: a Markov chain over a few letters, with exact probabilities.
+"""A back end small enough to enumerate every output: a Markov chain over a few letters, with exact probabilities.
 
-It draws by key and position as the engine does, and can work in any order, to show that timing has no effect. Of
-regular expressions it supports those that match a single text; if that text cannot continue, it ends as if it were
-long enough.
+It samples by key and position as the engine does, and can work in any order, to show that timing has no effect. It
+supports only regular expressions that match a single text; if that text cannot continue, it ends as if it were long
+enough.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ def forced_letter(regex: str, written: str) -> str:
 
 
 class LetterLaw(NamedTuple):
-    """The law of the next letter: weights, chances, log-probabilities, letters by likelihood, and the spread."""
+    """The law of the next letter: weights, probabilities, log-probabilities, letters by likelihood, and the spread."""
 
     row: Mapping[str, int | Fraction]
     chances: dict[str, Fraction]
@@ -65,7 +65,7 @@ Chain = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
 @cache
 def laws_of(chain: Chain) -> dict[str, LetterLaw]:
-    """Return the law after each last letter."""
+    """Return the law that follows each last letter."""
     return {last: LetterLaw.of(dict(row)) for last, row in chain if row}
 
 
@@ -75,14 +75,14 @@ class MarkovBackend:
     Parameters
     ----------
     timing : int, optional
-        Seed of the order in which texts advance; by default all advance by one letter per step.
+        Seed of the order in which generations advance; by default all advance by one letter per step.
     fail : str, optional
-        A text that cannot be continued and causes an error.
+        Text that cannot be continued and causes an error.
 
     Attributes
     ----------
     made : int
-        Number of letters drawn.
+        Number of letters sampled.
     """
 
     caveats: tuple[str, ...] = ()
@@ -113,17 +113,17 @@ class MarkovBackend:
         return "markov " + hashlib.sha256(repr(self.weights).encode()).hexdigest()
 
     def count(self, part: Prompt | Piece) -> int:
-        """Return the number of letters of a part."""
+        """Return the number of letters in a part."""
         if isinstance(part, Piece):
             return len(part.tokens) or len(part.text)
         return len(part) if isinstance(part, str) else sum(len(content) for _, content in part)
 
     def operations(self, start: int, count: int) -> int:
-        """Return the cost of a number of letters from a position on."""
+        """Return the cost of a number of letters starting at a position."""
         return sum(10 + position for position in range(start, start + count))
 
     def start(self, generations: Sequence[Generation]) -> None:
-        """Begin to write texts."""
+        """Begin generations."""
         for generation in generations:
             self.started += 1
             self.live[generation] = ([], [])
@@ -131,7 +131,7 @@ class MarkovBackend:
         self.most = max(self.most, len(self.live))
 
     def step(self) -> list[Generation]:
-        """Advance texts by a letter each; return those that have ended."""
+        """Advance each text by one letter; return those that have ended."""
         moving = list(self.live)
         if self._random is not None:
             self._random.shuffle(moving)
@@ -152,7 +152,7 @@ class MarkovBackend:
         return list(accumulate(chr(token) != END for token in tokens))
 
     def cancel(self, generations: Sequence[Generation]) -> None:
-        """End texts in progress."""
+        """End generations in progress."""
         for generation in generations:
             if generation in self.live:
                 self._end(generation, "cancelled")
@@ -180,7 +180,7 @@ class MarkovBackend:
                     yield letter + rest, chance * further, why
 
     def top(self, text: str, count: int) -> Top:
-        """Return the likeliest next letters; ties in alphabetical order."""
+        """Return the likeliest next letters, with ties in alphabetical order."""
         return self.law(text).best[:count]
 
     def spread(self, text: str) -> Spread:
@@ -240,13 +240,13 @@ class MarkovBackend:
 
 
 class ListeningBackend(MarkovBackend):
-    """A toy model whose law also depends on the whole prompt: any change in it gives other texts."""
+    """A toy model whose law also depends on the whole prompt: any change in the prompt gives different texts."""
 
     _prompt = b""
 
     @property
     def identity(self) -> str:
-        """The digest of the weights, and a mark that it listens."""
+        """The digest of the weights, and a marker that the model depends on the whole prompt."""
         return f"{super().identity}, listening"
 
     def law(self, text: str) -> LetterLaw:

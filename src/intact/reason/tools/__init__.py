@@ -26,10 +26,10 @@ def find_tool(name: str) -> MethodTool:
     Raises
     ------
     ParameterError
-        If it does not exist; the message suggests similar names or lists all.
+        If the tool does not exist; the message suggests similar names or lists all tools.
     PluginError
-        If it belongs to another package that cannot be loaded.
+        If the tool belongs to another package that cannot be loaded.
     """
     if name not in TOOLS:
-        raise ParameterError(unknown_name(f"there is no tool {name!r:.60}", name, TOOLS))
+        raise ParameterError(unknown_name(f"no tool named {name!r:.60}", name, TOOLS))
     return TOOLS[name]()

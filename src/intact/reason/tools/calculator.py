@@ -13,10 +13,10 @@ from intact.tools import calculate
 
 
 class CalculatorTool(MethodTool):
-    """Evaluate an expression exactly: numbers are rational, functions are SymPy's.
+    """Evaluate an expression exactly: numbers are rational, and functions are SymPy's.
 
-    The expression is written as in Python, with `^` as well for powers: ``solve(x^2 - 2, x)``, ``sum(k, k, 1, 100)``.
-    It cannot be stopped early, and is limited to `seconds` of processor time.
+    The expression is written as in Python, where `^` may also be used for powers: ``solve(x^2 - 2, x)``, ``sum(k, k, 1,
+    100)``. The evaluation cannot be stopped early, and is limited to `seconds` of CPU time.
     """
 
     name = "calculator"

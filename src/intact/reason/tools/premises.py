@@ -1,4 +1,4 @@
-"""A tool that finds statements in a proof assistant's library that are close to a goal."""
+"""A tool that finds statements close to a goal in a proof assistant's library."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PremisesTool(AssistantTool):
     output = "A line for each statement, the nearest first: its name, a colon, and what it states."
 
     def use(self, values: Mapping[str, Any], stop: Event, *, untrusted: bool = False) -> ToolResult:
-        """List and rank the statements; return as many whole lines as the output limit allows."""
+        """List and rank the statements; return as many complete lines as the output limit allows."""
         assistant = self.assistant(values, untrusted=untrusted)
         known = assistant.known(values["statement"], AssistantLimits(values["seconds"]), stop)
         if known.limit:

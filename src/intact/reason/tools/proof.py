@@ -43,7 +43,7 @@ class AssistantTool(MethodTool):
         Raises
         ------
         NotInstalledError
-            If it is missing, or it runs as a process and no sandbox is available.
+            If the assistant is not installed, or it runs as a process and no sandbox is available.
         """
         found = find_assistant(values["assistant"])
         if (reason := found.missing()) is not None:
@@ -54,9 +54,9 @@ class AssistantTool(MethodTool):
 
 
 class ProofTool(AssistantTool):
-    """Try the steps of a statement's proof in a proof assistant, and report the outcome (docs/proving.md).
+    """Try the steps of a proof of a statement in a proof assistant, and report the outcome (docs/proving.md).
 
-    Each call replays the proof from its beginning in a new process, so that a result depends only on the texts, except
+    Each call replays the proof from the beginning in a new process, so that a result depends only on the texts, except
     for time limits.
     """
 
@@ -81,7 +81,7 @@ class ProofTool(AssistantTool):
 
 
 def show(state: ProofState) -> str:
-    """Format a state as text: its kind and the number of a failed step on the first line, then any further details."""
+    """Format a state as text: its kind and the number of any failed step on the first line, then further details."""
     first = state.kind if state.failed is None else f"{state.kind} {state.failed + 1}"
     more = "\n\n".join(state.goals) if state.kind == "open" else state.message
     return f"{first}\n{more}".rstrip("\n")

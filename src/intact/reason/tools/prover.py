@@ -14,7 +14,7 @@ from intact.tools.sandbox import choose
 
 
 class ProverTool(MethodTool):
-    """Decide if a conjecture follows from axioms, with the built-in prover or an installed one (docs/proving.md).
+    """Decide whether a conjecture follows from axioms, with the built-in prover or an installed one (docs/proving.md).
 
     Limits count steps, in the prover's own unit; the built-in prover runs in this process, where `stop` cannot end it.
     """

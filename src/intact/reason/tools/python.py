@@ -1,4 +1,4 @@
-"""The Python interpreter, with the state of a session's earlier cells."""
+"""The Python interpreter, with the state left by a session's earlier cells."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from intact.tools.sandbox import Outcome, ProgramLimits
 class PythonTool(MethodTool):
     """Run a Python cell in the sandbox, after the earlier cells of its session.
 
-    A session is not a persistent process: the earlier cells run again before the new one, silently and whatever they
-    raise, so that a result is a function of the texts only. The limits apply to all cells together.
+    A session is not a persistent process: the earlier cells are rerun before the new one, silently and regardless of
+    what they raise, so that a result is a function of the texts only. The limits apply to all cells together.
     """
 
     name = "python"
@@ -41,7 +41,7 @@ class PythonTool(MethodTool):
 
 
 def cell_text(outcome: Outcome) -> str:
-    """Return the output of a cell and, if it did not finish, the reason on the last line."""
+    """Return the output of a cell, with the reason on the last line if the cell did not finish."""
     if outcome.ok:
         return outcome.stdout
     lines = outcome.stderr.strip().splitlines() or [f"exit status {outcome.status}"]

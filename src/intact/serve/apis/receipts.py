@@ -47,7 +47,7 @@ async def verify_receipt(body: VerifyRequest, service: TheService, client: Clien
 
 
 async def _check(service: Service, request: VerifyRequest, client: str) -> dict[str, Any]:
-    """Return the verdict on a receipt; an unreadable receipt gets a verdict too."""
+    """Return the verdict on a receipt; unreadable receipts get a verdict too."""
     async with service.models.lease(request.model or service.models.first) as served:
         verdict: Verdict | RunVerdict
         try:
@@ -71,7 +71,7 @@ async def _check(service: Service, request: VerifyRequest, client: str) -> dict[
 
 
 def _expected(receipt: Receipt | RunReceipt, most: int) -> tuple[int, int]:
-    """Return the expected number of tokens of a verification, and of concurrent texts.
+    """Return the expected numbers of tokens and of concurrent sequences for a verification.
 
     A run's prompts are counted by the cost that the receipt claims, at most `most`, and twice if a mix also reads a
     shadow; a receipt that claims too little is rejected before the model reads anything.

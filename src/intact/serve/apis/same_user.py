@@ -1,6 +1,6 @@
-"""`/v1/same-user`: texts for commands of the same user, with their own seed and sampling; only on the Unix socket.
+"""`/v1/same-user`: completions for the same user's commands, with their own seed and sampling; only on the Unix socket.
 
-`intact run` and `intact chat` request exactly what they would compute themselves, and get the same bits.
+`intact run` and `intact chat` request exactly what they would compute themselves, and get bit-identical results.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ router = APIRouter(route_class=FormRoute)
 
 
 class SameUserRequest(Form):
-    """A prompt, and how to generate texts after it.
+    """A prompt with its generation settings.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class SameUserRequest(Form):
     sampling : str
         Sampling parameters, as written by `SamplingParameters.to_json`.
     chunks : bool
-        If true, texts are sent token by token; otherwise as a whole.
+        If true, completions are sent token by token; otherwise as a whole.
     """
 
     version: str
@@ -78,7 +78,7 @@ async def describe(request: Request, service: TheService) -> Response:
 
 @router.post("/v1/same-user/texts")
 async def texts(body: SameUserRequest, request: Request, service: TheService, client: Client) -> Response:
-    """Continue a prompt; send one line of JSON per chunk and per complete text."""
+    """Continue a prompt; send one line of JSON per chunk and per finished completion."""
     _check(request)
     return EventStream(_lines(body, service, client), math.inf, LINES)
 

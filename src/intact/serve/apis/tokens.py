@@ -17,9 +17,9 @@ router = APIRouter(route_class=FormRoute)
 
 
 class TokenizeRequest(RenderedForm):
-    """`/tokenize`: a text or a conversation, and a model, which defaults to the server's first.
+    """`/tokenize`: a string or a conversation, and a model, which defaults to the server's first.
 
-    With `control_tokens`, the spellings of control tokens in a conversation's contents become these tokens.
+    With `control_tokens`, the spellings of control tokens in message contents become those tokens.
     """
 
     model: str | None = None
@@ -30,7 +30,7 @@ class TokenizeRequest(RenderedForm):
 
 
 class DetokenizeRequest(Form):
-    """`/detokenize`: tokens, and a model, by default the server's first; with `each`, also each token's own text."""
+    """`/detokenize`: tokens, and a model, which defaults to the server's first; with `each`, also each token's text."""
 
     model: str | None = None
     tokens: Many[int]
@@ -39,7 +39,7 @@ class DetokenizeRequest(Form):
 
 @router.post("/tokenize")
 async def tokenize(body: TokenizeRequest, service: TheService) -> CancellableResponse:
-    """Return the tokens of a text or a conversation."""
+    """Return the tokens of a string or a conversation."""
     return JsonReply(lambda: _tokenize(service, body), service.seconds())
 
 
@@ -56,7 +56,7 @@ async def tokenizer_info(service: TheService) -> CancellableResponse:
 
 
 async def _tokenize(service: Service, request: TokenizeRequest) -> dict[str, Any]:
-    """Return the tokens of a text; with `add_special_tokens`, including those that the model prepends."""
+    """Return the tokens of a string; with `add_special_tokens`, including those that the model prepends."""
     prompt, messages = request.prompt, request.messages
     if (prompt is None) == (messages is None):
         raise ApiError(400, "give either a prompt or messages, not both", "prompt")
@@ -88,7 +88,7 @@ async def _detokenize(service: Service, request: DetokenizeRequest) -> dict[str,
 
 
 async def _describe(service: Service) -> dict[str, Any]:
-    """Return what evaluation harnesses need of the first model's tokenizer: first tokens and chat template."""
+    """Return the parts of the first model's tokenizer that evaluation harnesses need: first tokens, chat template."""
     async with service.models.lease(service.models.first) as served:
         tokenizer = served.loaded.tokenizer
         template = tokenizer.chat_template

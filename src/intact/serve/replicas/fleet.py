@@ -1,4 +1,4 @@
-"""The fleet of replicas: starts, watches and replaces them, and restarts them one after another."""
+"""The fleet of replicas: start, watch and replace replicas, and restart them one after another."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ WATCH = 1.0
 ANSWER = 30.0
 """Seconds after which a replica that does not report its state counts as lost."""
 DEATHS = 5
-"""Number of replicas that may die on a machine before they have loaded, until the machine is excluded."""
+"""Number of replicas that may die on a machine while loading before the machine is excluded."""
 MANY = 4096
-"""Maximum concurrent requests of a replica; its own queue limits them earlier."""
+"""Maximum number of concurrent requests per replica; its own queue limits them earlier."""
 
 
 @dataclass(eq=False)
@@ -58,7 +58,7 @@ class Fleet:
     failure : str
         Reason why there is no replica, if no machine can host one.
     lost, reruns, forwarded, matched : int
-        Numbers of replicas lost, requests repeated, requests in total, and requests whose replica had their prefix.
+        Numbers of lost replicas, repeated requests, all requests, and requests sent to a replica that had their prefix.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Fleet:
                 await asyncio.gather(*(self._check(one) for one in list(self.ready.values())))
                 self._scale()
             except Exception:
-                _LOG.exception("the cluster could not be looked at")
+                _LOG.exception("the state of the cluster could not be read")
             self._changed.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), WATCH)
@@ -105,7 +105,7 @@ class Fleet:
         Parameters
         ----------
         wanted : int, optional
-            The replica that holds what the request refers to, if it still exists.
+            The replica that stores the object the request refers to, if that replica still exists.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class Fleet:
         return self.ready[chosen]
 
     def lose(self, replica: ReplicaHandle, why: str) -> None:
-        """Record that a replica is lost, and make sure that it is gone; another takes its place."""
+        """Record that a replica is lost, and make sure that it is gone; another one replaces it."""
         if self.ready.pop(replica.number, None) is not None:
             self.lost += 1
             _LOG.warning("the replica at %s is lost, another takes its place: %.200s", replica.machine.address, why)
@@ -143,7 +143,7 @@ class Fleet:
                     await asyncio.sleep(0.05)
 
     async def cut(self) -> None:
-        """Make all replicas end their requests at once."""
+        """Make all replicas end their requests immediately."""
         for replica in self.ready.values():
             with suppress(Exception):
                 replica.actor.cut.remote()
@@ -163,7 +163,7 @@ class Fleet:
         wanted = self._scaler.look(time.monotonic(), len(takes), reports)
         if wanted == before:
             return
-        _LOG.info("there should be %d replicas instead of %d", wanted, before)
+        _LOG.info("scaling to %d replicas from %d", wanted, before)
         if wanted < before:
             task = asyncio.create_task(self._leave(min(takes, key=lambda one: (one.load, -one.number))))
             self._going.add(task)
@@ -228,7 +228,7 @@ class Fleet:
         except errors.RayError as error:
             self._deaths[machine] += 1
             if self._deaths[machine] > DEATHS:
-                self._refuse(machine, f"its replicas die before they have loaded: {error!s:.300}")
+                self._refuse(machine, f"its replicas die before they have finished loading: {error!s:.300}")
         else:
             self.fingerprint = self.fingerprint or facts["fingerprint"]
             if facts["fingerprint"] != self.fingerprint:
@@ -241,7 +241,7 @@ class Fleet:
 
     def _refuse(self, machine: Machine, why: str) -> None:
         self.refused[machine] = why
-        _LOG.warning("the machine %s of the cluster is refused: %s", machine.address, why)
+        _LOG.warning("the machine %s of the cluster is rejected: %s", machine.address, why)
 
     async def _check(self, replica: ReplicaHandle) -> None:
         try:

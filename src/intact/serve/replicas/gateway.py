@@ -1,7 +1,7 @@
-"""The server in front of replicas: it checks requests like any server, and forwards each to a replica.
+"""The server in front of the replicas: it checks requests like any server, and forwards each to a replica.
 
 Answers are functions of their requests. So if a replica dies, its requests are repeated on another with the same
-identifiers, and what a stream has already sent is skipped. Nothing is lost, and nothing is sent twice.
+identifiers, and the part of a stream that was already sent is skipped. Nothing is lost, and nothing is sent twice.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from intact.serve.settings import ServerSettings
 RERUNS = 5
 """Maximum number of repetitions of a request whose replica was lost."""
 PLACES = 1 << 16
-"""Number of requests whose replica is remembered, since it holds their receipts and stored responses."""
+"""Number of requests whose replica is remembered, since it stores their receipts and responses."""
 _SCOPE = ("type", "asgi", "http_version", "method", "scheme", "path", "raw_path", "query_string", "root_path")
 _OWN_SCOPE = ("headers", "client", "server", "intact.client")
 _IDENTIFIER = re.compile(rb"_?([0-9a-f]{32})\b")
 _PROGRESS = b'"event":"writing"'
-"""Mark of progress events of methods, which depend on timing and so differ in a repetition."""
+"""Marker of methods' progress events, which depend on timing and so differ when a request is repeated."""
 
 
 class Gateway:
@@ -53,7 +53,7 @@ class Gateway:
     fleet : Fleet
         The replicas, which are started and watched while the server runs.
     cut : Event
-        Set when running requests must end at once.
+        Set when running requests must end immediately.
     """
 
     def __init__(self, fleet: Fleet, settings: ServerSettings, cut: asyncio.Event) -> None:
@@ -80,12 +80,12 @@ class Gateway:
             scope["route"] = SimpleNamespace(path=path)
             await self._own(path)(scope, receive, send)
         elif path == "/api/pull":
-            raise ApiError(403, "replicas serve the models that the server was started with", code="unsupported")
+            raise ApiError(403, "replicas serve only the models that the server was started with", code="unsupported")
         else:
             await self._forward(scope, receive, send)
 
     def _own(self, path: str) -> Response:
-        """Return the response for a path that the server answers itself."""
+        """Return the response for a path that the server handles itself."""
         if path == "/health":
             return reply({"status": "ok"})
         if path == "/metrics":
@@ -137,7 +137,7 @@ class Gateway:
                 finally:
                     replica.load -= 1
                 return
-            raise ApiError(503, f"{1 + RERUNS} replicas were lost while they answered this", code="replica_lost")
+            raise ApiError(503, f"{1 + RERUNS} replicas were lost while answering this request", code="replica_lost")
         finally:
             gone.cancel()
 
@@ -170,14 +170,14 @@ class Gateway:
                 if message["type"] == END:
                     _note(scope, message)
                     if message["broken"] and not left:
-                        raise ConnectionError("the answer broke off; the log of the replica says why")
+                        raise ConnectionError("the answer was cut off; the log of the replica has the reason")
                     response.check(left)
                     return
                 if not left:
                     await response.send(message)
 
     def _place(self, path: str, body: bytes) -> int | None:
-        """Return the replica that holds what a request's identifier refers to: a receipt, or an earlier response."""
+        """Return the replica that stores the receipt or earlier response that a request's identifier refers to."""
         if path.startswith(("/v1/receipts/", "/v1/responses/")):
             found = _IDENTIFIER.search(path.encode())
         elif path == "/v1/responses" and b"previous_response_id" in body:
@@ -193,10 +193,10 @@ class Gateway:
 
 
 class _Sent:
-    """A response in transit, with a record of what was sent, in case it is generated again.
+    """A response in transit, with a record of the sent messages in case it is generated again.
 
-    Parts of several texts may then arrive in a different order, but those of each text keep theirs. So of each group of
-    byte-identical parts, as many are skipped as were already sent.
+    Parts of several completions may then arrive in a different order, but those of each completion keep theirs. So of
+    each group of byte-identical parts, the number that was already sent is skipped.
     """
 
     def __init__(self, send: Send) -> None:
@@ -224,7 +224,7 @@ class _Sent:
     def check(self, left: bool) -> None:
         """Raise if something was sent that the repeated response does not contain."""
         if self._is_again and not left and self._before.total():
-            raise ConnectionError("a repeated answer differs from what had already been sent")
+            raise ConnectionError("a repeated answer differs from what was already sent")
 
 
 class GatewayMetrics(Metrics):
@@ -265,7 +265,7 @@ async def _batches(stream: Any) -> AsyncIterator[list[Message]]:
 
 
 def _note(scope: Scope, end: Message) -> None:
-    """Record a replica's facts about a request for the access log."""
+    """Record facts that a replica reported about a request for the access log."""
     scope["route"] = SimpleNamespace(path=end["route"])
     if end["error"] is not None:
         scope["state"]["error"] = ApiError(*end["error"])

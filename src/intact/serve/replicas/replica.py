@@ -24,7 +24,7 @@ from intact.serve.settings import ServerSettings
 END = "intact.end"
 """Type of the message after a response, with facts for the access log."""
 UNREAD = 64
-"""Maximum message batches buffered until the server reads them."""
+"""Maximum number of message batches buffered until the server reads them."""
 COUNTERS = ("steps", "rows", "prefilled", "decoded", "cached_tokens", "preemptions", "drafted", "accepted", "saturated")
 """Engine counters that replicas report."""
 
@@ -38,7 +38,7 @@ class ReplicaPlan:
     shipments : mapping of str to Shipment
         The models, by the names that clients use.
     created : mapping of str to int
-        The times of their files, which clients see.
+        The timestamps of their files, as reported to clients.
     share : int
         Number of replicas that share a machine; unless `loading` sets the threads, each gets its share of the CPUs.
     """
@@ -105,7 +105,7 @@ class Replica:
         return {"fingerprint": first.fingerprint, "tier": first.model.executor.description["tier"]}
 
     async def answer(self, request: ForwardedRequest) -> AsyncIterator[list[Message]]:
-        """Yield the messages of a response, several at a time if available; the last is of the type `END`."""
+        """Yield the messages of a response, several at a time if available; the last one is of type `END`."""
         exchange = _Exchange(asyncio.Queue(UNREAD), asyncio.Semaphore(UNREAD), asyncio.Event())
         self._exchanges[request.number] = exchange
         task = asyncio.create_task(self._respond(request, exchange))
@@ -137,7 +137,7 @@ class Replica:
             await self.read(number, UNREAD)
 
     async def cut(self) -> None:
-        """End running requests at once with an error, since the server is shutting down."""
+        """End running requests immediately with an error, since the server is shutting down."""
         self._service.cut.set()
 
     async def state(self) -> dict[str, Any]:

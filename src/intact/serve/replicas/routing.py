@@ -20,7 +20,7 @@ REMEMBERED = 1 << 16
 SLACK = 4
 """Number of requests by which a replica may exceed the least loaded one and still receive those with its prefixes."""
 _FIELDS = ("model", "tools", "system", "instructions", "messages", "prompt", "input")
-"""Fields of requests that form the beginning of a prompt, with the most widely shared first."""
+"""Fields of requests that form the beginning of a prompt, the most widely shared first."""
 
 
 def blocks(body: bytes) -> list[bytes]:
@@ -50,14 +50,14 @@ def _text(value: Any) -> str:
 
 
 class RoutedTo(NamedTuple):
-    """The replica chosen for a request, and the number of its prefix blocks that went there before."""
+    """The replica chosen for a request, and the number of its prefix blocks that were sent there before."""
 
     replica: int
     known: int
 
 
 class PrefixRouter:
-    """Chooses replicas by the prefixes of the requests that they received.
+    """Chooses replicas by the prefixes of the requests they have received.
 
     Parameters
     ----------
@@ -71,10 +71,11 @@ class PrefixRouter:
         self._random = random.Random(0)
 
     def choose(self, beginnings: Sequence[bytes], loads: Mapping[int, int]) -> RoutedTo:
-        """Choose the replica for a request, and remember that it will have the request's prefix.
+        """Choose the replica for a request, and record that it will have the request's prefix.
 
-        The replica with the longest matching prefix is chosen, leaving out those that have more requests than the
-        least loaded one by over `SLACK`, and by over half the average. Ties go to the least loaded, then to the first.
+        The replica with the longest matching prefix is chosen, leaving out those whose number of requests exceeds that
+        of the least loaded one by more than `SLACK` and by more than half the average. Ties go to the least loaded,
+        then to the first.
 
         Parameters
         ----------
@@ -102,10 +103,10 @@ class PrefixRouter:
         return found
 
     def match(self, replica: int, beginnings: Sequence[bytes]) -> int:
-        """Return the number of a request's prefix blocks that went to a replica before."""
+        """Return the number of a request's prefix blocks that were sent to a replica before."""
         known: Mapping[bytes, None] = self._known.get(replica, {})
         return next((i for i, block in enumerate(beginnings) if block not in known), len(beginnings))
 
     def forget(self, replica: int) -> None:
-        """Forget what went to a replica that is gone, along with its cache pages."""
+        """Forget the prefixes sent to a replica that is gone, along with its cache pages."""
         self._known.pop(replica, None)

@@ -25,7 +25,7 @@ class FleetSize(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> FleetSize:
-        """Parse `4`, or `1-4` for a number that follows the load.
+        """Parse `4`, or `1-4` for a number that adapts to the load.
 
         Raises
         ------
@@ -47,9 +47,9 @@ class ReplicaReport(NamedTuple):
     Attributes
     ----------
     waiting : int
-        Number of requests that are not admitted yet.
+        Number of requests not yet admitted.
     busy : float
-        Fraction of the capacity that admitted requests use, in texts or in tokens, whichever is higher.
+        Fraction of the capacity that admitted requests use, in sequences or in tokens, whichever is higher.
     """
 
     waiting: int
@@ -59,8 +59,9 @@ class ReplicaReport(NamedTuple):
 class QueueScaler:
     """Adapts the number of replicas to the load.
 
-    A replica is added once requests have waited for `GROW` seconds, and after it is ready, another if some still wait.
-    One is removed once no request has waited for `SHRINK` seconds, and the rest would have been at most `FULL` loaded.
+    A replica is added once requests have waited for `GROW` seconds and, after it is ready, another if some still wait.
+    One is removed once no request has waited for `SHRINK` seconds and the load of the rest would have been at most
+    `FULL`.
     """
 
     def __init__(self, size: FleetSize) -> None:
@@ -76,7 +77,7 @@ class QueueScaler:
         now : float
             Seconds of a monotonic clock.
         ready : int
-            Number of replicas that take requests.
+            Number of replicas that accept requests.
         reports : collection of ReplicaReport
             Reports of the replicas that have sent one.
         """

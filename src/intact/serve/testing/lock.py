@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from intact._base.errors import LockError
+from intact.serve.exchange import first_difference
 
 FORMAT, VERSION = "intact-test-lock", 1
 
@@ -18,23 +19,23 @@ def read_lock(path: Path, may_be_new: bool) -> dict[str, Any]:
     Raises
     ------
     LockError
-        If it cannot be read, or is not a lock.
+        If it cannot be read, or is not a lock file.
     """
     if may_be_new and not path.exists():
         return {"model": None, "fingerprint": None, "tests": {}}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise LockError(f"{path} cannot be read: {error.strerror}; --intact-lock-update writes it") from error
+        raise LockError(f"{path} cannot be read: {error.strerror}; --intact-lock-update creates it") from error
     except ValueError as error:
-        raise LockError(f"{path} is not JSON: {error}") from error
+        raise LockError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise LockError(f"{path} is not a lock of test answers; expected {FORMAT!r} as its format")
     if value.get("version") != VERSION:
-        raise LockError(f"{path} has version {value.get('version')!r:.20}; this intact reads version {VERSION}")
+        raise LockError(f"{path} has version {value.get('version')!r:.20}, but this version of intact reads {VERSION}")
     for name in ("model", "fingerprint"):
         if not isinstance(value.get(name), str | None):
-            raise LockError(f"{path}: {name} is {value[name]!r:.40}; expected a text")
+            raise LockError(f"{path}: {name} is {value[name]!r:.40}; expected a string")
         value.setdefault(name, None)
     tests = value.get("tests")
     if not isinstance(tests, dict) or not all(map(_is_locked, tests.values())):
@@ -68,7 +69,7 @@ def difference(locked: list[dict[str, Any]] | None, found: list[dict[str, Any]])
         for place in sorted({*same["answer"], *one["answer"]}):
             before, now = same["answer"].get(place), one["answer"].get(place)
             if before != now:
-                parting = _parting(before, now)
+                parting = first_difference(before, now)
                 return f"the answer to request {number} changed at {place}\n  asked … {one['asked']}\n{parting}"
     paths = Counter(one["path"] for one in left)
     return (
@@ -76,12 +77,3 @@ def difference(locked: list[dict[str, Any]] | None, found: list[dict[str, Any]])
         if left
         else ""
     )
-
-
-def _parting(before: str | None, now: str | None) -> str:
-    if before is None or now is None:
-        return f"  locked: {before!r}\n  now:    {now!r}"
-    shorter = min(len(before), len(now))
-    at = next((i for i in range(shorter) if before[i] != now[i]), shorter)
-    begin = max(0, at - 40)
-    return f"  from character {at} on\n  locked: {before[begin : at + 80]!r}\n  now:    {now[begin : at + 80]!r}"

@@ -1,16 +1,9 @@
-"""A server in a thread that records every request to its APIs with the reply."""
+"""Middleware that records every request to a server's APIs together with the reply."""
 
 from __future__ import annotations
 
-import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from intact.serve.models import Models
+from typing import Any
 
 _PATIENCE = 10.0
 """Seconds that requests may take to finish after the test that sent them."""
@@ -24,7 +17,7 @@ class RequestRecorder:
         self._kept: list[tuple[str, bytes, bytes]] = []
 
     def take(self) -> list[tuple[str, bytes, bytes]]:
-        """Return what was recorded since the last call, waiting for the ends of streams that clients may have left."""
+        """Return the exchanges since the last call, after waiting for streams that clients may have left to end."""
         with self._changed:
             self._changed.wait_for(lambda: not self._running, _PATIENCE)
             kept, self._kept = self._kept, []
@@ -61,49 +54,3 @@ class RequestRecorder:
         with self._changed:
             self._running += change
             self._changed.notify_all()
-
-
-def check(model: str) -> Path:
-    """Return the file or folder of a model.
-
-    Raises
-    ------
-    IntactError
-        If it is not here, or packages that the server needs are not installed.
-    """
-    from intact._base.packages import check_installed
-    from intact.checkpoints.catalogue import resolve
-    from intact.serve import PACKAGES
-
-    check_installed("the server", *PACKAGES)
-    return resolve(model)
-
-
-@contextmanager
-def serving(path: Path, any_name: bool) -> Iterator[tuple[str, RequestRecorder, Models]]:
-    """Run a server in a thread on a free loopback port; yield its address, its recorder, and its models.
-
-    Parameters
-    ----------
-    any_name : bool
-        If true, it answers under any model name that a test sends.
-    """
-    from intact.serve.app import create_app
-    from intact.serve.models import Loading, Models
-    from intact.serve.server import make_server
-    from intact.serve.service import Service
-    from intact.serve.settings import ServerSettings
-
-    settings = ServerSettings(port=0, seeds="fixed", any_name=any_name)
-    models = Models({"intact": str(path)}, Loading(), settings)
-    recorder = RequestRecorder(create_app(Service(settings, models)))
-    server = make_server(recorder, settings)
-    listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}", recorder, models
-    finally:
-        server.should_exit = True
-        thread.join(60)
-        listening.close()

@@ -1,8 +1,9 @@
-"""Receipts of whole runs of a method: every text and score behind an answer, and the vote (docs/spec/receipts.md).
+"""Receipts of whole method runs: every completion and score behind an answer, and the vote (docs/spec/receipts.md).
 
 `document`, `header`, `entries`, `claims`, `problems`, `prompts`, `mixes`, `tools`, `programs`, `together`, `values` and
-`schema` are the members of a receipt of a run; `record` writes one while a method runs, `replay` and `sealed` run it
-again from the receipt alone, `verify` and `verdict` judge, `versions` and `packages` state the code.
+`schema` define the members of a run's receipt; `record` writes a receipt while a method runs, `replay` and `sealed`
+rerun the method from the receipt alone, `verify` and `verdict` judge the receipt, and `versions` and `packages`
+identify the code.
 """
 
 from __future__ import annotations
@@ -23,4 +24,4 @@ def _parse(data: bytes) -> RunReceipt:
 
 
 PARSERS: Final[Mapping[str, Callable[[bytes], RunReceipt]]] = {FORMAT: _parse}
-"""The parser of this package's format, for `intact.receipts.document.read_any`; it is imported on first use."""
+"""The parser of this package's format, for `intact.receipts.document.read_any`; imported on first use."""

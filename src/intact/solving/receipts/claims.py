@@ -18,11 +18,11 @@ from intact.solving.receipts.verdict import DecidedError, RunVerdict, false
 from intact.tasks.score.judging import noting
 
 READING: Final = 600.0
-"""Seconds allowed for reading all answers of a run; many times what an honest run takes."""
+"""Number of seconds allowed for reading all answers of a run; an honest run takes only a small fraction of it."""
 
 
 class RequestedText(NamedTuple):
-    """A requested text: its model, its branch, and a function that makes its complete receipt."""
+    """A requested completion: its model, its branch, and a function that makes its complete receipt."""
 
     model: str
     branch: Branch
@@ -35,21 +35,22 @@ class Claims:
     Attributes
     ----------
     unread : dict of str to int
-        Indices of the texts that have not been requested, by branch.
+        Indices of the completions that have not been requested, by branch.
     texts : dict of str to TextEntry
-        The requested texts, by branch.
+        The requested completions, by branch.
     requested : dict of int to RequestedText
-        The same by index. Receipts are made one by one, because all prompts together could fill the memory.
+        The requested completions by index. Receipts are made one at a time, because all prompts together could exhaust
+        the memory.
     programs : dict of bytes to Run
         The programs that were run, by digest.
     calls : dict of bytes to ToolUse
         The tools that were used, by digest of the call.
     together : dict of bytes to SharedEntry
-        Texts that workers generated together, by digest of the request.
+        Completions that workers generated together, by digest of the request.
     shared : dict of bytes to (str, SharedRequest)
-        The model and the request of each shared text that was requested.
+        The model and the request of each shared completion that was requested.
     data : NotingData
-        The problem's data, which records what was read of it.
+        The problem's data, which records which parts were read.
     ended : Exception or None
         The error that ends the replay, even if the method catches it first.
     """
@@ -90,7 +91,7 @@ class Claims:
             raise self.ended
 
     def read(self, reader: Callable[[str], str | None], text: str) -> str | None:
-        """Read an answer within the time limit: computer algebra can take seconds for one expression."""
+        """Read an answer within the time limit, since computer algebra can take seconds for a single expression."""
         self.check()
         began = time.monotonic()
         with noting() as abandoned:

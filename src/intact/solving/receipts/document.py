@@ -34,7 +34,7 @@ class RunResult:
     cost: Cost
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the value as a JSON object."""
         return {
             "answer": self.answer,
             "votes": [[answer, bits(weight)] for answer, weight in self.votes],
@@ -66,14 +66,14 @@ class RunResult:
 
 @dataclass(frozen=True)
 class RunReceipt(AnyReceipt):
-    """The requests of a method, their results, and its answer.
+    """The requests of a method, their results, and the method's answer.
 
     Attributes
     ----------
     entries : tuple
-        Texts, scores and programs, in the order of the trace.
+        Completions, scores and programs, in the order of the trace.
     root : bytes
-        The claimed root of the tree over its parts; in a true receipt, it equals `digest`.
+        The claimed root of the tree over the receipt's parts; in a true receipt, it equals `digest`.
     """
 
     header: RunHeader
@@ -101,12 +101,12 @@ class RunReceipt(AnyReceipt):
 
     @cached_property
     def digest(self) -> bytes:
-        """The digest to cite, which is also signed: the root of the Merkle tree over header, entries and result."""
+        """The digest to cite and to sign: the root of the Merkle tree over header, entries and result."""
         return root_of(self.header.hash, self.leaves)
 
     @property
     def count(self) -> int:
-        """The number of tokens of its texts."""
+        """The number of tokens in its completions."""
         return sum(entry.count for entry in self.entries if isinstance(entry, TextEntry | SharedEntry))
 
     def unsigned(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class RunReceipt(AnyReceipt):
         )
         branches = [path(entry.branch) for entry in receipt.entries if isinstance(entry, TextEntry | SharedEntry)]
         if len(set(branches)) < len(branches):
-            fields.fail("entries", "a list without two texts at one place of the tree")
+            fields.fail("entries", "a list without two texts at the same place of the tree")
         return receipt
 
 

@@ -1,4 +1,4 @@
-"""The entries of a run's receipt: generated texts, scores, and the outcomes of programs and tools."""
+"""The entries of a run's receipt: completions, scores, and the outcomes of programs and tools."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from intact.solving.receipts.values import bits, read_branch, read_number, write
 from intact.tools.sandbox.outcome import Ending
 
 FARTHEST: Final = 1 << 31
-"""Limit on the magnitude of a program's status, and on token ids."""
+"""Limit on the magnitude of a program's exit status, and on token ids."""
 _MOST: Final = 1 << 62
 _SHARED: Final = tuple([one.name for one in fields(SharedText)])
 
 
 @dataclass(frozen=True)
 class TextEntry:
-    """A generated text: an ordinary receipt, without the parts that a replay of the method reproduces.
+    """A completion: an ordinary receipt, without the parts that a replay of the method reproduces.
 
     Attributes
     ----------
     branch : tuple
-        Its place in the tree.
+        The completion's place in the tree.
     header : bytes
         The digest of the ordinary receipt's header, which seeds the chain.
     output : Output
         The output with log-probabilities, and with the likeliest tokens and spreads if the method requested them; the
-        loser of a race ends with 'cancelled'.
+        output of a loser of a race ends with 'cancelled'.
     state : bytes or None
-        The input of the head before the last token, if the method requested it.
+        The input of the head before the last token, if requested by the method.
     """
 
     branch: Branch
@@ -53,7 +53,7 @@ class TextEntry:
 
     @property
     def written(self) -> str:
-        """The text."""
+        """The completion's text."""
         return self.output.text
 
     @property
@@ -62,7 +62,7 @@ class TextEntry:
         return len(self.output.tokens)
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the value as a JSON object."""
         output = self.output.to_document()
         output["top"] = None if self.output.top is None else write_base64(self.output.top)
         if self.output.spread is not None:
@@ -111,14 +111,14 @@ def _output(value: Any, where: str) -> Output:
 
 @dataclass(frozen=True)
 class ScoreEntry:
-    """Scores of texts by a scorer; the texts are given by their branches, in the form used in traces."""
+    """A scorer's scores for completions, which are given by their branches, in the form used in traces."""
 
     scorer: str
     texts: tuple[str, ...]
     scores: tuple[float, ...]
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the value as a JSON object."""
         return {
             "kind": "score",
             "scorer": self.scorer,
@@ -157,7 +157,7 @@ class RunEntry:
     ended: Ending
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the value as a JSON object."""
         return {
             "kind": "run",
             "program": self.program.hex(),
@@ -193,13 +193,13 @@ class ToolEntry:
     tool : str
         The tool's name.
     version : bytes
-        The content address of the tool when it served the call.
+        The content address of the tool at the time of the call.
     call : bytes
         The digest of the call (`call_digest`); a replay of the method reproduces the call itself.
     text, ended
         As in `ToolResult`.
     replayable : bool
-        If true, a verifier uses the tool again; otherwise the result is only recorded and cannot be checked.
+        If true, a verifier calls the tool again; otherwise the result is only recorded and cannot be checked.
     """
 
     tool: str
@@ -210,7 +210,7 @@ class ToolEntry:
     replayable: bool
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the value as a JSON object."""
         return {
             "kind": "tool",
             "tool": self.tool,
@@ -235,18 +235,18 @@ class ToolEntry:
             replayable=fields.flag("replayable"),
         )
         if entry.text != clean(entry.text):
-            fields.fail("text", f"at most {LONGEST_OUTPUT:,} characters, none of which controls")
+            fields.fail("text", f"at most {LONGEST_OUTPUT:,} characters, none of them control characters")
         return entry
 
 
 @dataclass(frozen=True)
 class SharedEntry:
-    """A text that workers generated together, with a shared cache.
+    """A completion that workers generated together with a shared cache.
 
     Attributes
     ----------
     branch : tuple
-        Its place in the tree.
+        The completion's place in the tree.
     request : bytes
         The digest of the request (`shared_digest`); a replay of the method reproduces the request itself.
     text : SharedText
@@ -259,7 +259,7 @@ class SharedEntry:
 
     @property
     def written(self) -> str:
-        """The text that the last writer saw and continued."""
+        """The text that the last worker to write saw and continued."""
         return self.text.text
 
     @property
@@ -268,7 +268,7 @@ class SharedEntry:
         return self.text.drawn
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the value as a JSON object."""
         own = {"kind": "shared", "branch": list(self.branch), "request": self.request.hex()}
         return own | self.text.to_document()
 
@@ -285,7 +285,7 @@ class SharedEntry:
             isinstance(part, list) and all(type(n) is int and 0 <= n < FARTHEST for n in part) for part in lists
         ):
             members.fail(
-                "steps", f"a list of worker, number, round and tokens, from 0 to {FARTHEST - 1} as the conclusion"
+                "steps", f"a list of worker, number, round and tokens, from 0 to {FARTHEST - 1}, as in the conclusion"
             )
         read: dict[str, Any] = {name: members.integer(name, 0, _MOST) for name in ("rounds", "read", "operations")}
         read["by"] = members.maybe("by", lambda name: members.integer(name, 0, len(NAMES) - 1))
@@ -295,17 +295,17 @@ class SharedEntry:
 
 
 def _parts(step: Any) -> list[Any]:
-    """Return the numbers of a step and its tokens; both are lists if the step is valid."""
+    """Return a step's numbers and its tokens; both are lists if the step is valid."""
     return [step[:3], step[3]] if isinstance(step, list) and len(step) == 4 else [None]
 
 
 def shared_digest(name: HashName, request: Mapping[str, Any]) -> bytes:
-    """Return the digest of a request for a text by workers, given as a JSON object."""
+    """Return the digest of a request for a completion by workers, given as a JSON object."""
     return digest(name, canonical.encode(request))
 
 
 def call_digest(name: HashName, tool: str, values: Mapping[str, Any], place: str = "") -> bytes:
-    """Return the digest of a tool call; `place` is empty except for results that cannot be reproduced."""
+    """Return the digest of a tool call; `place` is empty unless the result cannot be reproduced."""
     return digest(name, canonical.encode({"place": place, "tool": tool, "values": write_values(values)}))
 
 

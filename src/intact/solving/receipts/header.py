@@ -22,9 +22,9 @@ from intact.text.template import exact_time
 
 VERSION: Final = 3
 READERS: Final[Mapping[int, str]] = {1: "0.1.0", 2: "0.1.0"}
-"""The last version of this package that reads each earlier format version."""
+"""The last version of this package that can read each earlier format version."""
 FIRST: Final = ""
-"""The name of the first model if the method does not refer to it by name."""
+"""Name of the first model if the method does not refer to it by name."""
 MEMBERS: Final = (
     "format", "version", "hash", "models", "method", "problem", "files", "compiler", "sandbox", "now",
     "sampling", "budget",
@@ -40,7 +40,7 @@ class Sandbox:
     protection: str
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the value as a JSON object."""
         return {"python": self.python, "protection": self.protection}
 
     @classmethod
@@ -57,36 +57,36 @@ class RunHeader:
     Attributes
     ----------
     models : tuple of RunModel
-        The first is the default for methods that name no model; its name is `FIRST` unless a method names it. The
-        others are the models that methods name.
+        The first model is the default for methods that name no model; its name is `FIRST` unless a method names it. The
+        others are the models named by methods.
     method : str
         The method's name.
     source : bytes
         Digest of the versions of the code that made the run (`intact.solving.receipts.sealed.source`).
     parameters : mapping
-        The parameters that were given; the others have the method's defaults.
+        The parameters that were given; all others have the method's defaults.
     id, prompt, seed
         The fields of the problem.
     reader : str
         The name of the function that reads answers (`intact.solving.receipts.problems`).
     data : mapping
-        Those members of the problem's further data that were read.
+        The members of the problem's further data that were read.
     sampling : mapping
         The user's sampling parameters.
     budget : mapping
         The caps by name.
     files : tuple of (str, str)
-        Names and contents of the files that the method read, ascending.
+        Names and contents of the files that the method read, in ascending order.
     compiler : str or None
-        The compiler of constraints, if there were any.
+        The constraint compiler, if constraints were used.
     sandbox : Sandbox or None
-        The environment of programs, if there were any.
+        The environment of programs, if any were run.
     now : datetime or None
-        The time given to chat templates, if one that uses it was applied.
+        The time passed to chat templates, if a template that uses it was applied.
     thinking : ThinkingMode or None
-        The thinking mode of the models, if it was given and a chat template was applied.
+        The models' thinking mode, if it was set and a chat template was applied.
     package : MethodPackage or None
-        The method's package, if it is not this one.
+        The package that provides the method, if it is not this one.
     """
 
     models: tuple[RunModel, ...]
@@ -109,7 +109,7 @@ class RunHeader:
     package: MethodPackage | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the value as a JSON object."""
         prompt: Any = self.prompt if isinstance(self.prompt, str) else [list(turn) for turn in self.prompt]
         return {
             "format": FORMAT,
@@ -147,7 +147,7 @@ class RunHeader:
         parameters = read_values(method, "parameters")
         wrong = unbounded(parameters)
         if wrong is not None:
-            method.fail("parameters", f"an object with integers of at most {MOST} in size, {quote(wrong)} too")
+            method.fail("parameters", f"an object whose integers, including {quote(wrong)}, are at most {MOST} in size")
         return cls(
             _models(fields),
             method.text("name"),
@@ -173,11 +173,11 @@ class RunHeader:
 def _models(fields: Fields) -> tuple[RunModel, ...]:
     models = fields.each("models", RunModel.from_document)
     if not models:
-        fields.fail("models", "a list that is not empty")
+        fields.fail("models", "a non-empty list")
     if len({model.name for model in models}) < len(models):
-        fields.fail("models", "a list without two models of one name")
+        fields.fail("models", "a list of models with distinct names")
     if any(a.name > b.name for a, b in pairwise(models[1:])):
-        fields.fail("models", "a list in which those behind the first are in ascending order of names")
+        fields.fail("models", "a list in which all models after the first are in ascending order of names")
     return models
 
 
@@ -192,13 +192,13 @@ def _files(fields: Fields) -> tuple[tuple[str, str], ...]:
 def _prompt(fields: Fields) -> Prompt:
     value = fields.values["prompt"]
     if len(json.dumps(value)) > LONGEST:
-        fields.fail("prompt", f"one of at most {LONGEST:,} characters in JSON")
+        fields.fail("prompt", f"a JSON text of at most {LONGEST:,} characters")
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not all(
         isinstance(turn, list) and len(turn) == 2 and all(isinstance(part, str) for part in turn) for turn in value
     ):
-        fields.fail("prompt", "a text, or a list of pairs of role and content")
+        fields.fail("prompt", "a string, or a list of pairs of role and content")
     return tuple([(role, content) for role, content in value])
 
 

@@ -1,4 +1,4 @@
-"""The models of a run, with the mixes that their texts are sampled from."""
+"""The models of a run, with the mixes from which their completions are sampled."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ LONGEST: Final = 1 << 18
 
 @dataclass(frozen=True)
 class RunMix(NamedMix):
-    """The mix that all texts of a model are sampled from.
+    """The mix from which all completions of a model are sampled.
 
     Attributes
     ----------
     shadow : str or None
-        The text that replaces the last message of each prompt, or the whole of a text prompt, in the shadow stream;
-        None if the mix has none.
+        The text that replaces the last message of each prompt, or the whole prompt if it is plain text, in the shadow
+        stream; None if the mix has no shadow.
     partners : tuple of ModelDigests
-        The further models of the mix, in its order, with the arithmetic of the run's model.
+        The additional models of the mix, in its order, with the arithmetic of the run's model.
     """
 
     shadow: str | None
@@ -47,10 +47,10 @@ class RunMix(NamedMix):
 
     def _check(self, mix: Mix) -> None:
         if (self.shadow is not None) != ("shadow" in mix.streams) or len(self.partners) != mix.streams.count("partner"):
-            raise ParameterError(f"the mix {self.name} takes the streams {', '.join(mix.streams)}")
+            raise ParameterError(f"the mix {self.name} must have the streams {', '.join(mix.streams)}")
 
     def decoding(self, mixing: Mixing) -> Decoding:
-        """Return the description of the mix in the header of a text's own receipt, with the given streams."""
+        """Return the description of the mix for the header of a completion's own receipt, with the given streams."""
         partners = iter(self.partners)
         streams = [
             StreamSource(model=next(partners)) if stream.model else StreamSource(tuple(stream.tokens.tolist()))
@@ -59,7 +59,7 @@ class RunMix(NamedMix):
         return Decoding(self.name, self.version, self.parameters, tuple(streams))
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the mix as a JSON object for the receipt."""
         partners = [partner.to_document() for partner in self.partners]
         return super().to_document() | {"shadow": self.shadow, "partners": partners}
 
@@ -70,7 +70,7 @@ class RunMix(NamedMix):
         named = read_named(fields)
         shadow = fields.maybe("shadow", fields.text)
         if shadow is not None and len(shadow) > LONGEST:
-            fields.fail("shadow", f"a text of at most {LONGEST:,} characters")
+            fields.fail("shadow", f"a string of at most {LONGEST:,} characters")
         partners = fields.each("partners", ModelDigests.from_document)
         if len(partners) > MOST_STREAMS:
             fields.fail("partners", f"a list of at most {MOST_STREAMS} models")
@@ -84,13 +84,14 @@ class RunModel(LockedModel):
     Attributes
     ----------
     mix : RunMix or None
-        The mix that its texts are sampled from; None if they come from its own distribution, or it generated none.
+        The mix from which its completions are sampled; None if they come from its own distribution, or it generated
+        none.
     """
 
     mix: RunMix | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt of a run."""
+        """Return the model as a JSON object for the receipt of a run."""
         return super().to_document() | ({} if self.mix is None else {"mix": self.mix.to_document()})
 
     @classmethod

@@ -1,7 +1,7 @@
-"""Methods of other packages in receipts: identify the code that made a run, and decide whether to import it.
+"""Methods of other packages in receipts: identify the code that produced a run, and decide whether to import it.
 
 A receipt states the package's name, its version and a digest of its Python files. A verifier needs the same package,
-and imports it only if the user names it, never because a receipt does.
+and imports it only if the user names it, never because a receipt names it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class MethodPackage:
     digest: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the value as a JSON object."""
         return {"name": self.name, "version": self.version, "digest": self.digest.hex()}
 
     @classmethod
@@ -52,7 +52,7 @@ class MethodPackage:
         Raises
         ------
         ParameterError
-            If it lists no Python files, as in editable mode, or one that cannot be read.
+            If the distribution lists no Python files, as in editable mode, or lists one that cannot be read.
         """
         name = found.metadata["Name"]
         sources = sorted(str(file) for file in found.files or () if file.suffix == ".py")
@@ -75,7 +75,7 @@ def package_of(method: Method) -> MethodPackage | None:
     Raises
     ------
     ParameterError
-        If the method belongs to no installed package: it is from a file, or was created by a program.
+        If the method does not belong to an installed package because it comes from a file or was created by a program.
     """
     if all_methods().get(method.name) is method:
         return None
@@ -88,7 +88,7 @@ def package_of(method: Method) -> MethodPackage | None:
 
 
 def refusal(method: str, package: MethodPackage, allowed: Collection[str]) -> str | None:
-    """Return why a run by a method of another package cannot be verified here, or None; nothing is imported.
+    """Say why a run by a method of another package cannot be verified here; return None if it can. Nothing is imported.
 
     Parameters
     ----------
@@ -116,5 +116,5 @@ def refusal(method: str, package: MethodPackage, allowed: Collection[str]) -> st
 
 
 def method_of(name: str, package: MethodPackage | None) -> Method:
-    """Return the method of a run that `refusal` does not refuse."""
+    """Return the method of a run that `refusal` accepts."""
     return all_methods()[name] if package is None else METHODS[name]

@@ -1,4 +1,4 @@
-"""Problems in receipts: names for the functions that read answers, and problems restored from receipts."""
+"""Problems in receipts: names for the functions that read answers, and restoring problems from receipts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from intact.tasks.score.answers import READERS
 from intact.tasks.task import Item, Task, all_tasks
 
 TASK: Final = "task:"
-"""Prefix of the name of a task of this package, which reads its own answers."""
+"""Name prefix for this package's tasks, which read their own answers."""
 
 
 class NotingData(Mapping[str, Any]):
-    """A problem's data, which records which of its members were read."""
+    """A problem's data that records which of its members were read."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = dict(values)
@@ -53,7 +53,7 @@ def reader_of(problem: Problem) -> str:
     Raises
     ------
     ParameterError
-        If it has no name, so that a verifier could not read the answers.
+        If the function has no name, so a verifier could not read the answers.
     """
     for name, read in READERS.items():
         if problem.read is read:
@@ -62,30 +62,30 @@ def reader_of(problem: Problem) -> str:
     if isinstance(task, Task) and type(all_tasks().get(task.name)) is type(task):
         return TASK + task.name
     raise ParameterError(
-        "a run with a receipt needs a question as a text, or an item of a task of this package: a verifier must know "
+        "a run with a receipt needs a question as a string, or an item of a task of this package: a verifier must know "
         "how its answers are read"
     )
 
 
 def replayable(problem: Problem) -> Problem:
-    """Return a problem in the form that its receipt restores: its data are `NotingData`, which its reader uses as well.
+    """Return a problem in the form that its receipt restores: its data is a `NotingData`, which its reader also uses.
 
     Raises
     ------
     ParameterError
-        If the function that reads its answers has no name.
+        If the function that reads the problem's answers has no name.
     """
     data = NotingData(problem.data)
     return replace(problem, read=_read(reader_of(problem), problem.id, data), data=data)
 
 
 def problem_of(header: RunHeader, data: NotingData) -> Problem:
-    """Return the problem of a receipt; `data` are those of its header.
+    """Return the problem of a receipt; `data` is the data in its header.
 
     Raises
     ------
     ParameterError
-        If there is no such reader.
+        If the reader does not exist.
     """
     return Problem(header.id, header.prompt, _read(header.reader, header.id, data), data, seed=header.seed)
 
@@ -96,5 +96,5 @@ def _read(reader: str, id: str, data: Mapping[str, Any]) -> Callable[[str], str 
         return read
     task = all_tasks().get(reader.removeprefix(TASK))
     if task is None or not reader.startswith(TASK):
-        raise ParameterError(f"there is no reader {reader!r:.80} for answers")
+        raise ParameterError(f"no reader of answers named {reader!r:.80}")
     return partial(task.read_for, Item(id, "", "", data))

@@ -1,4 +1,4 @@
-"""Run the programs of a run again: the outcome of each is a claim to verify."""
+"""Rerun the programs of a run: the outcome of each is a claim to verify."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from intact.tools import sandbox
 
 
 def here() -> Sandbox:
-    """Return the environment in which programs run here."""
+    """Return the environment in which programs run on this machine."""
     return Sandbox(platform.python_version(), sandbox.protection().kind)
 
 
 def verify_programs(claims: Claims, between: Callable[[], None] | None = None) -> RunVerdict:
-    """Run every program of a receipt again; `between` is called before each."""
+    """Rerun every program of a receipt; `between` is called before each."""
     first: dict[bytes, int] = {}
     for index, entry in enumerate(claims.run.entries):
         if isinstance(entry, RunEntry):
@@ -66,5 +66,5 @@ def _same(outcome: sandbox.Outcome, entry: RunEntry) -> bool:
 
 
 def _outcome(request: RunProgram) -> sandbox.Outcome:
-    """Run a receipt's program, never unprotected, whatever INTACT_SANDBOX says."""
+    """Run a receipt's program, never unprotected, whatever the value of INTACT_SANDBOX."""
     return sandbox.run(request.code, request.stdin, request.limits, untrusted=True)

@@ -1,4 +1,4 @@
-"""Find the part of a run's prompt that anything in the run was computed from; a receipt states nothing else of it."""
+"""Finding the part of a run's prompt from which the run was computed; a receipt states only this part."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from intact.solving.receipts.replay import ReplayBackend, driver_of, replay, run
 from intact.solving.receipts.verdict import DecidedError, RunVerdict
 
 LONGEST: Final = 1 << 30
-"""Maximum number of tokens in a prompt with marks."""
+"""Maximum number of tokens in a prompt that contains marks."""
 
 
 def needed_prompt(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None = None) -> Prompt:
-    """Return the prompt of a run with every content emptied from which nothing was computed.
+    """Return the prompt of a run, with every message content emptied from which nothing was computed.
 
-    A content counts as read if the chat template renders it into the context of a text, or else if the replay of the
-    run differs without it. A text prompt counts as one content.
+    A message's content counts as read if the chat template renders it into the context of a completion, or else if the
+    replay of the run differs without it. A plain-text prompt counts as one content.
 
     Parameters
     ----------
     run : RunReceipt
-        A run whose replay finds nothing false.
+        A run whose replay finds no false claim.
     between : callable, optional
         As for `intact.solving.receipts.replay.replay`.
     """
@@ -52,10 +52,10 @@ def needed_prompt(models: Mapping[str, Model], run: RunReceipt, between: Callabl
 
 
 def _unrendered(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None) -> list[int]:
-    """Return the indices of non-empty contents whose ends do not appear in any prompt of the run's texts.
+    """Return the indices of non-empty message contents whose ends do not appear in any prompt of the run's completions.
 
-    The method runs once more on the same texts, with a mark appended to each content. The marks depend on all contents,
-    so no content can include the mark of another.
+    The method is rerun on the same completions, with a mark appended to each content. The marks depend on all contents,
+    so no content can include the mark of another one.
     """
     contents = _contents(run.header.prompt)
     name = sha256(repr(run.header.prompt).encode(errors="surrogatepass")).hexdigest()[:16]
@@ -78,21 +78,21 @@ class _MarkedClaims(Claims):
     mark : re.Pattern
         The pattern of a mark, which captures the index of its content.
     unseen : set of int
-        The indices of contents whose marks have not appeared in the prompt of any text.
+        The indices of contents whose marks have not appeared in the prompt of any completion.
     """
 
     mark: re.Pattern[str]
     unseen: set[int]
 
     def look(self, text: str) -> None:
-        """Look for marks in the prompt of a text; raise DecidedError once all have been found."""
+        """Look for marks in the prompt of a completion; raise DecidedError once all have been found."""
         self.unseen -= set(map(int, self.mark.findall(text)))
         if not self.unseen:
             raise self.end(DecidedError(RunVerdict("true")))
 
 
 class _MarkedBackend(ReplayBackend):
-    """A back end that answers with a run's texts whatever the prompts are, and looks for marks in the prompts."""
+    """A back end that answers with a run's completions regardless of the prompts, and looks for marks in them."""
 
     _claims: _MarkedClaims
 
@@ -102,7 +102,7 @@ class _MarkedBackend(ReplayBackend):
         self._searched = set[Prompt]()
 
     def tokens_of(self, state: State) -> list[int]:
-        """Return the tokens of a state, after searching its prompt for marks if the run has texts by workers."""
+        """Return the tokens of a state, after searching its prompt for marks if the run has completions by workers."""
         if self._claims.together:
             self._search(state.prompt)
         return super().tokens_of(state)
@@ -121,7 +121,7 @@ def _contents(prompt: Prompt) -> Sequence[str]:
 
 
 def _changed(prompt: Prompt, contents: Mapping[int, str]) -> Prompt:
-    """Return a prompt with its contents replaced at some indices."""
+    """Return a prompt with its message contents replaced at the given indices."""
     if isinstance(prompt, str):
         return contents.get(0, prompt)
     return tuple([(role, contents.get(place, content)) for place, (role, content) in enumerate(prompt)])

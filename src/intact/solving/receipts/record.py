@@ -1,4 +1,4 @@
-"""Make the receipts of runs: each text is generated with an ordinary receipt, and the run's is built from these."""
+"""Making the receipts of runs: each completion gets an ordinary receipt, and the run's receipt is built from these."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TextRecorder(ChainRecorder):
     """A recorder that keeps a chain for each sample of a request, however the sample ends."""
 
     def receipt(self, sample: int, completion: Completion) -> None:
-        """Do nothing: single texts get no receipt of their own."""
+        """Do nothing: single completions get no receipt of their own."""
 
     def head(self, sample: int) -> bytes | None:
         """Return the input of the head before the sample's newest token."""
@@ -56,11 +56,11 @@ class TextRecorder(ChainRecorder):
 
 
 class RecordingBackend(NativeBackend):
-    """A back end for intact's engine that keeps an entry for each text."""
+    """A back end for intact's engine that keeps an entry for each completion."""
 
     @cached_property
     def entries(self) -> dict[Generation, TextEntry]:
-        """The entries of finished texts that have not been collected."""
+        """The entries of finished completions that have not been collected."""
         return {}
 
     @cached_property
@@ -93,12 +93,12 @@ class RecordingBackend(NativeBackend):
 
 
 class NotingReader:
-    """A wrapper of a reader of answers that records expressions on which algebra reaches a limit.
+    """A wrapper around an answer reader that records expressions on which computer algebra reaches a limit.
 
     Attributes
     ----------
     abandoned : list of str
-        The expressions.
+        The recorded expressions.
     """
 
     def __init__(self, read: Callable[[str], str | None]) -> None:
@@ -106,7 +106,7 @@ class NotingReader:
         self.abandoned: list[str] = []
 
     def __call__(self, text: str) -> str | None:
-        """Return the answer in a text."""
+        """Return the answer in a completion."""
         with noting() as abandoned:
             answer = self.read(text)
         self.abandoned += abandoned
@@ -129,7 +129,7 @@ def recording_driver(
     Parameters
     ----------
     backends : mapping of str to Backend
-        The models by name, which must run here.
+        The models by name, which must run on this machine.
     scorer, untrusted, tools
         As for `Services`.
     budget, sampling, seconds, **options
@@ -138,23 +138,25 @@ def recording_driver(
     Raises
     ------
     ParameterError
-        If receipts cannot be made for these runs; the message names the obstacle.
+        If receipts cannot be made for these runs; the message names the reason.
     """
     writers: dict[str, RecordingBackend] = {}
     for name, backend in backends.items():
         if not isinstance(backend, NativeBackend):
-            raise ParameterError(f"a run with a receipt needs models that run here; {name!r:.80} is an endpoint")
+            raise ParameterError(f"a run with a receipt needs local models, but {name!r:.80} is an endpoint")
         if not isinstance(backend, RecordingBackend):
             backend = RecordingBackend(backend.model, backend.now, backend.mix, backend.thinking)
         writers[name] = backend
     if seconds is not None or (budget is not None and budget.seconds is not None):
-        raise ParameterError("a run with a receipt cannot have a budget in seconds: it cannot be repeated exactly")
+        raise ParameterError(
+            "a run with a receipt cannot have a budget in seconds, because it could not be repeated exactly"
+        )
     recorder = RunRecorder(writers, budget or Budget(), sampling or {}, scorer, untrusted=untrusted, tools=tools)
     return Driver(writers, services=recorder, budget=budget, sampling=sampling, **options)
 
 
 class RunRecorder(SealedServices):
-    """Services that record everything written, read and run, and make receipts of it.
+    """Services that record everything generated, read and run, and make receipts from it.
 
     Parameters
     ----------
@@ -187,12 +189,12 @@ class RunRecorder(SealedServices):
         self._locks: dict[bytes, Lock] = {}
 
     def begin_texts(self, root: Root, generations: Sequence[Generation]) -> None:
-        """Record whether any text of a problem is constrained."""
+        """Record whether any completion of a problem is constrained."""
         if any(generation.parameters.constraint is not None for generation in generations):
             self._constrained.add(root)
 
     def end_text(self, root: Root, backend: Backend, generation: Generation) -> None:
-        """Store the entry of a text with its problem."""
+        """Store the entry of a completion with its problem."""
         assert isinstance(backend, RecordingBackend)
         entry = backend.entries.pop(generation, None)
         if entry is not None:
@@ -200,13 +202,13 @@ class RunRecorder(SealedServices):
             self._wrote[root].add(backend)
 
     def content(self, file: str) -> str:
-        """Return the content of a file, as of its first reading."""
+        """Return the content of a file as it was first read."""
         if file not in self._contents:
             self._contents[file] = read_text(file)
         return self._contents[file]
 
     def run(self, request: RunProgram, stop: Event) -> Outcome:
-        """Run a program, or return its earlier outcome if it has run before."""
+        """Run a program, or return its earlier outcome if it has already been run."""
         key = program_digest("sha256", request.code, request.stdin, request.seconds)
         with self._locks.setdefault(key, Lock()):
             if key not in self._outcomes:
@@ -214,7 +216,7 @@ class RunRecorder(SealedServices):
             return self._outcomes[key]
 
     def use(self, call: ToolUse, stop: Event) -> ToolResult:
-        """Use a tool, or return the earlier result of the same call."""
+        """Call a tool, or return the earlier result of the same call."""
         key = call_digest("sha256", call.tool.name, call.values, call.place)
         with self._locks.setdefault(key, Lock()):
             if key not in self._results:
@@ -222,19 +224,19 @@ class RunRecorder(SealedServices):
             return self._results[key]
 
     def admit(self, job: MethodJob) -> MethodJob:
-        """Return the job with a problem that records which of its data and answers are read."""
+        """Return the job, with a problem that records which of its data and answers are read."""
         package_of(job.method)
         if job.problem.branch:
-            raise ParameterError("a run with a receipt needs a whole problem, not a part of another")
+            raise ParameterError("a run with a receipt needs a whole problem, not part of another problem")
         if job.problem.read_cut is not None:
             raise ParameterError("receipts do not support reading truncated texts differently (cut=stated)")
         wrong = unbounded(job.parameters)
         if wrong is not None:
-            raise ParameterError(f"no receipt can hold the parameter {wrong} = {job.parameters[wrong]!r:.80}")
+            raise ParameterError(f"a receipt cannot represent the parameter {wrong} = {job.parameters[wrong]!r:.80}")
         data = _plain(job.problem.data)
         wrong = unwritten(data)
         if wrong is not None:
-            raise ParameterError(f"no receipt can hold {wrong} of the problem's data: {data[wrong]!r:.80}")
+            raise ParameterError(f"a receipt cannot represent {wrong} of the problem's data: {data[wrong]!r:.80}")
         problem = replayable(replace(job.problem, data=data))
         return job._replace(problem=replace(problem, read=NotingReader(problem.read)))
 
@@ -248,7 +250,7 @@ class RunRecorder(SealedServices):
             return replace(result, caveats=(*result.caveats, f"no receipt can be made of this run: {error}"))
 
     def _models(self, named: AbstractSet[str], wrote: AbstractSet[RecordingBackend]) -> tuple[RunModel, ...]:
-        """Return the first model and the named ones; those that generated texts include their mixes."""
+        """Return the first model and the named ones; models that generated completions include their mixes."""
         (first, writer), *others = self._writers.items()
         called = sorted([one for one in others if one[0] in named], key=itemgetter(0))
         models = [(first if first in named else FIRST, writer), *called]
@@ -298,5 +300,5 @@ class RunRecorder(SealedServices):
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values in the form that JSON reads back."""
+    """Return values in the form in which JSON reads them back."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

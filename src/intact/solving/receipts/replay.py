@@ -1,4 +1,4 @@
-"""Run a method again on the contents of its receipt: it must make the same requests and reach the same result."""
+"""Rerunning a method on the contents of its receipt: it must make the same requests and reach the same result."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ReplayBackend(NativeBackend):
         self._claims, self._name, self._own = claims, name, own
 
     def count(self, part: Prompt | Piece) -> int:
-        """Count the tokens of a prompt or piece, if the chat template stays within its limits here."""
+        """Count the tokens of a prompt or piece, provided that the chat template stays within its limits here."""
         try:
             return super().count(part)
         except FormatError as error:
@@ -69,7 +69,7 @@ class ReplayBackend(NativeBackend):
             self._judge_race(generations)
 
     def find(self, generation: Generation) -> Written:
-        """Return a text as recorded in the receipt."""
+        """Return a completion as recorded in the receipt."""
         claims, place = self._claims, path(generation.branch)
         claims.check()
         index = claims.unread.pop(place, None)
@@ -93,13 +93,13 @@ class ReplayBackend(NativeBackend):
         return self.written_of(generation, entry)
 
     def _check_header(self, generation: Generation, entry: TextEntry, index: int) -> None:
-        """Raise DecidedError unless an entry's header matches the text that the method requests."""
+        """Raise DecidedError unless an entry's header matches the completion that the method requests."""
         if self.header(generation).digest != entry.header:
             place = path(generation.branch)
             raise false("request", index, f"the method asks for the text {place:.80} in another way")
 
     def header(self, generation: Generation) -> Header:
-        """Return the header that the receipt of a text must have."""
+        """Return the header that the receipt of a completion must have."""
         parameters, run = generation.parameters, self._claims.run.header
         compiler = None if parameters.constraint is None else run.compiler
         prompt = tuple(self.tokens_of(generation.state))
@@ -107,7 +107,7 @@ class ReplayBackend(NativeBackend):
         return Header(self._own.digests, self._own.numerics, request, run.hash)
 
     def _decoding(self, generation: Generation) -> Decoding | None:
-        """Return the mix that a text must have been sampled from."""
+        """Return the mix from which a completion must have been sampled."""
         if self.mix is None or self._own.mix is None:
             return None
         try:
@@ -117,7 +117,7 @@ class ReplayBackend(NativeBackend):
         return self._own.mix.decoding(mixing)
 
     def written_of(self, generation: Generation, entry: TextEntry) -> Written:
-        """Return a text as methods see it."""
+        """Return a completion in the form that methods see."""
         output = entry.output
         written = self.to_written(generation.state, output.tokens, output.logprobs or (), output.finish)
         top = [] if output.top is None else unpack(output.top, len(output.tokens))
@@ -126,7 +126,7 @@ class ReplayBackend(NativeBackend):
         return written._replace(top=self.likeliest(top), hidden=hidden, spread=spread)
 
     def _check_requested(self, generation: Generation, entry: TextEntry, index: int) -> None:
-        """Raise DecidedError unless an entry has exactly what was requested."""
+        """Raise DecidedError unless an entry contains exactly what was requested."""
         output = entry.output
         count, likeliest = len(output.tokens), generation.parameters.top_logprobs
         if len(output.top or b"") != PAIR * likeliest * count:
@@ -162,12 +162,12 @@ class ReplayBackend(NativeBackend):
                 raise false("race", index, f"it has {count} tokens, but {over}", count)
 
     def step(self) -> list[Generation]:
-        """Return the texts that were answered."""
+        """Return the generations that were answered."""
         ended, self._ended = self._ended, []
         return ended
 
     def cancel(self, generations: Sequence[Generation]) -> None:
-        """Do nothing: no text is ever in progress."""
+        """Do nothing: no generation is ever in progress."""
 
 
 def text_mix_of(own: RunModel, model: Model, hash: HashName) -> TextMix | None:  # noqa: A002
@@ -188,7 +188,7 @@ def text_mix_of(own: RunModel, model: Model, hash: HashName) -> TextMix | None: 
 
 
 class Replayer(SealedServices):
-    """Services that know only the contents of a receipt."""
+    """Services that have only the contents of a receipt."""
 
     fatal = (*SealedServices.fatal, DecidedError)
 
@@ -224,7 +224,7 @@ class Replayer(SealedServices):
         return Outcome(entry.stdout, "", entry.status, entry.ended, seconds=0.0)
 
     def known_shared(self, model: str, request: SharedRequest) -> SharedText:
-        """Return a text that workers generated together from the receipt."""
+        """Return the completion of workers from the receipt."""
         key = shared_digest(self._claims.run.header.hash, request.to_document())
         entry = self._claims.together.get(key)
         if entry is None:
@@ -254,7 +254,7 @@ def run_again(driver: Driver, claims: Claims) -> Result:
     Raises
     ------
     DecidedError
-        If it requests something else.
+        If the method requests something else.
     Exception
         Any exception raised by `between`.
     """
@@ -277,7 +277,7 @@ def driver_of(
     Raises
     ------
     ParameterError
-        If its budget is invalid.
+        If the receipt's budget is invalid.
     """
     header = claims.run.header
     try:
@@ -294,9 +294,10 @@ def driver_of(
 
 
 def replay(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None = None) -> Claims:
-    """Run the method of a receipt on its entries, and compare entries and result with the outcome.
+    """Run the method of a receipt on its entries, and compare the entries and the result with the outcome.
 
-    `between` is called before each text, score and reading of an answer; an exception that it raises ends the replay.
+    `between` is called before each completion, score and reading of an answer; an exception raised in it ends the
+    replay.
 
     Raises
     ------
@@ -315,7 +316,7 @@ def replay(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], N
 
 
 def _compare(run: RunReceipt, claims: Claims, services: Replayer, result: Result) -> None:
-    """Compare entries and result with those of the replay."""
+    """Compare the entries and the result with the replay's."""
     if claims.unread:
         where, index = min(claims.unread.items(), key=itemgetter(1))
         raise false("extra", index, f"the method never requests the text {where:.80}")

@@ -21,7 +21,7 @@ def schema() -> dict[str, Any]:
 
 
 def _mix(decoding: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a model's mix, with a shadow text and partners in place of token streams."""
+    """Return the schema of a model's mix, with a shadow text and partners instead of token streams."""
     named = {name: one for name, one in decoding["properties"].items() if name != "streams"}
     partners = {"type": "array", "maxItems": MOST_STREAMS, "items": {"$ref": "#/$defs/model"}}
     members = named | {"shadow": {"type": ["string", "null"]}, "partners": partners}
@@ -29,7 +29,7 @@ def _mix(decoding: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text_output(output: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a text: always log-probabilities, optionally likeliest tokens, spreads and a lost race."""
+    """Return the schema of a completion: log-probabilities; optionally, likeliest tokens, spreads and a lost race."""
     members = output["properties"]
     logprobs = next(kind for kind in members["logprobs"]["oneOf"] if kind["type"] == "array")
     finishes = {"enum": [*members["finish"]["enum"], "cancelled"]}

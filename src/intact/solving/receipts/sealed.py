@@ -1,4 +1,4 @@
-"""The services of a run with a receipt, for maker and verifier: they provide only what the receipt contains."""
+"""The services of a run with a receipt, for the maker and the verifier: they provide only what the receipt contains."""
 
 from __future__ import annotations
 
@@ -40,26 +40,27 @@ from intact.tasks.score.scorers.value import ValueScorer
 from intact.tasks.score.value import NextHead, ValueHead
 from intact.tools.sandbox import Outcome
 
-UNNAMED: Final = ("reward",)
-"""Scorers whose model's digest is not stated in receipts, so that a verifier could not check which model was used."""
+UNSTATED: Final = {"reward": "receipts do not state its model", "prefix_value": "it knows the right answers"}
+"""Scorers that runs with receipts cannot use, with the reasons."""
 FILED: Final[Mapping[str, Callable[[str, str], Scorer]]] = {
     ValueScorer.name: lambda file, text: ValueScorer(file, ValueHead.parse(text, file)),
     NextValueScorer.name: lambda file, text: NextValueScorer(file, NextHead.parse(text, file)),
 }
 """Scorers that are loaded from a file, given its name and content."""
 LONGEST_RUN: Final = 60.0
-"""Maximum seconds for a program, which verifiers run again."""
+"""Maximum number of seconds for a program, since verifiers rerun it."""
 
 
 class SealedServices(Services, ABC):
     """Services that a verifier can reproduce: methods and scorers of this package, files in the receipt.
 
-    The journal is used only to predict texts, so that every text still passes through one of the maker's back ends.
+    The journal is used only to predict completions, so every completion still passes through one of the maker's back
+    ends.
 
     Attributes
     ----------
     files : dict of Root to dict of str to str
-        For each problem, the contents of the files that were read, by name.
+        For each problem, the contents by name of the files that were read.
     named : dict of Root to set of str
         The models that were named for each problem.
     """
@@ -87,14 +88,14 @@ class SealedServices(Services, ABC):
         self.named[root].add(name)
 
     def scorer(self, root: Root, name: str) -> Scorer:
-        """Find a scorer by name, among those whose numbers are the same everywhere."""
+        """Find a scorer by name, among those whose scores are the same on every machine."""
         kind, _, argument = name.partition(":")
-        if kind in UNNAMED:
-            raise ParameterError(f"a run with a receipt cannot use the scorer {kind}: receipts do not state its model")
+        if kind in UNSTATED:
+            raise ParameterError(f"a run with a receipt cannot use the scorer {kind}: {UNSTATED[kind]}")
         if kind in SCORERS and kind not in SCORERS.own:
             raise ParameterError(
                 f"a run with a receipt cannot use the scorer {kind} of {SCORERS.origin(kind)}: "
-                "verifiers have only those of this package"
+                "verifiers have only the scorers of this package"
             )
         if kind in FILED and argument and not self.untrusted:
             return FILED[kind](argument, self.read(root, argument))
@@ -104,20 +105,22 @@ class SealedServices(Services, ABC):
         """Run a program, unless its time limit is too long for verifiers."""
         if request.seconds > LONGEST_RUN:
             raise ParameterError(
-                f"a run with a receipt gives a program at most {LONGEST_RUN:g} seconds, got {request.seconds:g}"
+                f"in a run with a receipt, a program may take at most {LONGEST_RUN:g} seconds, got {request.seconds:g}"
             )
         return super().run(request, stop)
 
     def use(self, call: ToolUse, stop: Event) -> ToolResult:
-        """Use a tool, if verifiers have it and its time limit is acceptable, or if its result is only recorded."""
+        """Call a tool, if verifiers have it and its time limit is acceptable, or if its result is only recorded."""
         name, values = call.tool.name, call.values
         if call.tool.replayable and type(call.tool) is not TOOLS.own.get(name):
-            raise ParameterError(f"a run with a receipt cannot use the tool {name:.80}, which is not of this package")
+            raise ParameterError(
+                f"a run with a receipt cannot use the tool {name:.80}, which is not part of this package"
+            )
         if (wrong := unwritten(values)) is not None:
-            raise ParameterError(f"no receipt can hold the input {wrong:.80} of the tool {name:.80}")
+            raise ParameterError(f"a receipt cannot represent the input {wrong:.80} of the tool {name:.80}")
         if values.get("seconds", 0) > LONGEST_RUN:
             raise ParameterError(
-                f"a run with a receipt gives a tool at most {LONGEST_RUN:g} seconds, got {values['seconds']:g}"
+                f"in a run with a receipt, a tool may take at most {LONGEST_RUN:g} seconds, got {values['seconds']:g}"
             )
         return super().use(call, stop)
 
@@ -131,7 +134,7 @@ class SealedServices(Services, ABC):
             )
         wrong = unbounded(call.parameters)
         if wrong is not None:
-            raise ParameterError(f"{name}: no receipt can hold the parameter {wrong:.80} with such a value")
+            raise ParameterError(f"{name}: a receipt cannot represent the value of the parameter {wrong:.80}")
         return found
 
 
@@ -139,25 +142,26 @@ class SealedServices(Services, ABC):
 def source() -> bytes:
     """SHA-256 of the versions of all parts that can affect a run's result (`intact.solving.receipts.versions`).
 
-    It covers all parts, not only the ones that the receipt names: a receipt must not choose the code that judges it.
+    The digest covers all parts, not only the ones that the receipt names: a receipt must not choose the code that
+    judges it.
     """
     return versions_of_all().digest
 
 
 def entries_of(trace: Mapping[str, Any], texts: Mapping[str, TextEntry], name: HashName) -> tuple[Entry, ...]:
-    """Return the entries of a run: the nodes of its trace in order, nested methods at the place of their call.
+    """Return the entries of a run: the nodes of its trace in order, with nested methods at the place of their call.
 
     Parameters
     ----------
     texts : mapping of str to TextEntry
-        The generated texts, by branch.
+        The completions, by branch.
     name : {'sha256', 'blake3'}
-        The receipt's hash.
+        The receipt's hash function.
 
     Raises
     ------
     ReceiptError
-        If a text failed.
+        If a completion failed.
     """
     return tuple(_flat(trace["nodes"], texts, name))
 
@@ -203,5 +207,5 @@ def outcome_of(result: Result) -> RunResult:
 
 
 def on_path(branch: Branch, chosen: Branch | None) -> bool:
-    """Return true if a text is the chosen one or one of its ancestors."""
+    """Return true if a completion is the chosen one or one of its ancestors."""
     return chosen is not None and chosen[: len(branch)] == branch

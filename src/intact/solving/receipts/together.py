@@ -1,4 +1,4 @@
-"""Generate the texts of workers again: each is a claim to verify."""
+"""Regenerating the completions of workers: each is a claim to verify."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from intact.solving.receipts.verdict import RunVerdict
 def verify_together(
     models: Mapping[str, Model], claims: Claims, between: Callable[[], None] | None = None
 ) -> RunVerdict:
-    """Generate every text of workers again, up to its recorded length; `between` is called before each token."""
+    """Regenerate every completion of workers up to its recorded length; `between` is called before each token."""
     checked = given = 0
     for index, entry in enumerate(claims.run.entries):
         if not isinstance(entry, SharedEntry):
@@ -38,7 +38,7 @@ def verify_together(
 
 
 def _limit(entry: SharedEntry, between: Callable[[], None] | None) -> Callable[[], bool]:
-    """Return a function that stops workers that exceed the recorded end of a text; the request may allow more."""
+    """Return a function that stops workers at the recorded end of a completion; the request may allow more."""
     left = entry.text.drawn + len(NAMES)  # each round samples at least one token, or finds a worker finished
 
     def stopped() -> bool:

@@ -1,4 +1,4 @@
-"""Use the tools of a run again: the result of each is a claim to verify."""
+"""Calling the tools of a run again: the result of each call is a claim to verify."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from intact.solving.receipts.verdict import RunVerdict
 
 
 def verify_tools(claims: Claims, between: Callable[[], None] | None = None) -> RunVerdict:
-    """Use every tool of a receipt again; `between` is called before each.
+    """Repeat every tool call of a receipt; `between` is called before each.
 
-    Results of tools that cannot be used again are left open: they make the verdict 'partial' unless it is false.
+    Results of tools that cannot be called again are left open: they make the verdict 'partial' unless it is false.
     """
     first: dict[bytes, int] = {}
     for index, entry in enumerate(claims.run.entries):
@@ -65,5 +65,5 @@ def _difference(call: ToolUse, entry: ToolEntry) -> RunVerdict | None:
 
 
 def _use(call: ToolUse) -> ToolResult:
-    """Use a tool on a receipt's inputs, never unprotected, whatever INTACT_SANDBOX says."""
+    """Call a tool on a receipt's inputs, never unprotected, whatever the value of INTACT_SANDBOX."""
     return call.tool.use(call.values, Event(), untrusted=True)

@@ -16,7 +16,7 @@ from intact.receipts import canonical
 DEEPEST: Final = 256
 """Maximum number of parts of a branch."""
 MOST: Final = 1 << 16
-"""Limit on a method's numbers and on the characters of a string: a verifier does the work that they ask for."""
+"""Limit on a method's numbers and on the characters of a string: a verifier does the work that these request."""
 
 
 def bits(value: float) -> str:
@@ -28,7 +28,7 @@ def read_number(value: Any, where: str) -> float:
     """Parse the result of `bits`."""
     number = struct.unpack(">d", Fields({"value": value}, where, ("value",)).digits("value", 8))[0]
     if not math.isfinite(number):
-        raise ReceiptError(f"{where} must be finite numbers, got {value}")
+        raise ReceiptError(f"{where} must contain finite numbers, got {value}")
     return float(number)
 
 
@@ -54,7 +54,7 @@ def read_values(fields: Fields, name: str) -> dict[str, Any]:
     text = fields.text(name)
     values = canonical.read(text.encode("utf-8", "surrogatepass"), fields.place(name), floats=True)
     if not isinstance(values, dict) or not all(map(_plain, values.values())) or write_values(values) != text:
-        fields.fail(name, "the text of a JSON object of plain values, as json.dumps writes it with sorted keys")
+        fields.fail(name, "the text of a JSON object of plain values, as written by json.dumps with sorted keys")
     return values
 
 

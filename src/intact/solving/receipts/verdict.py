@@ -18,21 +18,21 @@ class RunVerdict:
     outcome : {'true', 'partial', 'false', 'unverifiable'}
         As for the receipt of a single answer.
     what : str or None
-        The part that differs or is missing: for a text as in `intact.receipts.verify`, otherwise one of those in
-        docs/spec/receipts.md, Runs.
+        The part that differs or is missing: for a completion as in `intact.receipts.verify`, otherwise one of the parts
+        listed in docs/spec/receipts.md, Runs.
     entry : int or None
-        The first false entry.
+        Index of the first false entry.
     position : int or None
-        The first false token of its output.
+        Position of the first false token in its output.
     detail : str
         An explanation.
     checked : int
-        Number of tokens that the model found true.
+        Number of tokens that the model confirmed.
     given : int
-        Number of tokens given to the model for this: outputs and their prompts, each distinct prompt counted once. With
-        a cache, fewer are computed.
+        Number of tokens given to the model for this purpose: outputs and their prompts, with each distinct prompt
+        counted once. With a cache, fewer are computed.
     programs : int
-        Number of programs run again and tools used again, with the same result.
+        Number of programs and tool calls that were repeated with the same result.
     """
 
     outcome: Outcome
@@ -46,7 +46,7 @@ class RunVerdict:
 
 
 class DecidedError(Exception):
-    """A replay has reached a verdict."""
+    """Raised when a replay has reached a verdict."""
 
     def __init__(self, verdict: RunVerdict) -> None:
         super().__init__(verdict.detail)

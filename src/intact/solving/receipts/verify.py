@@ -1,4 +1,4 @@
-"""Verify the receipt of a run: replay the method on the entries, and check their texts with the models."""
+"""Verifying the receipt of a run: replay the method on the entries, and check their completions with the models."""
 
 from __future__ import annotations
 
@@ -49,21 +49,22 @@ def verify_run(
     model : Model
         The first of the run's models.
     winner : bool
-        If true, only the chosen text and its ancestors are checked with the model, or all texts if none was chosen. A
-        run with further texts is 'partial' unless it is false.
+        If true, only the chosen completion and its ancestors are checked with the model, or all completions if none was
+        chosen. A run with other completions is 'partial' unless it is false.
     most : int, optional
-        Maximum number of tokens to check at the beginning of each text. A run with a longer text is 'partial' unless it
-        is false.
+        Maximum number of tokens to check at the beginning of each completion. A run with a longer completion is
+        'partial' unless it is false.
     others : mapping of str to Model, optional
         The run's other models, by the names used in the receipt.
     signed_by : bytes, optional
-        The public key that must have signed it. Without it, a signature may be missing, but must be valid if present.
+        The public key that must have signed the receipt. If None, a signature may be missing, but must be valid if
+        present.
     between : callable, optional
-        Called between steps of the engine, rounds of the method, and programs; an exception that it raises ends the
+        Called between steps of the engine, rounds of the method, and programs; an exception raised in it ends the
         verification.
     packages : collection of str
-        Names of other packages whose methods may be imported and run. A run by a method of a package not named here is
-        'unverifiable'.
+        Names of other packages whose methods may be imported and run. A run by a method from a package not named here
+        is 'unverifiable'.
     """
     models = {run.header.models[0].name: model, **(others or {})}
     found = _refused(run, models, signed_by, packages)
@@ -93,7 +94,7 @@ def verify_run(
 
 
 def _check_prompt(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None) -> None:
-    """Raise DecidedError if the run would be the same with less in its prompt."""
+    """Raise DecidedError if the run would be the same with a smaller prompt."""
     stated, needed = run.header.prompt, needed_prompt(models, run, between)
     if needed == stated:
         return
@@ -107,7 +108,7 @@ def _check_prompt(models: Mapping[str, Model], run: RunReceipt, between: Callabl
 def _refused(
     run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | None, packages: Collection[str]
 ) -> RunVerdict | None:
-    """Return the verdict if the header is enough to decide it."""
+    """Return the verdict if the header alone decides it."""
     header = run.header
     try:
         new_hash(header.hash)
@@ -136,7 +137,7 @@ def _refused(
 
 
 def _mix_refused(own: RunModel, model: Model, hash: HashName) -> RunVerdict | None:  # noqa: A002
-    """Return the verdict if the mix that texts are sampled from cannot be run."""
+    """Return the verdict if the mix from which completions are sampled cannot be run."""
     try:
         text_mix_of(own, model, hash)
     except LookupError as error:
@@ -147,9 +148,9 @@ def _mix_refused(own: RunModel, model: Model, hash: HashName) -> RunVerdict | No
 
 
 def _by_this_code(run: RunReceipt, found: RunVerdict) -> RunVerdict:
-    """Return a replay's verdict; if other code made the run, 'false' becomes 'unverifiable'.
+    """Return a replay's verdict; if other code produced the run, 'false' becomes 'unverifiable'.
 
-    Other code may honestly make a different result of the same texts.
+    Other code may legitimately produce a different result from the same completions.
     """
     if found.outcome != "false" or run.header.source == source():
         return found
@@ -169,7 +170,7 @@ def _hold_against(
     most: int | None,
     between: Callable[[], None] | None,
 ) -> RunVerdict:
-    """Verify texts, many at once; the first false entry decides."""
+    """Verify completions, many at once; the first false entry decides the verdict."""
     chosen, checked, given, found, whole = run.result.chosen, 0, 0, dict[int, RunVerdict](), 0
     for name in dict.fromkeys(requested.model for requested in claims.requested.values()):
         wanted = [
@@ -198,7 +199,7 @@ def _hold_against(
 
 
 class _Given:
-    """A counter of the tokens given to a model: the output of each receipt, and each distinct prompt once."""
+    """A counter for the tokens given to a model: the output of each receipt, and each distinct prompt once."""
 
     def __init__(self, most: int | None) -> None:
         self.tokens = 0
@@ -206,7 +207,7 @@ class _Given:
         self._prompts = set[bytes]()
 
     def count(self, receipts: Iterable[Receipt]) -> Iterator[Receipt]:
-        """Yield the receipts, and count their tokens."""
+        """Yield the receipts while counting their tokens."""
         for receipt in receipts:
             request, output = receipt.header.request, receipt.output.tokens
             self.tokens += len(output[: self._most])

@@ -1,7 +1,8 @@
-"""Versions of the code that turns texts into answers, declared next to it and incremented when it changes.
+"""Versions of the code that turns completions into answers, declared next to the code and incremented when it changes.
 
-Digests in manifests and receipts are computed from these numbers and never from source text, so comments, names and
-moved code change no published byte. Stored cases pin the behaviour of every version (`tests/support/pins.py`).
+Digests in manifests and receipts are computed from these numbers and never from source text, so changing comments or
+names, or moving code, does not change any published byte. Stored test cases pin the behaviour of every version
+(`tests/support/pins.py`).
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ class Versions:
     Attributes
     ----------
     parts : mapping of str to int
-        Versions of this package's parts, such as ``method best_of_n``, sorted by name; None if there is no such part.
+        Versions of this package's parts, such as ``method best_of_n``, sorted by name; None if the part does not exist.
     libraries : mapping of str to str
-        Versions of external libraries, sorted by name; None if one is not installed.
+        Versions of external libraries, sorted by name; None if a library is not installed.
     python : str or None
         Version of the interpreter that runs programs, such as ``3.11``, if one of the parts runs programs.
     """
@@ -56,12 +57,12 @@ class Versions:
     python: str | None
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the value as a JSON object."""
         return {"parts": dict(self.parts), "libraries": dict(self.libraries), "python": self.python}
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of its canonical form."""
+        """SHA-256 of the canonical form."""
         return hashlib.sha256(canonical.encode(self.to_document())).digest()
 
 
@@ -92,7 +93,7 @@ def versions_of(names: Iterable[str], others: Mapping[str, _Part] | None = None)
 
 
 def versions_of_task(task: Task) -> Versions:
-    """Return the versions of the code that reads and judges a task's answers."""
+    """Return the versions of the code that reads and grades a task's answers."""
     name = f"task {task.name}"
     return versions_of([name], {name: _part_of(task, "thoughts")})
 

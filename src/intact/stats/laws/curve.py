@@ -1,4 +1,4 @@
-"""The coverage curve `exp(a k^b)`, a law of the benchmark as a whole."""
+"""The coverage curve `exp(a k^b)`, a law for the benchmark as a whole."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Curve(NamedTuple):
 def fit_curve(n: ArrayLike, c: ArrayLike) -> Curve:
     """Fit the exponentiated power law (Brown et al. 2024, arXiv 2407.21787).
 
-    The fit is by least squares of coverage at 40 values of k, spaced evenly on a logarithmic scale up to the least n.
-    Points of one curve are correlated, so a regression's standard errors are far too small: bootstrap problems instead
+    The fit is by least squares of coverage at 40 values of k, spaced evenly on a logarithmic scale up to the smallest
+    n. Points of one curve are correlated, so regression standard errors are far too small: bootstrap problems instead
     (`intact.stats.laws.extrapolation`).
 
     Parameters
     ----------
     n, c : array of int
-        Number of samples and of correct ones of each problem.
+        Numbers of samples and of correct samples for each problem.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def fit_sample(counted: Counts, table: tuple[Floats, Floats] | None = None) -> C
     coverage = passed @ counted.weight / counted.weight.sum()
     if coverage[-1] == coverage[0]:
         raise ParameterError(
-            f"coverage is {coverage[0]:g} for every k: each problem's samples are all right or all wrong"
+            f"coverage is {coverage[0]:g} for every k: the samples of each problem are all right or all wrong"
         )
     missing = -np.log(coverage)
     seen = missing > 0
@@ -91,6 +91,8 @@ def points(counted: Counts) -> tuple[Floats, Floats]:
     """Return values of k and, for each, pass@k of each distinct pair of counts."""
     most = int(counted.n.min())
     if most < 3:
-        raise ParameterError(f"a curve with two parameters needs 3 samples of each problem, one has {most}")
+        raise ParameterError(
+            f"a curve with two parameters needs at least 3 samples of each problem, but one has {most}"
+        )
     k = np.unique(np.geomspace(1, most, POINTS).round().astype(np.int64))
     return k.astype(np.float64), np.asarray(pass_at_k(counted.n, counted.c, k[:, None]))

@@ -1,4 +1,4 @@
-"""Extrapolate coverage, with intervals, to numbers of samples that were not drawn."""
+"""Extrapolate coverage, with intervals, to larger numbers of samples than were drawn."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Extrapolation(NamedTuple):
     coverage, low, high : array
         The law's coverage at each k, with bounds.
     exponent : Interval
-        Exponent of the power law that the missing coverage follows.
+        Exponent of the power law followed by the missing coverage.
     chosen : mapping
         Number of resamples in which each law was chosen.
     cautions : tuple of str
@@ -61,13 +61,13 @@ def extrapolate(
 ) -> Extrapolation:
     """Fit laws, choose the one with the lowest AIC, and return its coverage with a bootstrap interval over problems.
 
-    Laws are fitted and chosen again in each resample, so the interval (percentiles) includes the uncertainty of the
-    choice. It does not include the possibility that every law is wrong: compare laws.
+    Laws are fitted and chosen again in each resample, so the (percentile) interval includes the uncertainty of the
+    choice. It does not include the possibility that every law is wrong, so compare laws.
 
     Parameters
     ----------
     n, c : array of int
-        Number of samples and of correct ones of each problem.
+        Numbers of samples and of correct samples for each problem.
     k : int or array of int
     laws : sequence of str
         Names from `intact.stats.laws.population.FAMILIES`, or only "curve", which has no likelihood to compare.
@@ -85,7 +85,7 @@ def extrapolate(
     if not laws or (CURVE in laws and len(laws) > 1):
         raise ParameterError(f'laws must be among {", ".join(FAMILIES)}, or only "{CURVE}", got {list(laws)}')
     if resamples < 20:
-        raise ParameterError(f"there must be at least 20 resamples, got {resamples}")
+        raise ParameterError(f"resamples must be at least 20, got {resamples}")
     counted = sample(n, c)
     fit = _Fit(counted, laws)
     law = fit(counted)

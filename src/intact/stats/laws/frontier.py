@@ -33,7 +33,7 @@ class Frontier(NamedTuple):
     kept : tuple of Point
         From the cheapest to the most accurate.
     dominated : mapping
-        The remaining methods by name, each with the most accurate method of the frontier that costs no more.
+        The remaining methods by name, each with the most accurate method on the frontier that costs no more.
     """
 
     kept: tuple[Point, ...]
@@ -43,8 +43,8 @@ class Frontier(NamedTuple):
 def frontier(points: Sequence[Point], unit: str = "tokens") -> Frontier:
     """Return the methods that no other method dominates.
 
-    A method dominates another if it is at least as accurate for no more cost, and better in one of the two. Methods
-    that are equal in both are all kept.
+    A method dominates another if it is at least as accurate for no more cost, and better in one of the two. If methods
+    are equal in both, all of them are kept.
 
     Raises
     ------
@@ -52,13 +52,15 @@ def frontier(points: Sequence[Point], unit: str = "tokens") -> Frontier:
         If there are no methods, two have the same name, a cost is missing, or a number is not finite.
     """
     if not points:
-        raise ParameterError("there is no method")
+        raise ParameterError("at least one method is needed")
     names = [point.name for point in points]
     if len(set(names)) < len(names):
-        raise ParameterError(f"two methods are called {next(name for name in names if names.count(name) > 1)!r}")
+        raise ParameterError(f"two methods are named {next(name for name in names if names.count(name) > 1)!r}")
     for point in points:
         if unit not in point.cost:
-            raise ParameterError(f"{point.name} has no cost in {unit}, but in {', '.join(point.cost) or 'nothing'}")
+            raise ParameterError(
+                f"{point.name} has no cost in {unit}, but only in {', '.join(point.cost) or 'nothing'}"
+            )
         if not (math.isfinite(point.accuracy) and math.isfinite(point.cost[unit])):
             raise ParameterError(f"{point.name} has an accuracy of {point.accuracy} for {point.cost[unit]} {unit}")
     ordered = sorted(points, key=lambda point: (point.cost[unit], -point.accuracy))

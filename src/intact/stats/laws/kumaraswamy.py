@@ -16,7 +16,7 @@ from intact.stats.checks import Floats, Integers
 
 NODES = 8
 BEYOND = 1e-9
-"""Value of n times the rate where panels begin; the probability of any correct sample below it is smaller still."""
+"""Value of n times the rate at which panels begin; below it, the probability of any correct sample is even smaller."""
 
 
 class Grid(NamedTuple):
@@ -56,7 +56,7 @@ def grid(n: Integers, c: Integers) -> Grid:
 
 
 def chances(of: Grid, a: float, b: float) -> Floats:
-    """Return the mean of `p^c (1 - p)^(n - c)` for each problem, with its derivatives by a and b, as three columns."""
+    """Return the mean of `p^c (1 - p)^(n - c)` for each problem, and its a and b derivatives, as three columns."""
     raised, by_a = _complement(a, of.log_p)
     density = np.exp(np.log(a) + np.log(b) + a * of.log_p + (b - 1) * raised + of.log_q)  # over x, not p
     slopes = np.stack([np.ones_like(raised), 1 / a + of.log_p + (b - 1) * by_a, 1 / b + raised])
@@ -77,11 +77,11 @@ def fails(a: float, b: float, k: Floats) -> Floats:
 
 @lru_cache(maxsize=64)
 def _all_wrong(k: float) -> Grid:
-    """Return the nodes for k wrong samples of a problem; cached, because resamples request the same ones again."""
+    """Return the nodes for k wrong samples of a problem; cached, because resamples request the same nodes again."""
     return grid(np.array([k]), np.zeros(1, np.int64))
 
 
 def _complement(a: float, log_p: Floats) -> tuple[Floats, Floats]:
-    """Return the logarithm of 1 - p^a, and its derivative by a."""
+    """Return the logarithm of 1 - p^a, and its derivative with respect to a."""
     rest = -np.expm1(a * log_p)
     return np.log(rest), -np.exp(a * log_p) * log_p / rest

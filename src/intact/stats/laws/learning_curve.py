@@ -4,20 +4,20 @@ A curve is a weighted sum of three families over x = 1, 2, ... (samples, rounds,
 
     y(x) = w1 (c - a x^-alpha) + w2 (c' - a' / ln(x + 1)) + w3 (a" - (a" - b) exp(-k x^delta)),
 
-with weights uniform on [0, 1], not normalised. A curve is kept if it lies in [0, 1] up to the horizon and ends above
-its start. Parameters are distributed as in the authors' program: c, a uniform on [0, 1.25] and [-0.6, 0.6], c', a' on
-[0, 1] and [-0.5, 0.5], a", b on [0, 1] and [0, 2]; ln alpha ~ N(0, 2^2), ln k ~ N(-2, 1), ln delta ~ N(0, 0.5^2).
-Observations have normal noise with ln sigma ~ N(-4, 1), for which paper and program differ.
+with weights uniform on [0, 1], not normalised. A curve is kept if it stays in [0, 1] up to the horizon and ends above
+its start. Parameters are distributed as in the authors' code: c, a uniform on [0, 1.25] and [-0.6, 0.6], c', a' on [0,
+1] and [-0.5, 0.5], a", b on [0, 1] and [0, 2]; ln alpha ~ N(0, 2^2), ln k ~ N(-2, 1), ln delta ~ N(0, 0.5^2).
+Observations have normal noise with ln sigma ~ N(-4, 1), where paper and code differ.
 
-The paper trains a transformer to give the posterior; here it is computed by importance sampling, exact in the limit.
-Given weights, shapes and sigma, a curve is linear in the other parameters, which are drawn from their normal posterior
-(uniform distributions are replaced by normal ones with the same moments, and weighted back). Weights, shapes and sigma
-are drawn from the prior first, then from normal distributions fitted to the draws so far, and all draws are weighted by
-the mixture (adaptive multiple importance sampling, Cornuet et al. 2012). Because some draws come from the prior,
-importance weights are bounded.
+The paper trains a transformer to output the posterior; here, it is computed by importance sampling, which is exact in
+the limit. Given weights, shapes and sigma, a curve is linear in the other parameters, which are drawn from their normal
+posterior (uniform distributions are replaced by normal ones with the same moments, and weighted back). Weights, shapes
+and sigma are drawn from the prior first, then from normal distributions fitted to the draws so far, and all draws are
+weighted by the mixture (adaptive multiple importance sampling, Cornuet et al. 2012). Because some draws come from the
+prior, importance weights are bounded.
 
 If the curves of individual problems are given, the covariance of their mean is added to the noise, so that the forecast
-applies to other problems of the same kind. This is an addition: LC-PFN sees a single curve.
+applies to other problems of the same kind. This is our addition: LC-PFN sees a single curve.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ROUNDS = 4
 _INFLATION = 1.5
 """Factor by which a fitted covariance is widened."""
 _TRUST = 20.0
-"""Number of effective draws at which a fitted covariance counts as much as the prior's."""
+"""Effective number of draws at which a fitted covariance has the same weight as the prior's."""
 _NOISE = (-4.0, 1.0)
 """Mean and standard deviation of ln sigma."""
 
@@ -119,11 +119,11 @@ def forecast_curve(
     Parameters
     ----------
     n : array
-        Numbers of samples at which the curve was observed, ascending, 1 or more.
+        Numbers of samples at which the curve was observed: ascending, at least 1.
     values : array, numbers or problems x numbers
-        The curve, or the curve of each problem, which are averaged.
+        The curve, or the curve of each problem, to be averaged.
     at : array
-        Numbers of samples to forecast. The horizon is the largest number of all.
+        Numbers of samples to forecast. The horizon is the largest of all these numbers.
     families : sequence of str
         Names from `FAMILIES`.
     draws : int
@@ -134,21 +134,21 @@ def forecast_curve(
     Raises
     ------
     ParameterError
-        If there are fewer than three numbers, values lie outside [0, 1], families are unknown, or no draw agrees with
-        the curve.
+        If there are fewer than three numbers, values are outside [0, 1], families are unknown, or no draw is consistent
+        with the curve.
     """
     numbers, curves, wanted = finite(n, "numbers of samples", 3), table(values, "values"), np.atleast_1d(at)
     wanted = finite(wanted, "numbers to forecast")
     if curves.shape[-1] != numbers.size or curves.ndim > 2 or (np.diff(numbers) <= 0).any():
-        raise ParameterError(f"values at {numbers.size} ascending numbers are needed, got the shape {curves.shape}")
+        raise ParameterError(f"values must be given at {numbers.size} ascending numbers, got the shape {curves.shape}")
     if min(numbers.min(), wanted.min()) < 1:
-        raise ParameterError(f"numbers of samples must be 1 or more, got {min(numbers.min(), wanted.min()):g}")
+        raise ParameterError(f"numbers of samples must be at least 1, got {min(numbers.min(), wanted.min()):g}")
     if curves.min() < 0 or curves.max() > 1:
         raise ParameterError(f"values must lie in [0, 1], got {curves.min():g} to {curves.max():g}")
     if not families or not set(families) <= FAMILIES.keys():
-        raise ParameterError(f"families must be some of {', '.join(FAMILIES)}, got {list(families)}")
+        raise ParameterError(f"families must be among {', '.join(FAMILIES)}, got {list(families)}")
     if draws < 1_000:
-        raise ParameterError(f"there must be at least 1,000 draws, got {draws}")
+        raise ParameterError(f"draws must be at least 1,000, got {draws}")
     tail = (1 - inside(level, "the level")) / 2
     sampler = _Sampler([FAMILIES[name] for name in families], numbers, curves, wanted)
     found, weights = sampler.draw(draws, seed)
@@ -159,7 +159,7 @@ def forecast_curve(
 
 
 class _Sampler:
-    """Draws curves given an observed one, with importance weights.
+    """Draws curves, with importance weights, given an observed curve.
 
     Weights of families, shapes and sigma are functions of standard normal numbers, one column of `z` each.
     """

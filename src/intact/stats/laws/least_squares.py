@@ -35,5 +35,5 @@ def fitted(
     try:
         (one, other), _ = optimize.curve_fit(law, at, values, start, bounds=bounds, max_nfev=_EVALUATIONS)
     except RuntimeError as error:
-        raise ParameterError(f"no fit was found: {error}") from error
+        raise ParameterError(f"the fit failed: {error}") from error
     return float(one), float(other)

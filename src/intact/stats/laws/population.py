@@ -1,4 +1,4 @@
-"""Populations of problems: distributions of pass@1, which predict the tail of coverage better than the curve does.
+"""Populations of problems: distributions of pass@1, which predict the tail of coverage better than the curve.
 
 If the density of pass@1 is about `C p^(a - 1)` near 0, then `-log pass@k` is about `C Gamma(a) k^-a` for large k
 (Schaeffer et al. 2025, arXiv 2502.17578): the exponent of the power law is the shape of the left tail.
@@ -53,12 +53,12 @@ class Population(NamedTuple):
 
     @property
     def exponent(self) -> float:
-        """The exponent of the power law that the missing coverage (beyond `never`) follows."""
+        """The exponent of the power law followed by the missing coverage (beyond `never`)."""
         return self.a
 
     @property
     def at_bound(self) -> bool:
-        """If true, a shape reached its bound, for example because problems differ by no more than chance."""
+        """If true, a shape reached its bound, for example because problems differ only by chance."""
         least, most = SHAPES
         return not (1.01 * least < self.a < most / 1.01 and 1.01 * least < self.b < most / 1.01)
 
@@ -85,7 +85,7 @@ def fit_population(n: ArrayLike, c: ArrayLike, family: str = "beta") -> Populati
     Parameters
     ----------
     n, c : array of int
-        Number of samples and of correct ones of each problem.
+        Numbers of samples and of correct samples for each problem.
     family : str
         One of `FAMILIES`.
 
@@ -124,7 +124,7 @@ def fit_sample(
         grid = kumaraswamy.grid(n, c)
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
-        """Return the negative log-likelihood per problem and its gradient by log a, log b and, if inflated, never."""
+        """Return the negative log-likelihood per problem and its gradient in log a, log b and, if inflated, never."""
         shapes = np.exp(parameters[:2])
         logs, slopes = _beta(counted, *shapes) if grid is None else _kumaraswamy(grid, *shapes)
         logs, slopes = logs + choose, slopes * shapes
@@ -159,7 +159,7 @@ def fit_sample(
 
 
 def _beta(counted: Counts, a: float, b: float) -> tuple[Floats, Floats]:
-    """Return log-probabilities of counts without the binomial coefficient, and their derivatives by a and b."""
+    """Return log-probabilities of counts without the binomial coefficient, and their derivatives in a and b."""
     betaln, psi = library("scipy.special").betaln, library("scipy.special").psi
     right, wrong = a + counted.c, b + counted.n - counted.c
     both = psi(a + b) - psi(right + wrong)

@@ -1,11 +1,11 @@
-"""Regret of test-time compute: the loss compared with being right from the first token on (arXiv 2503.07572).
+"""Regret of test-time compute: the loss compared with being right from the first token (arXiv 2503.07572).
 
 Accuracy J(t) after t tokens, up to a budget C, gives the regret
 
     1 - (1 / C) * integral of J(t) over t from 0 to C:
 
-0 if every answer is right at once, 1 if none ever is. Qu et al. 2025 measure J at the ends of episodes, after which
-they force the model to answer, and connect the points by straight lines from (0, 0).
+0 if every answer is right immediately, 1 if none ever is. Qu et al. 2025 measure J at the ends of episodes, after which
+they force the model to answer, and connect the points with straight lines from (0, 0).
 """
 
 from __future__ import annotations
@@ -23,26 +23,27 @@ def regret(tokens: ArrayLike, accuracy: ArrayLike, budget: float, *, straight: b
     Parameters
     ----------
     tokens, accuracy : array
-        Points of the curve; numbers of tokens ascend.
+        Points of the curve, in ascending order of tokens.
     budget : float
         Number of tokens up to which the curve counts; later points are ignored.
     straight : bool
-        If true, connect points by straight lines, as in the paper; else accuracy changes only at the points, as when a
-        completion is evaluated only at those lengths.
+        If true, connect points with straight lines, as in the paper; else accuracy changes only at the points, as when
+        a completion is evaluated only at those lengths.
 
     Raises
     ------
     ParameterError
-        If there are no points, tokens do not ascend from above 0, an accuracy lies outside [0, 1], or the budget is not
-        above 0.
+        If there are no points, tokens are not ascending and above 0, an accuracy is outside [0, 1], or the budget is
+        not above 0.
     """
     x, y = finite(tokens, "tokens"), finite(accuracy, "accuracies")
     if x.size != y.size or x.min() <= 0 or (np.diff(x) <= 0).any() or y.min() < 0 or y.max() > 1:
         raise ParameterError(
-            f"tokens must ascend from above 0, with as many accuracies in [0, 1], got {x.tolist()} and {y.tolist()}"
+            f"tokens must be positive and ascending, with an accuracy in [0, 1] for each, got {x.tolist()} and "
+            f"{y.tolist()}"
         )
     if not budget > 0:
-        raise ParameterError(f"the budget must be above 0 tokens, got {budget}")
+        raise ParameterError(f"the budget must be positive, got {budget} tokens")
     inside = x < budget
     if straight:
         last = float(np.interp(budget, np.append(0.0, x), np.append(0.0, y)))

@@ -1,9 +1,9 @@
 """The accuracy reachable by resampling until a checker accepts, from judged samples (arXiv 2411.17501, fLaws).
 
 The formulas are those of `intact.stats.laws.verifier`. A problem's rate is the share of correct ones among its samples.
-With few samples the spread of rates is overestimated, and problems that no sample solved count as hopeless. For rates
+With few samples, the spread of rates is overestimated, and problems that no sample solved count as hopeless. For rates
 distributed as beta(2, 2), a completeness of 0.9 and a soundness of 0.8, the ceiling is 3.0 points too low with 8
-samples of each problem, 1.3 with 16 and 0.3 with 64.
+samples per problem, 1.3 with 16 and 0.3 with 64.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ class ResamplingLimits(NamedTuple):
     ----------
     completeness, soundness : Interval
         Shares of correct samples that it accepts, and of wrong ones that it rejects; the interval is the wider of
-        Wilson's and the one over problems.
+        Wilson's interval and the one over problems.
     precision : float
-        Share of correct ones among the accepted samples of all problems: the ceiling if all were equally hard.
+        Share of correct samples among the accepted ones of all problems: the ceiling if all problems were equally hard.
     ceiling : Interval
-        Mean over problems of the share correct after unlimited attempts, given each problem's own rate.
+        Mean over problems of the share correct after unlimited attempts at each problem's own rate.
     single : float
         Share of correct samples: the accuracy of one attempt without a checker.
     answered, right_of_answered
-        Share of problems with an accepted sample, and mean share of correct ones among their accepted samples.
+        Share of problems with an accepted sample, and mean share of correct samples among their accepted ones.
     best : list of BestAttempts
     """
 
@@ -79,21 +79,24 @@ def resampling_limits(
     ----------
     samples, right, accepted_right, accepted_wrong : array, a count for each problem
     flukes : sequence of float
-        Values of a wrong answer, where a correct one is worth 1 and no answer 0.
+        Values of a wrong answer, if a correct one is worth 1 and no answer 0.
 
     Raises
     ------
     ParameterError
-        If counts are inconsistent, or fewer than two problems have correct samples, or wrong ones.
+        If counts are inconsistent, or fewer than two problems have correct samples or fewer than two have wrong ones.
     """
     n, c = finite(samples, "samples", 2), finite(right, "right samples", 2)
-    hits, misses = finite(accepted_right, "accepted right samples", 2), finite(accepted_wrong, "accepted wrong ones", 2)
+    hits, misses = (
+        finite(accepted_right, "accepted right samples", 2),
+        finite(accepted_wrong, "accepted wrong samples", 2),
+    )
     if not n.size == c.size == hits.size == misses.size:
         sizes = n.size, c.size, hits.size, misses.size
-        raise ParameterError(f"there must be four counts for each problem, got {sizes}")
+        raise ParameterError(f"each problem needs four counts, got {sizes}")
     if (n < 1).any() or (hits > c).any() or (misses > n - c).any() or min(hits.min(), misses.min()) < 0:
         raise ParameterError(
-            "accepted samples cannot outnumber all samples, and each problem needs at least one sample"
+            "there cannot be more accepted samples than samples, and each problem needs at least one sample"
         )
     rates = c / n
 

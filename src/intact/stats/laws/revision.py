@@ -5,7 +5,7 @@ right answers, N rounds lead to
 
     A(N) = L + (first - L) (1 - p - b)^N,        L = p / (p + b),
 
-so that the gain over the first answers is TTSPM's law `F_max (1 - (1 - q)^N)` with `F_max = L - first` and `q = p + b`,
+so the gain over the first answers follows TTSPM's law `F_max (1 - (1 - q)^N)` with `F_max = L - first` and `q = p + b`,
 and N* follows from it. In the paper's chain b is 0, and every answer eventually becomes right.
 """
 
@@ -52,7 +52,7 @@ class RevisionChain(NamedTuple):
         return np.asarray(self.limit + (self.first - self.limit) * stays)
 
     def point(self, epsilon: float = 0.001) -> int:
-        """Return N*, the smallest number of rounds after which another one gains epsilon or less.
+        """Return N*, the smallest number of rounds after which another one gains at most epsilon.
 
         It is 0 if rounds lose accuracy, and at most 1 if a round changes every answer (p + b of 1 or more).
 
@@ -64,7 +64,7 @@ class RevisionChain(NamedTuple):
         gain = self.limit - self.first
         if not gain > 0:
             if not epsilon > 0:
-                raise ParameterError(f"epsilon must be above 0, got {epsilon}")
+                raise ParameterError(f"epsilon must be positive, got {epsilon}")
             return 0
         return Saturation(gain, min(1.0, self.mended + self.spoilt)).point(epsilon)
 
@@ -99,7 +99,7 @@ def sequential_saturation(
     """Measure a chain from drafts, with bootstrap intervals over problems: BCa, but percentiles for N*.
 
     Percentiles are too narrow for a few dozen problems. If a resample has no round that starts from a wrong answer, or
-    none from a right one, that probability is taken from all problems. If no problem affects the result, BCa is
+    none from a right one, the missing probability is taken from all problems. If no problem affects the result, BCa is
     undefined, and percentiles are used.
 
     Parameters
@@ -115,14 +115,12 @@ def sequential_saturation(
         wrong answer, or none from a right one.
     """
     if len(drafts) < 2 or not all(own and all(own) for own in drafts):
-        raise ParameterError(
-            f"at least two problems are needed, each with a draft with an answer, got {len(drafts)} problems"
-        )
+        raise ParameterError(f"at least two problems with a draft that has an answer are needed, got {len(drafts)}")
     most = max(len(draft) for own in drafts for draft in own) - 1
     counts = np.array([_count(own, most) for own in drafts], np.float64)
     wrong, mended, right, spoilt, number, first, *_ = counts.sum(axis=0).tolist()
     if not wrong or not right:
-        raise ParameterError("all rounds start from wrong answers, or all from right ones")
+        raise ParameterError("all rounds start from wrong answers, or all from right answers")
     chain = RevisionChain(first / number, mended / wrong, spoilt / right)
 
     def gains(one: RevisionChain, _: float) -> float:
@@ -150,7 +148,7 @@ def sequential_saturation(
 def _chain(sums: Floats, otherwise: RevisionChain) -> tuple[RevisionChain, float]:
     """Return the chain for some counts, and the gain of the last doubling.
 
-    Probabilities that the counts do not show come from `otherwise`.
+    Probabilities that the counts do not determine come from `otherwise`.
     """
     wrong, mended, right, spoilt, number, first, half, last = sums.tolist()
     mends = mended / wrong if wrong else otherwise.mended
@@ -161,7 +159,8 @@ def _count(own: Sequence[Sequence[bool]], most: int) -> tuple[int, ...]:
     """Count a problem's rounds and drafts.
 
     Returns the number of rounds that start from wrong answers, and of those mended; from right answers, and of those
-    spoilt; the number of drafts, and of those right before any round, after half of the maximum, and after all rounds.
+    spoilt; the number of drafts, and of those right before any round, after half of the maximum number of rounds, and
+    after all rounds.
     """
     pairs = [(bool(before), bool(after)) for draft in own for before, after in pairwise(draft)]
     at = [sum(bool(draft[min(rounds, len(draft) - 1)]) for draft in own) for rounds in (0, math.ceil(most / 2), most)]

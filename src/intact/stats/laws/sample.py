@@ -1,4 +1,4 @@
-"""Counts of problems in the form laws need: distinct pairs with weights, and reasons for caution."""
+"""Counts of problems in the form that laws need: distinct pairs with weights, and reasons for caution."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Counts(NamedTuple):
     Attributes
     ----------
     n, c : array
-        Number of samples, and of correct ones.
+        Numbers of samples and of correct samples.
     weight : array
         Number of problems with each pair.
     place : array
@@ -72,7 +72,7 @@ def cautions(n: ArrayLike, c: ArrayLike) -> tuple[str, ...]:
     """Return reasons to doubt an extrapolation, in words.
 
     At k = n, coverage misses only problems that were never solved. If there is one such problem, it alone determines
-    the tail. If there are none, the tail was not observed. If at least half of the problems are unsolved, the
+    the tail. If there is none, the tail was not observed. If at least half of the problems are unsolved, the
     extrapolation depends on whether they are solved rarely or never, which the counts do not show.
     """
     samples, right = problems(n, c)

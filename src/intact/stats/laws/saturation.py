@@ -1,12 +1,12 @@
-"""The saturation point of TTSPM, after which more samples hardly help (Wang et al. 2025, arXiv 2505.20522).
+"""The saturation point of TTSPM, beyond which more samples hardly help (Wang et al. 2025, arXiv 2505.20522).
 
-With N parallel samples the probability of a right one is `1 - (1 - p)^N`. N rounds of rethinking have the same form,
-with p the probability that a round mends a wrong answer. Relative to the reachable accuracy,
+With N parallel samples, the probability of a right one is `1 - (1 - p)^N`. N rounds of rethinking have the same form,
+with p the probability that a round fixes a wrong answer. Relative to the reachable accuracy,
 
     F(N) = F_max (1 - (1 - p)^N),        F(N + 1) - F(N) = F_max p (1 - p)^N,
 
-so the next sample gains less than epsilon from `N* = ceil(ln(epsilon / (F_max p)) / ln(1 - p))` on. The model assumes
-that all solvable problems are equally hard; otherwise see `intact.stats.laws.population`.
+so the next sample gains at most epsilon once N reaches `N* = ceil(ln(epsilon / (F_max p)) / ln(1 - p))`. The model
+assumes that all solvable problems are equally hard; otherwise see `intact.stats.laws.population`.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ class Saturation(NamedTuple):
         return np.asarray(self.f_max * (1 - (1 - self.p) ** np.asarray(n, np.float64)))
 
     def point(self, epsilon: float = 0.001) -> int:
-        """Return N*, the smallest N from which another sample gains epsilon or less.
+        """Return N*, the smallest N after which another sample gains at most epsilon.
 
         Raises
         ------
         ParameterError
-            If epsilon is not above 0, or f_max or p does not lie in (0, 1].
+            If epsilon is not above 0, or f_max or p is not in (0, 1].
         """
         if not (0 < self.f_max <= 1 and 0 < self.p <= 1):
             raise ParameterError(f"F_max and p must lie in (0, 1], got {self.f_max} and {self.p}")
         if not epsilon > 0:
-            raise ParameterError(f"epsilon must be above 0, got {epsilon}")
+            raise ParameterError(f"epsilon must be positive, got {epsilon}")
         gain = self.f_max * self.p
         if gain <= epsilon:
             return 0
@@ -68,19 +68,19 @@ def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
     Raises
     ------
     ParameterError
-        If there are fewer than three numbers, an accuracy lies outside [0, 1], accuracy does not grow, or no fit is
+        If there are fewer than three numbers, an accuracy is outside [0, 1], accuracy does not grow, or no fit is
         found.
     """
     numbers, shares = finite(n, "numbers of samples", 3), finite(accuracy, "accuracies", 3)
     if numbers.size != shares.size or np.unique(numbers).size < 3 or numbers.min() <= 0:
         raise ParameterError(
-            "a model with two parameters needs accuracies at three different numbers of samples or more"
+            "a model with two parameters needs accuracies at three or more different numbers of samples"
         )
     if shares.min() < 0 or shares.max() > 1:
         raise ParameterError(f"accuracies must lie in [0, 1], got {shares.min():g} to {shares.max():g}")
     if shares[numbers.argmax()] <= shares[numbers.argmin()]:
         raise ParameterError(
-            f"accuracy does not grow from {numbers.min():g} samples to {numbers.max():g}: more samples gain nothing"
+            f"accuracy does not grow from {numbers.min():g} to {numbers.max():g} samples, so more samples gain nothing"
         )
 
     def law(n: Floats, f_max: float, log_miss: float) -> Floats:
@@ -103,7 +103,7 @@ class SaturationInterval(NamedTuple):
         Largest number of samples observed.
     f_max, p : Interval
     point : Interval
-        N*, the smallest number of samples from which another one gains epsilon or less.
+        N*, the smallest number of samples after which another one gains at most epsilon.
     seen : float
         Accuracy observed at `most`.
     last_doubling : Interval
@@ -111,7 +111,7 @@ class SaturationInterval(NamedTuple):
     next_doubling : Interval
         Gain predicted by the model from `most` to twice as many.
     failed : int
-        Number of resamples without a fit, mostly because accuracy did not grow; they are ignored.
+        Number of resamples without a fit, mostly because accuracy did not grow; these are ignored.
     """
 
     model: Saturation
@@ -145,7 +145,7 @@ def saturation_interval(
     numbers, curves = finite(n, "numbers of samples", 3), table(values, "accuracies")
     if curves.ndim != 2 or curves.shape[1] != numbers.size or curves.shape[0] < 2:
         raise ParameterError(
-            f"two problems or more are needed, with {numbers.size} accuracies each, got shape {curves.shape}"
+            f"at least two problems are needed, with {numbers.size} accuracies each, got shape {curves.shape}"
         )
     most = int(numbers[-1])
     half = int(np.flatnonzero(numbers <= max(most / 2, numbers[0]))[-1])

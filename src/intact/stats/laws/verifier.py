@@ -1,12 +1,12 @@
 """Resampling until a verifier accepts: the limits of an imperfect verifier (Stroebl et al. 2024, arXiv 2411.17501).
 
 A sample of a problem with rate r is right with probability r. The verifier accepts a right one with probability c
-(completeness) and rejects a wrong one with probability s (soundness). So an attempt ends
+(completeness) and rejects a wrong one with probability s (soundness). An attempt therefore ends
 
     right with probability  c r,      a fluke with  (1 - s)(1 - r),      rejected with  beta = (1 - c) r + s (1 - r),
 
-and after N attempts a problem is answered with probability `1 - beta^N`. However large N is, the share of right answers
-among the accepted ones remains `c r / (c r + (1 - s)(1 - r))`: the ceiling.
+and after N attempts a problem is answered with probability `1 - beta^N`. For any N, the share of right answers among
+the accepted ones remains `c r / (c r + (1 - s)(1 - r))`: the ceiling.
 """
 
 from __future__ import annotations
@@ -78,9 +78,7 @@ def measure(accepted: ArrayLike, right: ArrayLike) -> Measured:
     """
     verdicts, truths = finite(accepted, "verdicts"), finite(right, "truths")
     if verdicts.size != truths.size or not (np.isin(verdicts, (0, 1)).all() and np.isin(truths, (0, 1)).all()):
-        raise ParameterError(
-            f"each sample must be accepted or not and right or not, got {verdicts.size} and {truths.size}"
-        )
+        raise ParameterError(f"each sample needs a verdict and a truth, got {verdicts.size} and {truths.size}")
     good, bad = int(truths.sum()), int((1 - truths).sum())
     if not good or not bad:
         raise ParameterError(f"measuring a verifier needs verdicts on right and on wrong samples, got {good} and {bad}")
@@ -89,7 +87,7 @@ def measure(accepted: ArrayLike, right: ArrayLike) -> Measured:
 
 
 def ceiling(rates: ArrayLike, priors: ArrayLike | None = None, verifier: Verifier = PERFECT) -> float:
-    """Return the limit of the share of right answers if each problem is tried until an answer is accepted.
+    """Return the limit of the share of right answers if each problem is attempted until an answer is accepted.
 
     Problems for which no attempt is ever accepted remain unanswered, and count as wrong.
 
@@ -103,7 +101,7 @@ def ceiling(rates: ArrayLike, priors: ArrayLike | None = None, verifier: Verifie
     Raises
     ------
     ParameterError
-        If a rate or probability does not lie in [0, 1], or priors do not sum to 1.
+        If a rate or probability is not in [0, 1], or priors do not sum to 1.
     """
     rate, prior = _types(rates, priors)
     hit, fluke = _accepted(rate, verifier)
@@ -143,14 +141,14 @@ def best_attempts(
 ) -> Best:
     """Return the number of attempts, up to `most`, after which it is best to stop.
 
-    Attempt k happens if all before it were rejected, so its value is the mean over types of
+    Attempt k happens if all previous ones were rejected, so its value is the mean over types of
     `(V_right c r + V_fluke (1 - s)(1 - r) - cost) beta^(k - 1)`. Problems still open after some rejections are the hard
     ones, where flukes prevail, so the best number is often small.
 
     Parameters
     ----------
     right, fluke, cost : float
-        Value of a right answer and of a wrong one, relative to no answer; cost of an attempt.
+        Values of a right and of a wrong answer, relative to no answer, and cost of an attempt.
 
     Raises
     ------
@@ -160,7 +158,9 @@ def best_attempts(
     rate, prior = _types(rates, priors)
     hit, miss = _accepted(rate, verifier)
     if not np.isfinite([right, fluke, cost]).all() or most < 1:
-        raise ParameterError(f"worths must be finite and attempts at least 1, got {right}, {fluke}, {cost}, {most}")
+        raise ParameterError(
+            f"worths must be finite and attempts must be at least 1, got {right}, {fluke}, {cost}, {most}"
+        )
     worth, rejected = right * hit + fluke * miss - cost, 1 - hit - miss
     gains = (rejected[None, :] ** np.arange(most)[:, None]) @ (prior * worth)
     values = np.concatenate([[0.0], np.cumsum(gains)])
@@ -174,7 +174,7 @@ def _types(rates: ArrayLike, priors: ArrayLike | None) -> tuple[Floats, Floats]:
     if rate.min() < 0 or rate.max() > 1:
         raise ParameterError(f"rates must lie in [0, 1], got {rate.min():g} to {rate.max():g}")
     if prior.size != rate.size or prior.min() < 0 or abs(prior.sum() - 1) > 1e-9:
-        raise ParameterError(f"there must be a prior for each of {rate.size} rates, summing up to 1, got {prior}")
+        raise ParameterError(f"each of {rate.size} rates needs a prior, and priors must sum to 1, got {prior}")
     return rate, prior
 
 

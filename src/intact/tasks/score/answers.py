@@ -1,7 +1,7 @@
-r"""Extract the answer of a text in canonical form, so that votes can be counted by comparing strings.
+r"""Extract the answer from a completion in canonical form, so that votes can be counted by comparing strings.
 
 A text gives its answer in a box (``\boxed{...}``), as a bare number after ``####``, after "the answer is", or else as
-its last number. The last box counts. A box that is never closed means that the text was truncated: then it has no
+its last number. The last box counts. A box that is never closed means that the text was truncated; it then has no
 answer, whatever came before.
 """
 
@@ -34,7 +34,7 @@ _FORMULA = re.compile(r"\$[^$]+\$(?!\d)|\\\(.+?\\\)")
 
 
 def _box(text: str) -> tuple[bool, str | None]:
-    """Return whether there is a box, and the content of the last one, or None if it is never closed."""
+    """Return true if there is a box, and the content of the last one, or None if it is never closed."""
     last = None
     for last in _BOX.finditer(text):  # noqa: B007 the last one counts
         pass
@@ -73,7 +73,7 @@ def _after_cue(text: str) -> str | None:
 def _read_sentence(sentence: str) -> str:
     """Return the canonical answer in the rest of a sentence: the text before any prose, or else a value within it.
 
-    Computer algebra reads words as products of letters, so it only gets formulas.
+    Computer algebra reads words as products of letters, so it is given only formulas.
     """
     sentence = _NOTE.sub("", sentence)
     words = " ".join(plain(sentence).split())
@@ -104,7 +104,7 @@ def _right_side(formula: str) -> str:
 
 
 def number(text: str) -> str | None:
-    """Return the number that a text gives as its answer, in canonical form, for GSM8K and similar tasks.
+    """Return the number that a completion gives as its answer, in canonical form, for GSM8K and similar tasks.
 
     Negative numbers, decimals, fractions, thousands separators and currencies are supported; "50%" is read as 50.
     """
@@ -115,7 +115,7 @@ def number(text: str) -> str | None:
 
 
 def stated_number(text: str) -> str | None:
-    """Return the number that a text explicitly states as its answer.
+    """Return the number that a completion explicitly states as its answer.
 
     Unlike `number`, this does not fall back to the last number: in a truncated text, it may belong to any intermediate
     calculation.
@@ -125,7 +125,7 @@ def stated_number(text: str) -> str | None:
 
 
 def _stated_number(text: str) -> tuple[bool, Fraction | None]:
-    """Return whether there is a box, and the number in the box, after ``####`` or after "the answer is"."""
+    """Return true if there is a box, and the number in the box, after ``####`` or after "the answer is"."""
     in_box, inside = _box(text)
     if in_box:
         return True, None if inside is None else stated_value(plain(inside))
@@ -138,10 +138,10 @@ def _stated_number(text: str) -> tuple[bool, Fraction | None]:
 
 
 def expression(text: str) -> str | None:
-    r"""Return the mathematical expression that a text gives as its answer, in canonical form, for MATH and the like.
+    r"""Return the expression that a completion gives as its answer, in canonical form, for MATH and similar tasks.
 
     It is read from a box or after "the answer is"; there is no fallback to the last number, since these answers are
-    seldom plain numbers.
+    rarely plain numbers.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def expression(text: str) -> str | None:
 
 
 def read_answer(text: str) -> str | None:
-    """Return a text's answer: an expression in a box or after "the answer is", else its last number."""
+    """Return the answer in a completion: an expression in a box or after "the answer is", else its last number."""
     found = expression(text)
     return number(text) if found is None else found
 
@@ -168,16 +168,16 @@ READERS: Final[Mapping[str, Callable[[str], str | None]]] = {
 }
 """Named ways to read an answer."""
 KINDS: Final[Mapping[str, str]] = {"number": "a number", "expression": "an expression or number"}
-"""Descriptions of the expected answers, for the readers that find none in some texts."""
+"""Descriptions of the expected answers, for readers that may not find one."""
 VERSIONS: Final[Mapping[str, int]] = {"text": 1, "number": 2, "expression": 2}
 """Version of each reader; increment it when its results change (`intact.solving.receipts.versions`)."""
 
 
 def simplest(latex: str) -> str:
-    r"""Return the canonical form of a LaTeX expression: numbers as numbers, others as SymPy orders and prints them.
+    r"""Return the canonical form of a LaTeX expression: numbers as numbers, the rest as SymPy orders and prints it.
 
-    Words are lower-cased, and choice letters lose their brackets. Expressions that cannot be parsed in time keep their
-    own text (`symbolic.noting`).
+    Words are lower-cased, and choice letters lose their brackets. Expressions that cannot be parsed in time stay as
+    written (`symbolic.noting`).
     """
     value = numbers.as_number(plain(latex))
     if value is not None:
@@ -200,10 +200,10 @@ def simplest(latex: str) -> str:
 
 
 def same(right: str, given: str) -> bool:
-    """Return true if two LaTeX expressions, canonical or not, mean the same.
+    """Return true if two LaTeX expressions, canonical or not, are equivalent.
 
     Return false if the comparison hits a limit (`noting`). A number may omit its base, but must not state a wrong one.
-    An ordered pair or an interval never equals a set.
+    Ordered pairs and intervals never equal sets.
 
     Raises
     ------

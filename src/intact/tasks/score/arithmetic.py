@@ -1,6 +1,6 @@
 """Evaluate arithmetic in prose exactly: numbers, operators and brackets, possibly with units in between.
 
-Values are fractions. They are computed by a dedicated parser: no text is ever evaluated as code.
+Values are fractions. They are computed by a dedicated parser; text is never evaluated as code.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ OPEN, CLOSE = "([{", ")]}"
 
 
 class Token(NamedTuple):
-    """A number, operator, bracket, word or other sign of a text; numbers carry their format."""
+    """A number, operator, bracket, word or other symbol; numbers carry their format."""
 
     kind: str
     text: str
@@ -85,7 +85,7 @@ class _NoValueError(Exception):
 
 
 def tokenize(line: str) -> list[Token]:
-    """Return the tokens of a text without currency signs and units."""
+    """Return the tokens of a string without currency signs and units."""
     tokens, end = [], 0
     for match in _TOKEN.finditer(line):
         kind = match.lastgroup or "other"
@@ -177,8 +177,8 @@ class _Reader:
     Parameters
     ----------
     functions : bool
-        If true, square roots, factorials, binomial coefficients and absolute values are atoms too; in prose their signs
-        have other meanings.
+        If true, square roots, factorials, binomial coefficients and absolute values are atoms too; in prose, their
+        symbols have other meanings.
     """
 
     def __init__(self, tokens: Sequence[Token], *, functions: bool = False) -> None:
@@ -219,7 +219,7 @@ class _Reader:
             result = _apply(operator, result, following)
 
     def power(self) -> Value:
-        """Parse an atom with its signs and its exponent."""
+        """Parse an atom with its signs and exponent."""
         negative = False
         while (sign := self.peek()) and sign in "+-":
             negative ^= sign == "-"
@@ -338,10 +338,10 @@ def _binomial(of: Fraction, taken: Fraction) -> Fraction:
 
 
 def evaluate(text: str) -> Fraction | None:
-    """Return the exact value of a text that is a single arithmetic expression; None if it is not, or grows too large.
+    """Return the exact value of a string that is a single arithmetic expression; None if it is not, or grows too large.
 
     Square roots, factorials, binomial coefficients (`binom(7, 2)`), absolute values and mixed numbers are supported if
-    their values are fractions. Texts of more than `MOST` tokens also give None.
+    their values are fractions. Also return None for a string of more than `MOST` tokens.
     """
     tokens = tokenize(_MIXED.sub(r"(\1+\2/\3)", plain(text)))
     if len(tokens) > MOST:

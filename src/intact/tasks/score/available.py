@@ -18,20 +18,20 @@ from intact.tools import sandbox
 
 
 def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bool = False) -> None:
-    """Raise if a method, or a scorer or tool that it names, lacks a dependency or does not fit the other.
+    """Raise if a method, or a scorer or tool that it names, lacks a dependency or does not fit the rest.
 
     Parameters
     ----------
     untrusted : bool
-        If true, programs never run unprotected, whatever INTACT_SANDBOX says.
+        If true, programs never run unprotected, regardless of INTACT_SANDBOX.
 
     Raises
     ------
     NotInstalledError
         If a package is missing.
     ParameterError
-        If a value, or a combination of values, is invalid, there is no such scorer, or the method cannot use its
-        numbers with these parameters.
+        If a value, or a combination of values, is invalid, there is no such scorer, or the method cannot use the
+        scorer's numbers with these parameters.
     SandboxError
         If programs would run unprotected.
     """
@@ -51,9 +51,9 @@ def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bo
 
 
 def _arms(method: Method, parameters: Mapping[str, Any]) -> Sequence[Arm]:
-    """Return the methods that a policy's table may choose.
+    """Return the methods that a policy's table can choose.
 
-    If the table cannot be read, return none of them: the run reports the error itself.
+    If the table cannot be read, return none; the run then reports the error itself.
     """
     file = parameters.get("table", next((one.default for one in method.parameters if one.name == "table"), None))
     if "policies" not in method.uses or not isinstance(file, str):

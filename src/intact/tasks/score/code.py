@@ -19,7 +19,7 @@ VERSION: Final = 2
 TESTING = ProgramLimits(seconds=600, cpu_seconds=60, steps=10_000_000)
 """The limits for a program under test.
 
-The step limit is ten times what the model solutions take, with few exceptions (`intact.tasks.programs`). The time
+The step limit is ten times what the reference solutions take, with few exceptions (`intact.tasks.programs`). The time
 limits are a safety net: ten million steps take one to five seconds on a current processor.
 """
 
@@ -28,7 +28,7 @@ _FENCE_AFTER_WORDS = re.compile(r"\s*+[^`\s][^`]*+(?P<fence>`{3,}+)[ \t]*+(?P<in
 _FENCE_AFTER_CODE = re.compile(r"(?P<code>.*[^`\s])[ \t]*`{3,}[ \t]*")
 _NEXT = re.compile(r"^(?=[^\s#)\]}'\"])", re.MULTILINE)
 _TRIALS: Final = 200
-"""The maximum number of spans of a text that are parsed in search of unfenced code."""
+"""The maximum number of spans of an answer that are parsed when searching for unfenced code."""
 
 
 class _Block(NamedTuple):
@@ -40,7 +40,7 @@ class _Block(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The code in the block. An unclosed block may end with a fence after the last words of a line."""
+        """The code in the block. An unclosed block may end with a fence at the end of its last line."""
         if not self.closed:
             for place, line in enumerate(self.lines):
                 if found := _FENCE_AFTER_CODE.fullmatch(line):
@@ -49,7 +49,7 @@ class _Block(NamedTuple):
 
     @property
     def is_python(self) -> bool:
-        """If true, the info string does not name another language than Python."""
+        """If true, the info string does not name a language other than Python."""
         return not self.info or self.info.casefold().startswith("py")
 
 
@@ -57,9 +57,9 @@ def extract(text: str, entry: str = "") -> str | None:
     """Return the program in an answer, or None.
 
     The last fenced block that defines `entry` counts, together with definitions that it needs from other blocks. If no
-    block defines it, the first block counts that is not marked as another language than Python. Unfenced code before
-    the first block counts if no block defines `entry`: either lines that continue a function, up to the first
-    unindented one, or the longest run of statements around a definition of `entry`, without the surrounding prose.
+    block defines it, the first block not marked as a language other than Python counts. Unfenced code before the first
+    block counts if no block defines `entry`: either the lines that continue a function, up to the first unindented one,
+    or the longest run of statements around a definition of `entry`, without the surrounding prose.
     """
     text = text.replace("\r\n", "\n")
     bare, blocks = _split(text)
@@ -76,7 +76,7 @@ def extract(text: str, entry: str = "") -> str | None:
 
 
 def _bare(text: str, entry: str, *, fenced: bool) -> str | None:
-    """Return the program in a text without fences, or None.
+    """Return the program in an answer without fences, or None.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ def _split(text: str) -> tuple[str, list[_Block]]:
 
     A fence closes the block before it, and opens one if none was open or it has an info string. As in Markdown, a block
     is closed by a fence of the same kind and at least the same length, and lines indented by four more columns than the
-    opening fence are not fences. Unlike in Markdown, a fence may follow words on the same line, if at most the language
-    follows it.
+    opening fence are not fences. Unlike in Markdown, a fence may follow words on the same line if nothing but a
+    language follows it.
     """
     bare, blocks = list[str](), list[_Block]()
     fence, indent = "", 0
@@ -158,7 +158,7 @@ def _stretch(text: str, entry: str) -> str | None:
     bounds = [*heads, len(lines)]
 
     def code_between(first: int, last: int) -> str | None:
-        """Return the lines from one head to another if they are statements and not prose."""
+        """Return the lines from one statement start to another if they are code and not prose."""
         stretch = "\n".join(lines[bounds[first] : bounds[last]]).rstrip()
         found = _parsed(stretch)
         return None if found is None or any(map(_is_words, found)) else stretch
@@ -212,13 +212,13 @@ def _names_of(statement: ast.stmt) -> set[str]:
 
 
 def _used(statements: Sequence[ast.stmt]) -> set[str]:
-    """Return the names that statements read."""
+    """Return the names read by statements."""
     nodes = [node for one in statements for node in ast.walk(one)]
     return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
 
 
 def _bound(statements: Sequence[ast.stmt]) -> set[str]:
-    """Return the names that statements bind, at any level."""
+    """Return the names bound by statements, at any level."""
     nodes = [node for one in statements for node in ast.walk(one)]
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     named = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
@@ -232,7 +232,7 @@ def _defines(code: str, entry: str) -> bool:
 
 
 def complete(code: str, before: str, entry: str) -> str:
-    """Return a complete program: `before` ends with the head of a function, which `code` continues or defines anew."""
+    """Return a complete program: `before` ends with a function header, which `code` continues or redefines."""
     if not _defines(code, entry):
         return before + code
     head = re.search(rf"^def {re.escape(entry)}\b", before, re.MULTILINE)
@@ -282,18 +282,18 @@ def _mark(code: str, tests: str) -> str:
 
 
 def testing(code: str, tests: str) -> tuple[str, str]:
-    """Return a program that runs code and then tests, and the mark that it prints last on success.
+    """Return a program that runs code and then tests, and the marker that it prints last on success.
 
-    The mark depends on both code and tests, so a program that ends early or prints output of its own does not pass by
-    accident. A malicious program can still pass: code and tests share a process, so it can find the mark or make every
-    comparison true.
+    The marker depends on both code and tests, so a program that exits early or prints output of its own does not pass
+    by accident. A malicious program can still pass: code and tests share a process, so it can find the marker or make
+    every comparison true.
     """
     mark = _mark(code, tests)
     return f"{code}\n{tests}\n{_BUILTIN}.print()\n{_BUILTIN}.print({mark!r})\n", mark
 
 
 def passed(stdout: str, mark: str) -> bool:
-    """Return true if the output of a program ends with the mark."""
+    """Return true if the output of a program ends with the marker."""
     return stdout.rstrip("\n").rpartition("\n")[2] == mark
 
 
@@ -307,7 +307,7 @@ def passes(code: str, tests: str | Sequence[str], limits: ProgramLimits = TESTIN
     SandboxError
         If no sandbox is available to confine the code.
     UndecidedError
-        If it ran out of time before it ran out of steps, or was killed from outside.
+        If it timed out before it reached the step limit, or was killed from outside.
     """
     text = tests if isinstance(tests, str) else "\n".join(tests)
     program, mark = testing(code, text)
@@ -320,7 +320,7 @@ def passes(code: str, tests: str | Sequence[str], limits: ProgramLimits = TESTIN
 
 
 def counting(code: str, tests: Sequence[str]) -> tuple[str, str]:
-    """Return a program that runs code and then each test separately, and the mark that it prints before the pass count.
+    """Return a program that runs code and then each test separately, and the marker printed before the pass count.
 
     As with `testing`, a malicious program can pass.
     """
@@ -340,6 +340,6 @@ def counting(code: str, tests: Sequence[str]) -> tuple[str, str]:
 
 
 def counted(stdout: str, mark: str) -> int:
-    """Return the number after the mark; 0 if the program did not get that far."""
+    """Return the number after the marker; 0 if the program did not get that far."""
     before, _, number = stdout.rstrip("\n").rpartition("\n")[2].rpartition(" ")
     return int(number) if before == mark and number.isdigit() else 0

@@ -1,4 +1,4 @@
-r"""Check the equations in a text: "3 * 4 = 12 eggs" is right, "so 5 + 5 = 11" is not.
+r"""Check the equations in a completion: "3 * 4 = 12 eggs" is right, "so 5 + 5 = 11" is not.
 
 The arithmetic is exact (`intact.tasks.score.arithmetic`). Units, currencies, percent signs and thousands separators are
 understood. Equations with unknowns, functions or remainders are skipped, and so are restatements without a calculation
@@ -16,7 +16,7 @@ from intact.tasks.score.arithmetic import CLOSE, MOST, OPEN, Token, Value, is_un
 from intact.tasks.score.latex import plain
 
 VERSION: Final = 2
-"""Version of how equations are found and checked; increment it on changes (`intact.solving.receipts.versions`)."""
+"""Version of the code that finds and checks equations; increment it on changes (`intact.solving.receipts.versions`)."""
 
 _NEXT = r"\s*[,;.]?\s*(?:(?:and|so|then|thus|hence|therefore)\b,?\s*)?"
 _FORMULAS = re.compile(
@@ -24,18 +24,18 @@ _FORMULAS = re.compile(
     rf"|(?<=\\\])(?=[^=+*/\\-]*\\\[)|(?<=\\\))(?={_NEXT}\\\()|(?<=\$\$)(?={_NEXT}\$\$)"
     rf"|(?<=[\w)}}]\$)(?={_NEXT}\$[\d\\({{])"
 )
-"""Boundaries between two formulas of a line: the terms on either side do not belong to one expression."""
+"""Boundaries between two formulas on a line: the terms on either side do not belong to the same expression."""
 _ALIGNMENT = re.compile(r"&(?==)|\\(?:begin|end)\{\w+\*?\}")
 _ANNOTATION = re.compile(r"<<([^<>\n]*)>>")
 _CLAUSE_ENDS = re.compile(r"[.;:,!?](?=\s|$)")
 _EMPHASIS = re.compile(r"(?<![\d)])(?<![\d)] )\*\*|\*\*(?! ?[\d(-])|__")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 _JOINING = "_\\√∛!"
-"""Signs that bind to the expression after them."""
+"""Symbols that bind to the expression after them."""
 
 
 class Equation(NamedTuple):
-    """An equation that a text states.
+    """An equation stated in a completion.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Equation(NamedTuple):
 
 
 def equations(text: str) -> list[Equation]:
-    """Return all equations between numbers that a text states, in order."""
+    """Return all equations between numbers in a completion, in order."""
     found = []
     # a calculator annotation, <<3*4=12>>12, is a separate equation inside another
     lines = [note[1] for note in _ANNOTATION.finditer(text)]
@@ -65,7 +65,7 @@ def equations(text: str) -> list[Equation]:
 
 
 def share_right(text: str) -> float | None:
-    """Return the share of a text's equations that hold, or None if it has none."""
+    """Return the share of a completion's equations that hold, or None if it has none."""
     found = equations(text)
     return sum(equation.holds for equation in found) / len(found) if found else None
 

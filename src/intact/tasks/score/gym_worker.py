@@ -22,10 +22,10 @@ CALLEE = re.compile(r"(?:^|[-+*/%^(,=\[<>]|(?<!\w)(?:" + "|".join(FUNCTIONS.spli
 
 
 def harmless(answer: str) -> bool:
-    """Return true if an answer does no more than calculate when Python or SymPy evaluates it.
+    """Return true if an answer only calculates when Python or SymPy evaluates it.
 
     It must not contain attributes, strings (SymPy evaluates strings passed to a function), or anything that hides
-    characters, and only `FUNCTIONS` may be called.
+    characters, and it may call only `FUNCTIONS`.
     """
     if re.search(r"[\\#'\"]|\.\s*[^\W\d]", answer):
         return False

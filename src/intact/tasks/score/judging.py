@@ -1,7 +1,7 @@
-"""Send requests to the worker processes that judge answers, and record the texts on which one reached a limit.
+"""Send requests to the worker processes that judge answers, and record the inputs on which a worker reached a limit.
 
 Limits count CPU time, so a busy machine gives the same verdict as an idle one. A slower machine may still reach a limit
-where a faster one does not; callers that need to know use `noting`. Counting steps would not help: libraries cache, so
+that a faster one does not; callers that need to know use `noting`. Counting steps would not help: libraries cache, so
 the count depends on earlier requests, and one step may be a power that takes hours.
 """
 
@@ -19,7 +19,7 @@ MEMORY: Final = 4 << 30
 FILES: Final = {"NOFILE": 64}
 """Limits of judging workers: CPU seconds, memory in bytes, and open files."""
 LIMIT_REACHED: Final = object()
-"""Returned in place of a reply that took too much time or memory; another machine might complete it."""
+"""Returned instead of a reply that took too much time or memory; another machine might complete it."""
 
 _listening: ContextVar[list[str] | None] = ContextVar("listening", default=None)
 
@@ -42,7 +42,7 @@ def ask(worker: WorkerProcess, name: str, *arguments: Any) -> Any:
 
 @contextlib.contextmanager
 def noting() -> Iterator[list[str]]:
-    """Yield a list that collects the texts on which a worker reaches a limit within the block, in this thread."""
+    """Yield a list that collects the inputs on which a worker reaches a limit within the block in this thread."""
     texts: list[str] = []
     token = _listening.set(texts)
     try:
@@ -52,7 +52,7 @@ def noting() -> Iterator[list[str]]:
 
 
 def note(*texts: str) -> None:
-    """Add texts to the list of the enclosing `noting` block, if there is one."""
+    """Add inputs to the list of the enclosing `noting` block, if there is one."""
     listening = _listening.get()
     if listening is not None:
         listening += texts

@@ -72,7 +72,7 @@ def undressed(latex: str, *, spaces: bool = False) -> str:
 
 
 def plain(text: str) -> str:
-    r"""Return a text with its LaTeX converted to typed arithmetic: fractions with a slash, operators as plain signs.
+    r"""Convert the LaTeX in a string to typed arithmetic: fractions with a slash, operators as plain signs.
 
     >>> plain(r"$\frac{3}{4} \times 1{,}000 = 750\text{ g}$")
     '3/4 * 1000 = 750 g'
@@ -136,7 +136,7 @@ def _without_unit(nodes: Sequence[Node]) -> Sequence[Node]:
 
 
 def _without_name(nodes: Sequence[Node]) -> Sequence[Node]:
-    """Return the right side of an equation whose left side is a name; other nodes are returned unchanged."""
+    """Return the right side of an equation whose left side is a name; return other nodes unchanged."""
     relations = [place for place, node in enumerate(nodes) if node in _RELATIONS]
     if len(relations) == 1 and nodes[relations[0]] in ("=", r"\in"):
         left, right = nodes[: relations[0]], nodes[relations[0] + 1 :]
@@ -271,7 +271,7 @@ def _call(node: Call) -> str:
 
 
 def _product(before: str, node: Call) -> str:
-    """Return the text so far with the sign that joins it to a fraction or root: `*` after a value."""
+    """Return the text so far with the sign that joins it to a fraction or root, which is `*` after a value."""
     if node.name in ("^", "_") or not re.search(r"[\w)}\]]$", before):
         return before
     mixed = node.name == "frac" and all(_typed(part).strip().isdigit() for part in node.arguments)

@@ -1,7 +1,7 @@
 r"""Parse LaTeX into a tree: commands with their arguments, groups and matrices, without purely visual markup.
 
 Sizes (``\left``, ``\big``), fonts, styles and math delimiters produce no node, and one command represents all synonyms
-(``\dfrac``, ``\le``, ``\lbrace``). White space of every kind becomes a single space. A text nested more deeply than
+(``\dfrac``, ``\le``, ``\lbrace``). White space of every kind becomes a single space. Text nested more deeply than
 `DEEPEST` becomes a single leaf.
 """
 
@@ -62,7 +62,7 @@ class Rows:
 Node = str | Braces | Call | Rows
 """A tree node. A leaf is a token: ``\\pi``, digits, letters, or a sign.
 
-White space is one space, and ``\\$`` is a currency.
+White space is one space, and ``\\$`` is a currency sign.
 """
 
 _COMMA: Final = Braces((",",))
@@ -116,7 +116,7 @@ class _TooDeepError(Exception):
 
 
 def parse(text: str) -> tuple[Node, ...]:
-    """Return the nodes of a text that contains LaTeX; anything else becomes leaves."""
+    """Return the nodes of text that contains LaTeX; anything else becomes leaves."""
     try:
         return _Parser(text).sequence(())
     except _TooDeepError:
@@ -335,7 +335,7 @@ def _mathematical_dollars(tokens: Sequence[str]) -> set[int]:
 def _with_thousands(nodes: Sequence[Node]) -> list[Node]:
     r"""Join the thousands of integers: ``1\,000``, ``1{,}000``, ``1,\!000``.
 
-    A bare comma stays, since it may separate numbers.
+    A bare comma is kept, since it may separate numbers.
     """
     kept: list[Node] = []
     place = 0
@@ -352,7 +352,7 @@ def _with_thousands(nodes: Sequence[Node]) -> list[Node]:
 def _next_thousands(nodes: Sequence[Node], place: int) -> int | None:
     """Return the index of three digits after a thousands separator that begins at `place`.
 
-    None if there is no separator.
+    Return None if there is no separator.
     """
     end = place
     while end < len(nodes) and _separates(nodes[end]):

@@ -1,8 +1,8 @@
-"""Format programs in one layout, so that votes treat programs that differ only in comments and white space as equal.
+"""Format programs in one layout, so that votes treat programs as equal if only comments and white space differ.
 
-A program is split into tokens by the rules below and written out again. It is never parsed, so the result is the same
-in every version of Python. Tokens and their order are preserved, except that plain string literals get single quotes,
-so the meaning of the program does not change.
+A program is split into tokens by the rules below and then written out. It is never parsed, so the result is the same in
+every version of Python. Tokens and their order are preserved, except that plain string literals get single quotes, so
+the meaning of the program does not change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PREFIXES: Final = frozenset({"r", "u", "b", "br", "rb", "f", "fr", "rf", "t", "
 _PLAIN: Final = re.compile(r"""([A-Za-z]*)(["'])([^"'\\\n]*)\2""")
 _BRACKETS: Final = {")": "(", "]": "[", "}": "{"}
 _DEEPEST: Final = 16
-"""The maximum nesting depth of fields in formatted strings; a fixed count, because the available stack varies."""
+"""The maximum nesting depth of fields in formatted strings; a fixed number, because the available stack varies."""
 _SIGNS: Final = frozenset({"+", "-", "*", "**"})
 
 

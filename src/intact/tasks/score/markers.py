@@ -1,6 +1,6 @@
-"""Markers of reasoning in English texts: habits such as verification, and words of doubt, thought and inference.
+"""Markers of reasoning in English text: habits such as verification, and words of doubt, thought and inference.
 
-The papers publish no lists, or ask a model; these patterns are ours. They match words, not actions: "let me check"
+The papers publish no lists or ask a model, so these patterns are ours. They match words, not actions: "let me check"
 counts as verification whether or not anything is then checked.
 """
 
@@ -79,10 +79,10 @@ MARKERS: Final[Mapping[str, re.Pattern[str]]] = {**HABITS, **WORDS}
 
 
 def count_words(text: str) -> int:
-    """Return the number of words, including numbers."""
+    """Return the number of words, counting numbers as words."""
     return sum(1 for _ in _WORD.finditer(text))
 
 
 def count_markers(text: str) -> dict[str, int]:
-    """Return how often each of `MARKERS` occurs in a text; overlapping matches of one marker count once."""
+    """Return the number of occurrences of each of `MARKERS`; overlapping matches of one marker count once."""
     return {name: sum(1 for _ in pattern.finditer(text)) for name, pattern in MARKERS.items()}

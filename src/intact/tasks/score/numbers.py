@@ -19,11 +19,11 @@ A dash after a digit, letter or bracket is not a sign ("10-3", "x-3"), nor is on
 """
 
 LONGEST = 1000
-"""Texts with more characters than this are rejected as numbers: they would be an attack."""
+"""Strings longer than this are rejected as numbers: they would be an attack."""
 
 
 class Numeral(NamedTuple):
-    """A number found in a text: its value and its span."""
+    """A number found in a string: its value and its span."""
 
     value: Fraction
     start: int
@@ -31,13 +31,13 @@ class Numeral(NamedTuple):
 
 
 def numerals(text: str) -> list[Numeral]:
-    """Return all numbers in a text, in order."""
+    """Return all numbers in a string, in order."""
     read = [(match, _value(match)) for match in NUMBER.finditer(text)]
     return [Numeral(value, *match.span()) for match, value in read if value is not None]
 
 
 def as_number(text: str) -> Fraction | None:
-    """Return the value of a text that is one number, possibly with a currency or percent sign; else None."""
+    """Return the value of a string that is a single number, possibly with a currency or percent sign; else None."""
     match = NUMBER.fullmatch(text.strip().removesuffix("%").rstrip().removesuffix("."))
     return _value(match) if match else None
 

@@ -1,4 +1,4 @@
-"""Ask a model about a text: build the prompt, and compare the probabilities of two reply words."""
+"""Ask a model about a completion: build the prompt, and compare the probabilities of two reply words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.reason.requests import Extend
 
 
 def ask_about(problem: Problem, state: State, task: str) -> State:
-    """Start a new state with a question about a problem and its answer."""
+    """Start a new state that asks a question about a problem and its answer."""
     cue = "\nReply:" if isinstance(problem.prompt, str) else ""
     template = "Question: {question}\n\nProposed answer: {text}\n\n{task}{cue}"
     return state.ask(make_prompt(problem, template, text=state.text, task=task, cue=cue))
@@ -23,14 +23,14 @@ def ask_about(problem: Problem, state: State, task: str) -> State:
 def word_shares(
     problem: Problem, states: Sequence[State], task: str, words: tuple[str, str], model: str
 ) -> Part[list[float]]:
-    """Ask a model about every text; return the share of the first word in the first token of each reply."""
+    """Ask a model about every completion; return the first word's share in the first token of each reply."""
     return [one for (one,) in (yield from tables_of_shares(problem, states, (task,), words, model=model))]
 
 
 def tables_of_shares(
     problem: Problem, states: Sequence[State], tasks: Sequence[str], words: tuple[str, str], model: str
 ) -> Part[list[list[float]]]:
-    """Ask a model several questions about every text in one batch; return one share per question for each text."""
+    """Ask a model several questions about every completion in one batch; return one share per question for each."""
     replies = yield [
         Extend(ask_about(problem, state, task), max_tokens=1, temperature=0.0, top_logprobs=20, model=model)
         for state in states
@@ -41,14 +41,14 @@ def tables_of_shares(
 
 
 def share(state: State, word: str, other: str) -> float:
-    """Return p(word) / (p(word) + p(other)) at the last token, summed over the likeliest tokens that are known.
+    """Return p(word) / (p(word) + p(other)) at the last token, summed over the known likeliest tokens.
 
     Case and surrounding white space are ignored; the share is 0.5 if neither word is among them.
 
     Raises
     ------
     SpentError
-        If no token was generated because the question fills the context.
+        If no token could be generated because the question fills the context.
     ParameterError
         If the back end does not return the likeliest tokens.
     """

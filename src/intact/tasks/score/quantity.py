@@ -1,4 +1,4 @@
-"""Find the number that a piece of text states, either directly or as the result of its arithmetic.
+"""Find the number that a passage states, either directly or as the result of its arithmetic.
 
 A number that belongs to an expression with an unknown, or to a time, ratio or range does not count: the 4 in `L - 4`
 does not.
@@ -24,7 +24,7 @@ CLAUSE: Final = re.compile(
 )
 """The start of a clause that adds to an answer."""
 RELATION: Final = re.compile(r"(?<![<>!:=])=+(?![<>])|≈|[-=]{1,8}>|→|⇒")
-"""Signs that separate the sides of an equation."""
+"""Symbols that separate the sides of an equation."""
 FILLER: Final = re.compile(
     r"^\s*(?:(?:about|approximately|around|exactly|just|nearly|only|roughly|simply|a total of)\s+)+", re.IGNORECASE
 )
@@ -37,11 +37,11 @@ PIECE: Final = re.compile(
 )
 """A number, command, word, operator, bracket or other sign."""
 LONGEST: Final = 2000
-"""Texts with more characters than this are not searched for a stated number."""
+"""Strings longer than this are not searched for a stated number."""
 LONGEST_RUN: Final = 200
 """Expressions with more numbers, signs and brackets than this have no value."""
 _UNITS: Final = frozenset(["m", "g", "s", "h", "L", "l", "J", "N", "W", "V", "F", "C", "K", "d", "k", "M", "B"])
-"""Letters that, after a number, mean units, thousands or millions; other letters there are unknowns."""
+"""Letters that mean units, thousands or millions after a number; any other letters there are unknowns."""
 _ARTICLES: Final = frozenset("aAI")
 _PRODUCT: Final = re.compile(r"(?<=\d)(\s*)[xX](\s*)(?=\d)")
 
@@ -94,14 +94,14 @@ def last_value(text: str) -> Fraction | None:
 
 
 class _Run(NamedTuple):
-    """An expression in a text, with its value if it is a number."""
+    """An expression in a passage, with its value if it is a number."""
 
     text: str
     value: Fraction | None
 
 
 def _head(text: str) -> str:
-    """Return the answer at the start of a text, up to the clause after it.
+    """Return the answer at the start of a passage, up to the clause after it.
 
     Commas inside brackets do not start a clause.
     """
@@ -119,7 +119,7 @@ def _head(text: str) -> str:
 
 
 def value_of(text: str) -> Fraction | None:
-    """Return the value of a text that is a number or arithmetic, possibly with units."""
+    """Return the value of a string that is a number or arithmetic, possibly with units."""
     bare = text.strip().rstrip(".,;").strip()
     value = numbers.as_number(bare)
     if value is None and re.search(r"\d", bare) and "%" not in bare and not _RANGE.search(bare):
@@ -132,7 +132,7 @@ _RANGE: Final = re.compile(r"(?<![\w.^*/+(-])\d+(?:\.\d+)?[-–]\d+(?:\.\d+)?(?=
 
 
 def _parts_of(text: str) -> list[_Piece]:
-    """Return the pieces of a text; function names and single letters get kinds of their own."""
+    """Return the pieces of a passage; function names and single letters have their own kinds."""
     found = []
     for match in PIECE.finditer(text):
         kind = match.lastgroup or "other"
@@ -147,7 +147,7 @@ def _parts_of(text: str) -> list[_Piece]:
 
 
 def _runs(text: str) -> Iterator[_Run]:
-    """Yield the expressions in a text that contain a number."""
+    """Yield the expressions in a passage that contain a number."""
     text = _PRODUCT.sub(r"\1*\2", text)
     pieces = _parts_of(text)
     place = 0
@@ -197,7 +197,7 @@ def _is_mathematics(pieces: Sequence[_Piece], place: int, start: int, inside: bo
 
 
 def _is_unknown(pieces: Sequence[_Piece], place: int) -> bool:
-    """Return true if a single letter is an unknown, and not an article or a unit."""
+    """Return true if a single letter is an unknown rather than an article or a unit."""
     piece = pieces[place]
     before = pieces[place - 1] if place else _NOTHING
     after = pieces[place + 1] if place + 1 < len(pieces) else _NOTHING
@@ -264,7 +264,7 @@ def _balance(run: Sequence[_Piece]) -> int:
 def _is_joined_before(word: _Piece, left: Sequence[_Piece], first: _Piece) -> bool:
     """Return true if an expression continues the word before it, as in `total - 4` and `H2`.
 
-    `left` are the pieces between them, which join nothing within the expression itself.
+    `left` holds the pieces between them, which are not part of the expression itself.
     """
     if word.kind not in ("word", "letter"):
         return False

@@ -13,16 +13,16 @@ from intact._base.process import WorkerProcess
 from intact.tasks.score.judging import FILES, LIMIT_REACHED, MEMORY, SECONDS, ask, note
 
 VERSION: Final = 2
-"""Version of how expressions are printed and compared.
+"""Version of the printing and comparison of expressions.
 
-Increment it when that changes (`solving/receipts/versions.py`).
+Increment it when either changes (`solving/receipts/versions.py`).
 """
 
 LONGEST = 2000
 """Expressions with more characters than this are not parsed."""
 
 LARGEST = 1 << 13
-"""Limit on the bits of integer powers and on factorial arguments that computer algebra is asked to expand."""
+"""Limit on the bits of integer powers, and on factorial arguments, that computer algebra may expand."""
 
 _POWER = re.compile(r"(?<![\d.])(\d+)\}*\s*\^\s*(?:\{\s*(\d+)\s*\}|(\d+))")
 _FACTORIAL = re.compile(r"(\d+)\s*!")
@@ -78,14 +78,14 @@ def _ask(name: str, *expressions: str) -> Any:
 
 
 def canonical(latex: str) -> str | None:
-    """Return an expression as SymPy evaluates, orders and prints it.
+    """Return an expression in the form that SymPy evaluates, orders and prints.
 
-    None if it cannot be parsed or hits a limit (`noting`).
+    Return None if it cannot be parsed or hits a limit (`noting`).
     """
     found = _ask("canonical", latex)
     return found if isinstance(found, str) else None
 
 
 def equal(right: str, given: str) -> bool:
-    """Return true if two expressions mean the same; false if the comparison hits a limit (`noting`)."""
+    """Return true if two expressions are equivalent, false if the comparison hits a limit (`noting`)."""
     return _ask("equal", right, given) is True

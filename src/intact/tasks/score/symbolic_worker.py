@@ -16,7 +16,7 @@ _read = math_verify.parser.latex2sympy
 
 
 def _keep_capitals(latex: str, **settings: Any) -> Any:
-    """Convert LaTeX as math-verify does, but keep R and r distinct, for which it has no setting."""
+    """Convert LaTeX as math-verify does, but keep R and r distinct, which no setting of it does."""
     return _read(latex, conversion_config=ConversionConfig(lowercase_symbols=False), **settings)
 
 
@@ -43,7 +43,7 @@ def canonical(latex: str) -> str | None:
 
 
 def equal(right: str, given: str) -> bool:
-    """Return true if the two mean the same."""
+    """Return true if the two are equivalent."""
     one, other = value(right), value(given)
     if one is None or other is None:
         return False

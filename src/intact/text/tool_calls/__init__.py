@@ -1,9 +1,9 @@
 """Tool-call formats of models: one file each, selected by the marks that a chat template contains.
 
-Other modules: `base` (the interface, and JSON written by models), `reader` (separates content and calls of a streamed
-reply), `regions` (the parts of a reply that may be calls), `marked` and `blocks` (calls between marks, and others),
-`scan` (plain JSON as it arrives), `signatures` (the tools), `tags` and `pythonic` (parts shared by formats), `values`
-(text to typed values).
+Other modules: `base` (the interface, and parsing of models' JSON), `reader` (separates content and calls in a streamed
+reply), `regions` (the parts of a reply that may be calls), `marked` and `blocks` (calls between marks, and calls in
+other forms), `scan` (plain JSON as it arrives), `signatures` (the tools), `tags` and `pythonic` (parts shared by
+formats), `values` (text to typed values).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _name_of(value: object) -> str | None:
 
 
 FORMATS: Registry[type[ToolCallFormat]] = Registry("intact.tool_calls", __name__, _name_of)
-"""Formats by name: those of this package's files, and those of other packages."""
+"""Formats by name, from this package's files and from other packages."""
 
 
 def find_format(template: str) -> ToolCallFormat | None:

@@ -1,4 +1,4 @@
-"""Calls as plain JSON without marks, for templates with an unknown format and for models that forget their marks."""
+"""Calls as plain JSON without marks, for templates with an unknown format and for models that omit their marks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intact.text.tool_calls.calls import ParsedCall
 class BareJson(ToolCallFormat):
     """`{"name": ..., "arguments": {...}}`, or a list of such objects; also in a fenced block, or between tags.
 
-    A reader that knows the request's tools accepts this in addition to the format of the template (`CallReader`).
+    A reader that knows the request's tools accepts this format in addition to the template's own (`CallReader`).
     """
 
     name = "bare_json"
@@ -20,7 +20,7 @@ class BareJson(ToolCallFormat):
     marks: ClassVar[tuple[str, ...]] = ()
 
     def parse(self, text: str) -> list[ParsedCall]:
-        """Parse one object or several."""
+        """Parse one or more objects."""
         return read_calls(text)
 
     def frame(self, name: str) -> tuple[str, str]:

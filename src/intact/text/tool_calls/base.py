@@ -37,7 +37,7 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class Region(NamedTuple):
-    """A part of a text that consists of calls, or may turn into calls.
+    """Part of a text that consists of calls or may turn into calls.
 
     Attributes
     ----------
@@ -58,8 +58,8 @@ class Quotes(NamedTuple):
     escapes : bool
         If true, the closing mark is one character, and a backslash escapes the next character.
     follows : tuple of str
-        If given, the closing mark counts only if one of these follows it after white space: nothing is escaped in such
-        a string, so it may contain its closing mark.
+        If given, the closing mark counts only if it is followed, after white space, by one of these: nothing is escaped
+        in such a string, so it may contain its closing mark.
     """
 
     opens: str
@@ -72,12 +72,12 @@ JSON_STRING: Final = Quotes('"', '"', escapes=True)
 
 
 class CallFinder(Protocol):
-    """Finds the calls in one text that arrives in pieces.
+    """Finds the calls in one text that arrives in chunks.
 
     Attributes
     ----------
     literals : tuple of str
-        Texts of which a prefix at the end of the text so far must not be released as content.
+        Literals; a prefix of one at the end of the text so far must not be released as content.
     """
 
     literals: tuple[str, ...]
@@ -88,7 +88,7 @@ class CallFinder(Protocol):
         Parameters
         ----------
         text : str
-            The text from a position that never decreases.
+            The text, starting at a position that never decreases.
         offset : int
             That position.
         ended : bool
@@ -97,34 +97,34 @@ class CallFinder(Protocol):
 
 
 class ToolCallFormat(ABC):
-    """The format in which a family of models writes calls: text between two marks.
+    """The format in which a family of models writes calls: text between two marks by default.
 
-    A subclass with a `name` is a format and is discovered by its file (`FORMATS`).
+    A subclass with a `name` is a format and is discovered automatically (`FORMATS`).
     """
 
     name: ClassVar[str]
     opens: ClassVar[str]
     """The mark before a call or a list of calls."""
     closes: ClassVar[str]
-    """The mark after it; empty if a call ends with its JSON. Then the opening mark may be missing as well, since the
-    tokenizers of such models have it as a control token, which does not appear in text.
+    """The mark after it; empty if a call ends with its JSON. Then the opening mark may be missing as well, since for
+    such models' tokenizers it is a control token, which does not appear in text.
     """
     visible_marks: ClassVar[tuple[str, ...]] = ()
-    """Marks that stay visible in text even if the tokenizer has them as control tokens."""
+    """Marks that stay visible in text even if they are control tokens."""
     begins: ClassVar[tuple[str, ...]] = ()
-    """Texts of which one must follow the opening mark and white space; if empty, anything may follow."""
+    """Literals, one of which must follow the opening mark and white space; if empty, anything may follow."""
     quotes: ClassVar[tuple[Quotes, ...]] = (JSON_STRING,)
     """Kinds of strings between the marks, within which the closing mark is part of the string."""
 
     marks: ClassVar[tuple[str, ...] | None] = None
-    """Texts, one of which a chat template of this format has; by default the opening mark."""
+    """Literals, one of which occurs in every chat template of this format; by default the opening mark."""
     requires: ClassVar[str] = ""
-    """A text that such a template has as well."""
+    """A literal that must also occur in such a template."""
     excludes: ClassVar[tuple[str, ...]] = ()
-    """Texts that such a template does not have, since other formats do."""
+    """Literals that must not occur in such a template, since they belong to other formats."""
 
     def fits(self, template: str) -> bool:
-        """Return whether the text of a chat template shows tools to the model in this format."""
+        """Return true if a chat template presents tools to the model in this format."""
         marks = (self.opens,) if self.marks is None else self.marks
         return (
             "tools" in template
@@ -135,7 +135,7 @@ class ToolCallFormat(ABC):
 
     @abstractmethod
     def parse(self, text: str) -> list[ParsedCall]:
-        """Return the calls in the text between the marks; an empty list if it is anything else."""
+        """Return the calls in the text between the marks; an empty list if the text is anything else."""
 
     def read(self, text: str, tools: Signatures | None) -> list[ParsedCall]:
         """Like `parse`, but with known tools, whose schemas a format may use to convert values."""
@@ -147,14 +147,14 @@ class ToolCallFormat(ABC):
 
     @abstractmethod
     def frame(self, name: str) -> tuple[str, str]:
-        """Return the texts between the opening mark and a tool's arguments, and between those and the closing mark.
+        """Return the text between the opening mark and a tool's arguments, and between them and the closing mark.
 
-        Where calls are constrained, a model writes exactly this around arguments that fit the tool's JSON schema.
+        If calls are constrained, the model writes exactly this text around arguments that fit the tool's JSON schema.
         """
 
 
 def read_json(text: str) -> Any:
-    r"""Parse JSON written by a model, allowing line breaks in strings, as models write code that way.
+    r"""Parse JSON written by a model, allowing line breaks in strings, since models write code that way.
 
     A backslash that does not begin an escape is literal, as in `"C:\users"`, and an unpaired surrogate, which is not a
     character, is read as U+FFFD.
@@ -169,9 +169,9 @@ def read_json(text: str) -> Any:
     try:
         value = _DECODER.decode(text)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError("nested too deeply") from None
     if is_too_deep(value, text):
-        raise ValueError("nested too deep")
+        raise ValueError("nested too deeply")
     return value
 
 
@@ -190,7 +190,7 @@ def replace_surrogates(text: str) -> str:
 
 
 def read_calls(text: str) -> list[ParsedCall]:
-    """Parse a text of JSON calls: objects or lists of objects, one after the other.
+    """Parse text that consists of JSON calls: objects or lists of objects, one after another.
 
     The name is in `name`, or in `function`, which may also hold the whole call; the arguments are in `arguments` or
     `parameters`: an object, an object as a string, or missing. If the text contains anything else, the list is empty.
@@ -219,9 +219,9 @@ def _values(text: str) -> list[Any]:
         try:
             value, end = _DECODER.raw_decode(text, at)
         except RecursionError:
-            raise ValueError("nested too deep") from None
+            raise ValueError("nested too deeply") from None
         if is_too_deep(value, text[at:end]):
-            raise ValueError("nested too deep")
+            raise ValueError("nested too deeply")
         values.append(value)
         at = SEPARATORS.match(text, end).end()  # type: ignore[union-attr]
     return values

@@ -1,4 +1,4 @@
-"""Blocks of calls outside a format's marks: fenced, between other tags, after a mark, or bare JSON."""
+"""Blocks of calls outside a format's marks: fenced, between other tags, after a mark, or as bare JSON."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ FENCE = "```"
 FENCE_PART = re.compile(r"`{3,}[ \t]*+[a-z_]{0,9}+[ \t]*+\r?", re.IGNORECASE)
 """A prefix of the line that opens a fenced block."""
 TAGS_AROUND = {"<tools>": "</tools>", "<tool_call>": "</tool_call>"}
-"""Tags that models write around calls, whatever their template shows (`<tools>`: Qwen2.5-Coder)."""
+"""Tags that models write around calls, regardless of their template (`<tools>`: Qwen2.5-Coder)."""
 _FENCE_LINE = re.compile(r"`{3,}[ \t]*+(?:json|xml|tool_call|tool_code|tool)?+[ \t]*+\r?\n", re.IGNORECASE)
 
 
 class UnmarkedBlock:
-    """Calls between an opening and a closing text; in a fenced block, calls may also be between the format's marks.
+    """Calls between an opening and a closing literal; in a fenced block, calls may also be between the format's marks.
 
     Parameters
     ----------
     text : str
-        The text from the opening on.
+        The text, starting at the opening.
     opening : str
         Backticks, a tag, a mark, or the first bracket of JSON.
     tools : Signatures or None
@@ -63,7 +63,7 @@ class UnmarkedBlock:
             self._opened, self._at = line is not None, line.end() if line else 0
 
     def advance(self, text: str, ended: bool) -> ScanState:
-        """Continue with a text that has grown at its end."""
+        """Continue with the text, which has grown at its end."""
         if not self._opened:
             return ScanState.NONE
         while True:

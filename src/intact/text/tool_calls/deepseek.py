@@ -1,4 +1,4 @@
-"""DeepSeek calls: a list between marks, each call with marks before, between and after its parts."""
+"""DeepSeek calls: a list between marks, where each call has marks before, between and after its parts."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ QUOTE: Final = '<|"|>'
 """The mark on both sides of a string, within which nothing is escaped."""
 _CALL: Final = re.compile(r"\s*call:\s*([^\s{}]+)\s*(\{.*\})\s*\Z", re.DOTALL)
 _BARE: Final = re.compile(r'("(?:[^"\\]|\\.)*")|([^\s{}\[\],:"][^{}\[\],:"]*?)(?=\s*:)')
-"""A JSON string, which stays as it is, or a key without quotes."""
+"""A JSON string, which is left unchanged, or a key without quotes."""
 
 
 class GemmaCalls(ToolCallFormat):

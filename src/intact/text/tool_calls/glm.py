@@ -27,7 +27,7 @@ class GlmTags(TagCalls):
     requires = ARGUMENT
 
     def untyped(self, value: str) -> Any:
-        """Return the value of JSON other than strings, which the template writes without quotes."""
+        """Return the value of JSON other than a string; the template writes strings without quotes."""
         return or_json(value)
 
     def frame(self, name: str) -> tuple[str, str]:

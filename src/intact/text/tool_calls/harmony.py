@@ -26,15 +26,15 @@ class Harmony(ToolCallFormat):
     """A message whose recipient is a function, with a JSON object as arguments.
 
     A message starts at the beginning of the text, after the word `assistant`, or after a call; anything that looks like
-    one elsewhere, for example within `analysis`, is text, and so is all of a message of the channel `final`, which
+    one elsewhere, for example within `analysis`, is text, and so is the whole message of the channel `final`, which
     extends to the end. A call counts on any channel: the documentation assigns functions to `commentary`, but models
     also use others.
 
-    Of the control tokens, only `<|constrain|>` appears in text, where it ends the name. The others do not, so a text
-    has the channel's name after the word `assistant`, or at its beginning. The recipient may also precede the channel
-    (`assistant to=functions.NAME<|channel|>commentary json`), as the chat template writes earlier calls, and
-    `<|constrain|>` may be missing. `<|call|>` ends the model's turn, so a turn of gpt-oss has one call; further calls
-    that follow are read too.
+    Of the control tokens, only `<|constrain|>` appears in text, where it ends the name. The others do not, so the
+    channel's name appears after the word `assistant`, or at the beginning of the text. The recipient may also precede
+    the channel (`assistant to=functions.NAME<|channel|>commentary json`), as the chat template writes earlier calls,
+    and `<|constrain|>` may be missing. `<|call|>` ends the model's turn, so a gpt-oss turn has one call; if further
+    calls follow, they are read too.
 
     Documentation: the harmony response format (openai/harmony, docs/format.md).
     """
@@ -62,7 +62,7 @@ class Harmony(ToolCallFormat):
 
 
 class HarmonyCalls:
-    """Finds calls in a text that arrives in pieces; each character of the arguments is visited once."""
+    """Finds calls in text that arrives in chunks; each character of the arguments is visited once."""
 
     literals = tuple(message + channel + _RECIPIENT for message, channel in product((MESSAGE, ""), (*CHANNELS, "")))
 
@@ -74,7 +74,7 @@ class HarmonyCalls:
         self._is_last = False  # a message of the channel `final` has begun, which extends to the end
 
     def find(self, text: str, offset: int, ended: bool) -> Region | None:
-        """Return the first region, or None; the parameters are those of `CallFinder.find`."""
+        """Return the first region, or None; the parameters are the same as for `CallFinder.find`."""
         if self._is_last:
             return None
         last = self._last(text, offset, ended)
@@ -108,7 +108,7 @@ class HarmonyCalls:
         return None
 
     def _read(self, rest: str, begin: re.Match[str], place: int, ended: bool) -> tuple[int | None, ParsedCall | None]:
-        """Return the end of a call and the call; end None while more text is needed, call None if it is not a call."""
+        """Return the end of a call, or None while more text is needed, and the call, or None if it is not a call."""
         length = len(begin[0])
         first = rest.find("{", length, length + _LONGEST_HEADER)
         if first < 0:
@@ -134,7 +134,7 @@ class HarmonyCalls:
 
 
 class _ObjectScan:
-    """Finds the end of a JSON object in a growing text by counting brackets; errors are left to the JSON parser.
+    """Finds the end of a JSON object in growing text by counting brackets; errors are left to the JSON parser.
 
     Attributes
     ----------
@@ -146,7 +146,7 @@ class _ObjectScan:
         self.at, self._depth, self._in_string, self._done = at, 0, False, False
 
     def advance(self, text: str) -> bool:
-        """Continue with a text that has grown at its end; return true once the object is complete."""
+        """Continue with the text, which has grown at its end; return true once the object is complete."""
         while self.at < len(text) and not self._done:
             if self._in_string:
                 self.at = _STRING.match(text, self.at).end()  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ _MARKS: Final = ("<|tool_call_start|>", "<|tool_list_start|>")
 
 
 class Lfm2Calls(PythonCalls):
-    """A list of Python calls between marks; templates only show the mark of the list of tools."""
+    """A list of Python calls between marks; templates only contain the mark of the list of tools."""
 
     name = "lfm2"
     opens = "<|tool_call_start|>"

@@ -30,7 +30,7 @@ class MarkScan:
         self._pattern = _pattern(self._marks)
 
     def advance(self, text: str, ended: bool) -> bool:
-        """Continue with a text that has grown at its end; return true once the mark is found."""
+        """Continue with the text, which has grown at its end; return true once the mark is found."""
         while True:
             if self._string is not None:
                 end = self._end_of_string(self._string, text, ended)
@@ -83,7 +83,7 @@ def _unescaped(quote: str) -> re.Pattern[str]:
 
 
 def _follows(literals: tuple[str, ...], text: str, at: int, ended: bool) -> ScanState:
-    """Check whether one of some literals follows after white space; open while more text is needed."""
+    """Check whether one of several literals follows after white space; undecided while more text is needed."""
     if not literals:
         return ScanState.WHOLE
     at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
@@ -113,10 +113,10 @@ class MarkedBlock:
     Attributes
     ----------
     end : int
-        End of the block. If it contains no calls, the end of the text that is ruled out, or 0 if that is only the
-        opening mark.
+        End of the block. If it contains no calls: the end of the text that is ruled out, or 0 if only the opening mark
+        is.
     calls : list of ParsedCall
-        Calls; empty if a tool or an argument is unknown.
+        Calls so far; empty if a tool or an argument is unknown.
     """
 
     def __init__(self, form: ToolCallFormat, tools: Signatures | None, at: int) -> None:
@@ -126,7 +126,7 @@ class MarkedBlock:
         self.end, self.calls = 0, list[ParsedCall]()
 
     def advance(self, text: str, ended: bool) -> ScanState:
-        """Continue with a text that has grown at its end; it is whole if it consists of calls, of whatever tools."""
+        """Continue with the text, which has grown at its end; it is whole if it consists of calls to any tools."""
         if self._state is ScanState.OPEN:
             self._state = self._advance(text, ended)
         return self._state

@@ -18,7 +18,7 @@ from intact.text.tool_calls.base import (
 from intact.text.tool_calls.calls import ParsedCall
 
 _MOST: Final = 1 << 16
-"""Maximum number of characters of a text that is parsed as Python; calls are far shorter."""
+"""Maximum length, in characters, of text that is parsed as Python; calls are far shorter."""
 _ESCAPE: Final = re.compile(
     r"""(?P<raw>\b[rR](?:"[^"\n]*"|'[^'\n]*'))"""
     r"|\\(?:[\\'\"abfnrtv0-7\n]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|(?P<none>))"
@@ -27,7 +27,7 @@ _ESCAPE: Final = re.compile(
 
 
 class PythonCalls(ToolCallFormat):
-    """Calls with named literal arguments; also JSON, which models write when asked to."""
+    """Calls with named literal arguments; also JSON, which models write on request."""
 
     quotes = (JSON_STRING, Quotes("'", "'", escapes=True))
 
@@ -54,17 +54,17 @@ def parse_python(text: str) -> ast.Module:
         If it is not Python, or too long.
     """
     if len(text) > _MOST:
-        raise ValueError("too long")
+        raise ValueError("the text is too long")
     try:
         return ast.parse(_ESCAPE.sub(lambda found: found[0] if found["none"] is None else r"\\", text.strip()))
     except (SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError("not Python") from error
+        raise ValueError("the text is not valid Python") from error
 
 
 def _calls(module: ast.Module) -> Iterator[ast.expr]:
     for statement in module.body:
         if not isinstance(statement, ast.Expr):
-            raise ValueError("a statement")
+            raise ValueError("the text has a statement that is not a call")
         yield from statement.value.elts if isinstance(statement.value, ast.List) else (statement.value,)
 
 
@@ -74,14 +74,14 @@ def _read(call: ast.expr) -> ParsedCall:
     Raises
     ------
     ValueError
-        If it is something else, or an argument has no name or no JSON value.
+        If it is not such a call, or an argument has no name or no JSON value.
     """
     if not isinstance(call, ast.Call) or call.args:
-        raise ValueError("not a call with named arguments")
+        raise ValueError("expected a call with named arguments")
     arguments: dict[str, Any] = {}
     for keyword in call.keywords:
         if keyword.arg is None or keyword.arg in arguments:
-            raise ValueError("an argument without a name, or given twice")
+            raise ValueError("an argument has no name, or is given twice")
         arguments[keyword.arg] = literal(keyword.value)
     return ParsedCall(_name(call.func), json.dumps(arguments, ensure_ascii=False, allow_nan=False))
 
@@ -92,7 +92,7 @@ def _name(function: ast.expr) -> str:
         return function.id
     if isinstance(function, ast.Attribute):
         return f"{_name(function.value)}.{function.attr}"
-    raise ValueError("not the name of a tool")
+    raise ValueError("expected the name of a tool")
 
 
 _WORDS: Final = {"true": True, "false": False, "null": None}
@@ -105,7 +105,7 @@ def literal(value: ast.expr) -> Any:
     Raises
     ------
     ValueError
-        If it is something else.
+        If it is not such a literal.
     """
     match value:
         case ast.Constant(value=str() as text):
@@ -122,10 +122,10 @@ def literal(value: ast.expr) -> Any:
             return [literal(element) for element in elements]
         case ast.Dict(keys=keys, values=values):
             return {_key(key): literal(one) for key, one in zip(keys, values, strict=True)}
-    raise ValueError("an argument that is not a literal")
+    raise ValueError("arguments must be literals")
 
 
 def _key(key: ast.expr | None) -> str:
     if isinstance(key, ast.Constant) and isinstance(key.value, str):
         return replace_surrogates(key.value)
-    raise ValueError("a key that is not a string")
+    raise ValueError("the keys of a dictionary must be strings")

@@ -1,4 +1,4 @@
-"""Reader that separates content and tool calls in text that arrives in pieces."""
+"""Reader that separates content and tool calls in text that arrives in chunks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from intact.text.tool_calls.signatures import Signatures
 
 
 class CallReader:
-    """Reads calls from text that arrives in pieces; the result does not depend on where the pieces are cut.
+    """Reads calls from text that arrives in chunks; the result does not depend on how the text is chunked.
 
     Text between the marks that is not a call stays text, and so do calls within thinking, inline code, or a fenced
     block that contains anything else. White space around calls is dropped. A complete call counts even if the text ends
@@ -23,12 +23,12 @@ class CallReader:
     alone : bool
         If true, only the first call counts, and the text ends with it.
     tools : Signatures, optional
-        Available tools. If given, only calls of these tools with valid argument names count, but then calls also count
-        as plain JSON, in a fenced block, or between tags (`intact.text.tool_calls.blocks`).
+        Available tools. If given, only calls to these tools with valid argument names count, but calls then also count
+        if they are plain JSON, in a fenced block, or between tags (`intact.text.tool_calls.blocks`).
     plain : bool
-        If false, calls count only between the format's marks, if it has marks.
+        If false, calls count only between the format's marks, if it has any.
     thought : ThinkingTags, optional
-        Marks of the thinking in which the text begins, if its prompt ended within thinking.
+        Marks of the thinking in which the text begins if its prompt ended within thinking.
     """
 
     def __init__(

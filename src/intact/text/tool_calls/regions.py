@@ -1,4 +1,4 @@
-"""Finds the calls in a reply: marked or as plain JSON, but not within thinking, code, or strings of other calls."""
+"""Finds the calls in a reply: between marks or as plain JSON, but not in thinking, code, or strings of other calls."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from intact.text.tool_calls.signatures import Signatures
 
 _THOUGHTS = {tags.opens: tags.closes for tags in TAGS}
 _CALL, _LIST = r'\{(?=[ \t\r\n]*+(?:"|\Z))', r"\[(?=[ \t\r\n]*+(?:\{|\Z))"
-"""The opening brackets of a call and of a list of calls, recognised by the text after them."""
+"""The opening brackets of a call and of a list of calls, recognised by the text that follows."""
 _STRING_REST = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _SPAN_MARKS = re.compile(r"`+|\n\r?\n")
 _MOST_UNFINISHED = 64
-"""Maximum number of unfinished blocks examined after the text has ended: each may have to be read to the end."""
+"""Maximum number of unfinished blocks examined after the text has ended: each may have to be read to its end."""
 _GLIMPSE = 256
 """Number of characters that rule out most beginnings, without copying all the text after them."""
 
@@ -25,13 +25,13 @@ _GLIMPSE = 256
 class CallRegions:
     """Finds calls in a growing text, passed to `find` repeatedly; decisions are final.
 
-    There are no calls within thinking, inline code, a fenced block that contains anything but calls, or the strings of
-    an answer that must be JSON.
+    There are no calls within thinking, inline code, fenced blocks that contain anything but calls, or the strings of an
+    answer that must be JSON.
 
     Parameters
     ----------
     form : ToolCallFormat
-        Format, whose calls are between its marks, or plain JSON after a mark.
+        Format; its calls are between its marks, or plain JSON after a mark.
     tools : Signatures or None
         Available tools.
     plain : bool
@@ -51,7 +51,7 @@ class CallRegions:
         opens = [form.opens] if self._marked else []
         begins = list(dict.fromkeys(one for one in (*_THOUGHTS, *opens, *tags, self._mark) if one))
         self.literals = (*begins, *_THOUGHTS.values())
-        """Texts of which a prefix at the end of the text so far must not be released as content."""
+        """Literals; a prefix of one at the end of the text so far must not be released as content."""
         brackets = [_CALL, _LIST] if self._plain is not None else []
         code = '"' if tools is not None and not plain else "`+"
         self._begins = re.compile("|".join([code, *map(re.escape, begins), *brackets]))
@@ -65,7 +65,7 @@ class CallRegions:
         self._block: tuple[int, MarkedBlock | None, UnmarkedBlock | None] | None = None
 
     def find(self, text: str, offset: int, ended: bool) -> Region | None:
-        """Return the first region, or None; the parameters are those of `CallFinder.find`."""
+        """Return the first region, or None; the parameters are the same as for `CallFinder.find`."""
         while True:
             if self._is_hidden:
                 held = self._leave(text, offset, ended)
@@ -129,7 +129,7 @@ class CallRegions:
         return None if ended or tail == len(text) else Region(tail, None, [])
 
     def _end_of_span(self, text: str, begin: re.Match[str], offset: int, ended: bool) -> int | None:
-        """Return the end of inline code in its paragraph, or of its backticks if unclosed; None while undecided."""
+        """Return the end of inline code in its paragraph, or of its backticks if unclosed; None if undecided."""
         place = offset + begin.start()
         at = self._span[1] - offset if self._span[0] == place else begin.end()
         for mark in _SPAN_MARKS.finditer(text, at):
@@ -170,7 +170,7 @@ class CallRegions:
         return UnmarkedBlock(rest, opening, self._plain, self._form, known=self._tools)
 
     def _is_known_none(self, text: str, opening: str, start: int, offset: int) -> bool:
-        """Return true if the next characters rule out a call at a bracket, which keeps hostile text cheap."""
+        """Return true if the next characters rule out a call at a bracket; this keeps hostile input cheap."""
         if opening not in ("{", "[") or (self._block is not None and self._block[0] == offset + start):
             return False
         glimpse = text[start : start + _GLIMPSE]

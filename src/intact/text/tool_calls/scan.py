@@ -14,7 +14,7 @@ _WORD = re.compile(r"[-+.0-9A-Za-z]*")
 _SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null")
 _ARGUMENTS = ("arguments", "parameters")
 _MEMBERS = frozenset({"name", "function", "type", "id", *_ARGUMENTS})
-"""Fields of a call; an object with any other is not a call."""
+"""Fields of a call; an object with any other field is not a call."""
 
 
 class ScanState(Enum):
@@ -25,7 +25,7 @@ class ScanState(Enum):
     WHOLE = "whole"
     """Complete: an object or a list of objects with the fields of a call."""
     NONE = "none"
-    """Not a call, whatever follows."""
+    """Not a call, regardless of what follows."""
 
 
 class _Object:
@@ -52,13 +52,13 @@ class _Object:
         return key in _MEMBERS and key not in self.seen and not is_misplaced
 
     def begins(self) -> str:
-        """Return the characters with which the current value may begin, other than a word."""
+        """Return the characters with which the current value may begin, excluding words."""
         if self.key in _ARGUMENTS:
             return "{" if self.strict else '"{'
         return '"{' if self.key == "function" else '"'
 
     def may_be_word(self, word: str) -> bool:
-        """Return true if the current value may be a number, true, false or null that begins with this."""
+        """Return true if the current value may be a number, true, false or null with this beginning."""
         return self.key in ("type", "id") or (self.key in _ARGUMENTS and not self.strict and "null".startswith(word))
 
     def names_tool(self) -> bool:
@@ -78,15 +78,15 @@ class CallScan:
     Parameters
     ----------
     tools : Signatures
-        Available tools; calls of others are rejected. A call of a strict tool must have its name right before an object
-        of arguments (`ToolSignature.begins`), since a model is constrained from there on.
+        Available tools; calls to other tools are rejected. A call to a strict tool must have its name right before an
+        object of arguments (`ToolSignature.begins`), since the model is constrained from that point on.
     at : int
         Start of the JSON.
 
     Attributes
     ----------
     at : int
-        Position of the scan; once it is whole, the end of the JSON.
+        Position of the scan; once the JSON is complete, its end.
     """
 
     def __init__(self, tools: Signatures, at: int = 0) -> None:
@@ -98,7 +98,7 @@ class CallScan:
         self._string: int | None = None  # start of the current string
 
     def advance(self, text: str) -> ScanState:
-        """Continue with a text that has grown at its end."""
+        """Continue with the text, which has grown at its end."""
         while self.state is ScanState.OPEN and self._step(text):
             pass
         return self.state
@@ -138,7 +138,7 @@ class CallScan:
         return top[-1:] if isinstance(top, str) else "}"
 
     def _may_begin(self, first: str) -> None:
-        """End the scan if the value may not begin this way at its position."""
+        """End the scan if a value may not begin this way at this position."""
         top = self._stack[-1] if self._stack else None
         if self._expects != "value":
             return

@@ -22,9 +22,10 @@ class ToolSignature:
     required : set of str
         Arguments that a call must have.
     allowed : set of str or None
-        Arguments that a call may have; None if it may have others than those in the schema.
+        Arguments that a call may have; None if arguments outside the schema are allowed.
     strict : bool
-        If true, arguments fit the tool's schema exactly: a model is constrained to it once it has written `begins`.
+        If true, arguments fit the tool's schema exactly: the model is constrained to the schema once it has written
+        `begins`.
     schema : mapping
         JSON schema of the arguments.
     """
@@ -37,7 +38,7 @@ class ToolSignature:
 
     @classmethod
     def of(cls, name: str, parameters: Mapping[str, Any] | None, strict: bool = False) -> ToolSignature:
-        """Build a signature from the JSON schema of a tool's parameters; whatever cannot be determined is allowed."""
+        """Build a signature from the JSON schema of a tool's parameters; anything undetermined is allowed."""
         schema = parameters or {}
         required, properties = schema.get("required"), schema.get("properties")
         names = [one for one in required if isinstance(one, str)] if isinstance(required, list) else []
@@ -49,7 +50,7 @@ class ToolSignature:
     def begins(self) -> str:
         """Regular expression for a plain JSON call from its name to its arguments: `"name": "f", "arguments":`.
 
-        It is valid in both Python and Rust, so that a grammar may contain it.
+        It is valid in both Python and Rust, so a grammar may contain it.
         """
         space = r"[ \t\r\n]*"
         name = re.escape(json.dumps(self.name))
@@ -73,11 +74,11 @@ class Signatures:
         self._tools = {tool.name: tool for tool in tools}
 
     def __contains__(self, name: str) -> bool:
-        """Return true if there is a tool of this name."""
+        """Return true if there is a tool with this name."""
         return name in self._tools
 
     def fits(self, call: ParsedCall) -> bool:
-        """Return true if a call is for a tool of the request, with valid argument names."""
+        """Return true if a call is to a tool of the request and has valid argument names."""
         tool = self._tools.get(call.name)
         return tool is not None and tool.takes(json.loads(call.arguments, strict=False))
 
@@ -86,5 +87,5 @@ class Signatures:
         return self._tools[name].types(argument) if name in self._tools else None
 
     def is_strict(self, name: str) -> bool:
-        """Return true if there is a strict tool of this name."""
+        """Return true if there is a strict tool with this name."""
         return name in self._tools and self._tools[name].strict

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 class TagCalls(ToolCallFormat):
-    """Calls that consist of tags. Values are texts, which are converted to types that the tool's schema allows."""
+    """Calls that consist of tags. Values are text, converted to types that the tool's schema allows."""
 
     opens_call: ClassVar[re.Pattern[str]]
-    """The beginning of a call, with its tool's name."""
+    """The beginning of a call, including the tool's name."""
     closes_call: ClassVar[str]
     """The mark after a call; empty if the text ends there."""
     opens_value: ClassVar[re.Pattern[str]]
-    """The tags before an argument's value, with its name."""
+    """The tags before an argument's value, including its name."""
     value: ClassVar[Quotes]
     """The marks around a value."""
     trims_lines: ClassVar[bool] = False
     """If true, one line break on either side of a value does not belong to it."""
 
     def untyped(self, value: str) -> Any:
-        """Return the value of an argument whose type the schema leaves open, like the family's parsers in vLLM."""
+        """Return the value of an argument whose type the schema leaves open, as the family's parsers in vLLM do."""
         return or_null(value)
 
     def parse(self, text: str) -> list[ParsedCall]:
@@ -38,7 +38,7 @@ class TagCalls(ToolCallFormat):
         return self.read(text, None)
 
     def read(self, text: str, tools: Signatures | None) -> list[ParsedCall]:
-        """Parse calls up to the end of the text, else return none; the arguments of a call may be one JSON object."""
+        """Parse calls up to the end of the text, or return an empty list; a call's arguments may be one JSON object."""
         found, at = list[ParsedCall](), 0
         while match := self.opens_call.match(text, at):
             read = self._arguments(match[1], text, match.end(), tools)
@@ -49,7 +49,7 @@ class TagCalls(ToolCallFormat):
         return [] if text[at:].strip() else found
 
     def _arguments(self, name: str, text: str, at: int, tools: Signatures | None) -> tuple[str, int] | None:
-        """Return the arguments of a call as a JSON object, and the end of the call; None if anything else is there."""
+        """Return the arguments of a call as a JSON object, and the end of the call; None if there is anything else."""
         if text[at : at + 1] == "{":
             end = len(text)
             if self.closes_call:

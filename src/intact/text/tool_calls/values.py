@@ -44,7 +44,7 @@ def convert(text: str, types: frozenset[str] | None, otherwise: Callable[[str], 
 
 
 def _number(word: str, any_number: bool) -> int | float | None:
-    """Parse a JSON number; return None if it is not one. `1.0` is an integer."""
+    """Parse a JSON number; return None for anything else. `1.0` is an integer."""
     if _INTEGER.fullmatch(word) and len(word) < 64 and not (any_number and "." in word):
         return int(word.partition(".")[0])
     try:
@@ -73,14 +73,14 @@ def structure(text: str) -> Any:
 
 
 def or_null(text: str) -> Any:
-    """Return a text, or None for the word null, like the parsers of Qwen3-Coder, Seed-OSS and MiniMax M2 in vLLM."""
+    """Return the text, or None for the word null, like the parsers of Qwen3-Coder, Seed-OSS and MiniMax M2 in vLLM."""
     return None if text.strip().lower() == "null" else text
 
 
 def or_json(text: str) -> Any:
-    """Return the value of JSON or Python notation other than strings, else the text, like GLM-4.5's parser in vLLM.
+    """Return the value of a non-string in JSON or Python notation, else the text, like GLM-4.5's parser in vLLM.
 
-    A JSON string stays as it is, including its quotes, since the template writes strings without quotes.
+    A JSON string is left unchanged, including its quotes, since the template writes strings without quotes.
     """
     word = text.strip()
     if word in ("null", "None"):

@@ -22,18 +22,18 @@ from intact.tools.prove.formula import (
 )
 
 MOST_CLAUSES: Final = 20_000
-"""Maximum number of clauses of a problem, and of any formula during conversion."""
+"""Maximum number of clauses in a problem, and in any formula during conversion."""
 MOST_VISITS: Final = 1 << 22
 """Maximum number of formulas visited during conversion: each side of an equivalence counts twice."""
 
 Clause = list[Any]
-"""A disjunction of literals [positive, predicate, arguments], in which an argument is a variable's number or
-[function, ...]: the JSON form that `search` reads.
+"""A disjunction of literals [positive, predicate, arguments], where an argument is a variable's number or [function,
+...]: the JSON form that `search` reads.
 """
 
 
 class ClauseMaker:
-    """Converts formulas to clauses; Skolem functions get names that do not occur in the problem.
+    """Converter from formulas to clauses; Skolem functions get names that do not occur in the problem.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class ClauseMaker:
         Raises
         ------
         CapacityError
-            If there would be more than `MOST_CLAUSES`, or equivalences are nested too deeply.
+            If there would be more than `MOST_CLAUSES` clauses, or equivalences are nested too deeply.
         """
         numbers = count()
         return self._clauses(formula, True, {}, (), numbers=numbers)
@@ -105,7 +105,7 @@ class ClauseMaker:
         return _either(side(left, positive), side(right, positive))
 
     def equality(self) -> list[Clause]:
-        """Return the equality axioms for the symbols met so far."""
+        """Return the equality axioms for the symbols encountered so far."""
         clauses: list[Clause] = [
             [[True, EQUALS, [0, 0]]],
             [[False, EQUALS, [0, 1]], [True, EQUALS, [1, 0]]],
@@ -123,7 +123,7 @@ class ClauseMaker:
 
 
 def _replaced(arity: int, place: int) -> tuple[list[int], list[int]]:
-    """Return two lists of variables that differ in one position, which holds 0 and 1."""
+    """Return two lists of variables that differ in one position: it holds 0 in the first list and 1 in the second."""
     others = list(range(2, arity + 1))
     return [*others[:place], 0, *others[place:]], [*others[:place], 1, *others[place:]]
 

@@ -1,4 +1,4 @@
-"""Formulas written by a model, one per sentence: the grammar for each, and the problem that they form."""
+"""Formulas written by a model, one per sentence: the grammar for each formula, and the problem that they form."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ NAME: /[a-z][a-z0-9_]{0,23}/
 def grammar(known: Mapping[str, int] | None = None) -> str:
     """Return the grammar of a formula and the end of its line, in Lark notation, for `Extend(grammar=...)`.
 
-    It covers a part of TPTP: atoms of one to `ARGUMENTS` variables and constants, and the variables X, Y and Z. A
-    grammar cannot check that a name is used consistently; `read_formula` does.
+    The grammar covers part of TPTP: atoms with one to `ARGUMENTS` variables and constants, and the variables X, Y and
+    Z. A grammar cannot check that a name is used consistently; `read_formula` does.
 
     Parameters
     ----------
     known : mapping of str to int, optional
-        Predicates that may be used, with their numbers of arguments; by default any.
+        Predicates that may be used, with their numbers of arguments; by default, any predicate.
     """
     if known:
         atoms = [f'"{name}(" {_terms(count)} ")"' for name, count in known.items()]
@@ -52,10 +52,10 @@ def _terms(count: int) -> str:
 
 
 def read_formula(text: str) -> Formula | None:
-    """Parse the formula on a line; return None if it is incomplete or uses a name inconsistently.
+    """Parse the formula on a line; return None if the formula is incomplete or uses a name inconsistently.
 
-    Variables that no quantifier binds are universal. Predicates are named by their name and number of arguments, such
-    as `likes/2`, since a model may use one name for two predicates.
+    Variables that are not bound by a quantifier are universally quantified. Predicates are named by their name and
+    number of arguments, such as `likes/2`, since a model may use one name for two predicates.
     """
     line, end, _ = text.partition("\n")
     if not end:
@@ -79,9 +79,9 @@ def _named(formula: Formula) -> Formula:
 
 
 def predicates_of(formulas: Sequence[Formula]) -> dict[str, int]:
-    """Return the predicates of formulas from `read_formula`, under their original names.
+    """Return the predicates in formulas from `read_formula`, under their original names.
 
-    If a name has several numbers of arguments, the last counts.
+    If a name occurs with several numbers of arguments, the last one counts.
     """
     found: dict[str, int] = {}
     for formula in formulas:
@@ -90,7 +90,8 @@ def predicates_of(formulas: Sequence[Formula]) -> dict[str, int]:
 
 
 Finding: TypeAlias = Literal["True", "False", "Uncertain", "Inconsistent", "Limit"]
-"""The conclusion follows; its negation does; neither; both, as the premises contradict each other; out of steps.
+"""In order: the conclusion follows; its negation follows; neither does; both do, because the premises are
+contradictory; the step limit was reached.
 """
 
 QUERIES: Final = 3
@@ -127,7 +128,7 @@ def queries(premises: Sequence[Formula], conclusion: Formula, steps: int) -> str
 
 
 def read_answers(text: str) -> Finding:
-    """Interpret the program's output; missing answers mean that it reached a limit."""
+    """Interpret the program's output; missing answers mean that the program reached a limit."""
     answers: list[dict[str, Any]] = []
     for line in text.splitlines()[:QUERIES]:
         try:

@@ -31,7 +31,7 @@ Term: TypeAlias = Variable | Apply
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The formula that is always true, or the one that is always false."""
+    """The formula that is always true, or the formula that is always false."""
 
     value: bool
 
@@ -85,7 +85,7 @@ class LogicProblem:
     axioms : mapping of str to Formula
         Closed formulas by name, in file order.
     conjecture : Formula or None
-        Closed formula; without one, the question is whether the axioms are satisfiable.
+        Closed formula; if None, the question is whether the axioms are satisfiable.
     """
 
     axioms: Mapping[str, Formula]
@@ -93,12 +93,12 @@ class LogicProblem:
 
     @cached_property
     def formulas(self) -> tuple[Formula, ...]:
-        """The axioms, then the conjecture."""
+        """The axioms, followed by the conjecture."""
         return (*self.axioms.values(), *([] if self.conjecture is None else [self.conjecture]))
 
 
 def joined(connective: Literal["&", "|"], formulas: Sequence[Formula]) -> Formula:
-    """Join formulas by one connective, as a balanced tree; an empty sequence gives the neutral element."""
+    """Join formulas with one connective, as a balanced tree; an empty sequence gives the neutral element."""
     if not formulas:
         return Truth(connective == "&")
     if len(formulas) == 1:

@@ -22,7 +22,7 @@ class SumOfSquares:
     ----------
     weights : tuple of Fraction
     roots : tuple of Polynomial
-        Polynomials to be squared.
+        The polynomials that are squared.
     """
 
     weights: tuple[Fraction, ...]
@@ -54,8 +54,8 @@ class LeastValue(NamedTuple):
 def nonnegative(polynomial: Polynomial) -> SumOfSquares | Point:
     """Return a certificate that a polynomial of degree at most 2 is nonnegative, or a point where it is negative.
 
-    The symmetric matrix of its homogeneous form is eliminated in exact rational arithmetic, as in L D L^T: it is
-    positive semidefinite if and only if the polynomial is nonnegative.
+    Gaussian elimination is applied to the symmetric matrix of its homogeneous form in exact rational arithmetic, as in
+    L D L^T: it is positive semidefinite if and only if the polynomial is nonnegative.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def nonnegative(polynomial: Polynomial) -> SumOfSquares | Point:
 
 
 def minimum(polynomial: Polynomial) -> LeastValue | None:
-    """Return the minimum of a polynomial of degree at most 2, or None if there is none.
+    """Return the minimum of a polynomial of degree at most 2, or None if it has no minimum.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def _complete(polynomial: Polynomial) -> LeastValue | Point:
 def _back(
     direction: list[Fraction], done: Sequence[tuple[int, list[Fraction]]], constant: Fraction = Fraction(0)
 ) -> Point:
-    """Solve for the eliminated variables so that their squares vanish."""
+    """Solve for the eliminated variables such that their squares vanish."""
     values = [*direction, constant]
     for k, row in reversed(done):
         values[k] = -sum([row[j] * values[j] for j in range(len(values)) if j != k], Fraction(0))
@@ -140,7 +140,7 @@ def _far(polynomial: Polynomial, direction: Point) -> Point:
 
 
 def _matrix(polynomial: Polynomial) -> list[list[Fraction]]:
-    """Return the symmetric matrix of the homogeneous form; the last row and column belong to the constant."""
+    """Return the symmetric matrix of the homogeneous form; the last row and column correspond to the constant."""
     count = len(polynomial.variables)
     matrix = [[Fraction(0)] * (count + 1) for _ in range(count + 1)]
     for powers, value in polynomial.terms.items():
@@ -164,7 +164,7 @@ class BoxVerdict(NamedTuple):
     Attributes
     ----------
     kind : {'holds', 'fails', 'open'}
-        Nonnegative; negative at `point`; undecided within the limit.
+        Nonnegative; negative at `point`; undecided within the box limit.
     boxes : int
         Number of boxes examined.
     """
@@ -177,7 +177,7 @@ class BoxVerdict(NamedTuple):
 def nonnegative_on_box(polynomial: Polynomial, low: Point, high: Point, most: int = MOST_BOXES) -> BoxVerdict:
     """Decide whether a polynomial of any degree is nonnegative on a box, by exact Bernstein coefficients.
 
-    The box is subdivided as needed. If the minimum is 0 and attained in the interior, the search may end without a
+    The box is subdivided as needed. If the minimum is 0 and is attained in the interior, the search may end without a
     verdict.
 
     Parameters
@@ -188,7 +188,7 @@ def nonnegative_on_box(polynomial: Polynomial, low: Point, high: Point, most: in
     Raises
     ------
     ParameterError
-        If the number of sides differs from the number of variables, or the box is empty.
+        If the number of the box's sides differs from the number of variables, or the box is empty.
     """
     if not len(low) == len(high) == len(polynomial.variables) or any(a > b for a, b in zip(low, high, strict=True)):
         raise ParameterError(f"a box needs a lower and an upper bound for each of {', '.join(polynomial.variables)}")
@@ -239,7 +239,7 @@ def relation(left: Polynomial, right: Polynomial) -> Relation:
 
 
 class BoundVerdict(NamedTuple):
-    """The verdict on a bound: whether it holds everywhere, by a certificate, and is optimal, by a point."""
+    """The verdict on a bound: whether it holds everywhere (by a certificate) and is optimal (by a point)."""
 
     holds: bool
     best: bool

@@ -1,8 +1,8 @@
-"""New theorems from a proved one: its statement rewritten by a lemma, proved by the inverse step and the old theorem.
+"""New theorems from a proved one: a lemma rewrites its statement, and the inverse step and the old theorem prove it.
 
 After Alchemy (arXiv 2410.15748), which does this in Lean for pairs of theorems: it rewrites the conclusion or a
-hypothesis by an equation in either direction, or replaces a hypothesis by one that implies it, and keeps the statement
-if one goal results and the assistant accepts the proof. Here the assistant is Rocq.
+hypothesis with an equation in either direction, or replaces a hypothesis with one that implies it, and keeps the
+statement if exactly one goal results and the assistant accepts the proof. Here the assistant is Rocq.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _BAR: Final = re.compile(r"^=+$", re.MULTILINE)
 
 
 class Change(NamedTuple):
-    """One way to change a statement by a lemma.
+    """One way of changing a statement with a lemma.
 
     Attributes
     ----------
     lemma : str
         Name of the lemma.
     kind : {'forwards', 'backwards', 'implied'}
-        The lemma's equation is applied from left to right or from right to left, or its conclusion matches the
-        hypothesis, which its only premise replaces.
+        The lemma's equation is applied from left to right or from right to left; or its conclusion matches the
+        hypothesis, which is replaced by the lemma's only premise.
     hypothesis : str
         Hypothesis to change; empty for the conclusion.
     """
@@ -57,7 +57,7 @@ class Change(NamedTuple):
 
     @property
     def step(self) -> str:
-        """Tactic that changes the statement; `implied` leaves two goals, the new hypothesis first."""
+        """Tactic that changes the statement; `implied` leaves two goals, with the new hypothesis first."""
         if self.kind == "implied":
             name = self.hypothesis
             return (
@@ -81,7 +81,7 @@ class Mutation(NamedTuple):
     name, statement : str
         Name and statement of the theorem.
     change : str
-        Step that produced it from the old one.
+        Step that produced it from the old theorem.
     proof : tuple of str
         Steps of its proof.
     """
@@ -105,15 +105,15 @@ class Mutations(NamedTuple):
     theorem : str
         Name of the theorem.
     before : str
-        File up to the end of its proof.
+        The file up to the end of the theorem's proof.
     tried : int
         Number of changes tried.
     changed : int
-        Number of changes that gave a new statement, without duplicates.
+        Number of changes that produced a new statement, without duplicates.
     found : tuple of Mutation
         Proved statements, in the order of the lemmas.
     limit : str
-        Description of the limit that ended the search; otherwise empty.
+        Description of the limit that ended the search; empty if no limit was reached.
     """
 
     theorem: str
@@ -137,7 +137,7 @@ def mutate(
     lemmas: Sequence[str] | int = 20,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> Mutations:
-    """Derive new theorems from a proved one, each accepted by the assistant.
+    """Derive new theorems, each accepted by the assistant, from a proved one.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def mutate(
     theorem : str
         Name of the theorem; by default the last one in the file.
     lemmas : sequence of str or int
-        Lemmas to change it by, or the number of known lemmas to use, nearest to its statement first.
+        Lemmas with which to change it, or the number of known lemmas to use, nearest to its statement first.
     progress : function
         Called with the number of changes tried and the total.
 
@@ -169,7 +169,7 @@ def mutate(
         return Mutations(name, before, limit=limit)
     if not proofs or proofs[-1].kind != "proved":
         reason = proofs[-1].message if proofs else "its statement fails"
-        raise ParameterError(f"only a proved theorem can be changed, and {name} is not: {reason}")
+        raise ParameterError(f"only a proved theorem can be changed, but {name} is not proved: {reason}")
     if isinstance(lemmas, int):
         known = assistant.known(statement, limits)
         if known.limit:
@@ -181,14 +181,14 @@ def mutate(
         if _NAME.fullmatch(one) is None:
             raise ParameterError(f"a lemma must be a name such as Nat.add_comm, got {one!r:.60}")
     if not chosen:
-        raise ParameterError(f"no lemma is close to {name}: name some")
+        raise ParameterError(f"no lemma is close to {name}: give some lemmas")
     search = _Search(assistant, limits, sentences, name)
     limit = "" if isinstance(lemmas, int) else search.check_names(chosen)
     return Mutations(name, before, limit=limit) if limit else search.run(chosen, progress)
 
 
 def _through_proof(text: str, theorem: str) -> tuple[list[Sentence], int]:
-    """Return a file's sentences up to the end of a theorem's proof, and the index of its statement."""
+    """Return a file's sentences up to the end of a theorem's proof, and the index of the theorem's statement."""
     sentences, proofs, begun = split(text), list[tuple[str, int, int]](), ("", 0)
     for place, one in enumerate(sentences):
         if (name := theorem_name(one)) is not None:
@@ -220,11 +220,11 @@ class _Search:
         replies, limit = self.assistant.converse([*self.texts, *[f"Check @{one}." for one in lemmas]], self.limits)
         for one, reply in zip(lemmas, replies[len(self.texts) :], strict=False):
             if reply.error:
-                raise ParameterError(f"the lemma {one} is not known before {self.theorem}: {reply.reason}")
+                raise ParameterError(f"the lemma {one} is unknown before {self.theorem}: {reply.reason}")
         return limit
 
     def run(self, lemmas: Sequence[str], progress: Callable[[int, int], None]) -> Mutations:
-        """Try every lemma at every place, then prove the new statements."""
+        """Try every lemma in every place, then prove the new statements."""
         replies, limit = self._converse([["intros.", "Show.", _CLOSE, "Show."]])
         if limit:
             return Mutations(self.theorem, self.before, limit=limit)
@@ -297,7 +297,7 @@ class _Search:
 
 
 def _changes(lemmas: Sequence[str], hypotheses: Sequence[str]) -> Iterator[Change]:
-    """Yield all changes by lemmas: of the conclusion, then of each hypothesis."""
+    """Yield all changes with lemmas: of the conclusion, then of each hypothesis."""
     for lemma in lemmas:
         for place in ("", *hypotheses):
             yield Change(lemma, "forwards", place)

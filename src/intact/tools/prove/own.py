@@ -1,4 +1,4 @@
-"""Built-in prover: always available, deterministic, complete for problems without functions; its limit counts steps."""
+"""The built-in prover: always available, deterministic, complete for problems without functions, limited by steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def clauses_of(problem: LogicProblem) -> tuple[list[Clause], list[Clause]]:
     Raises
     ------
     CapacityError
-        If there are more than `clauses.MOST_CLAUSES`.
+        If there are more than `clauses.MOST_CLAUSES` clauses.
     """
     maker = ClauseMaker(problem.formulas)
     axioms = [clause for axiom in problem.axioms.values() for clause in maker.clauses(axiom)]
@@ -37,8 +37,8 @@ def clauses_of(problem: LogicProblem) -> tuple[list[Clause], list[Clause]]:
 def prove(problem: LogicProblem, steps: int = STEPS) -> ProverVerdict:
     """Return the built-in prover's verdict on a problem.
 
-    It searches for a contradiction between the axioms and the negated conjecture; if it finds one, it searches once
-    more among the axioms only.
+    It searches for a contradiction between the axioms and the negated conjecture; if it finds one, it searches again
+    among the axioms only.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def prove(problem: LogicProblem, steps: int = STEPS) -> ProverVerdict:
     Raises
     ------
     ParameterError
-        If steps is less than 1.
+        If `steps` is less than 1.
     CapacityError
         If the problem has too many clauses.
     """
@@ -61,7 +61,7 @@ def prove(problem: LogicProblem, steps: int = STEPS) -> ProverVerdict:
 
 
 def _refute(clauses: list[Clause], steps: int) -> dict[str, Any]:
-    """Return the result of `search.refute`; terms that are nested too deeply for it count as a limit."""
+    """Return the result of `search.refute`; terms nested too deeply for it count as a reached limit."""
     try:
         return refute(clauses, steps)
     except RecursionError:
@@ -76,8 +76,8 @@ def conclude(conjectured: bool, first: dict[str, Any], second: dict[str, Any] | 
     conjectured : bool
         If true, the problem has a conjecture.
     first, second : dict
-        Results for the axioms with the negated conjecture and, if that is a contradiction, for the axioms only. Their
-        steps are None if terms were nested too deeply.
+        Results for the axioms with the negated conjecture and, if those are contradictory, for the axioms only. Their
+        `steps` are None if terms were nested too deeply.
     """
     by = first["by"]
     if first["steps"] is None:

@@ -1,4 +1,4 @@
-"""Polynomials with exact rational coefficients: parsing, arithmetic, values, Bernstein coefficients on a box."""
+"""Polynomials with exact rational coefficients: parsing, arithmetic, evaluation, Bernstein coefficients on a box."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Polynomial:
         Raises
         ------
         CapacityError
-            If it has more than `MOST_TERMS` terms or a degree above `LARGEST_DEGREE`.
+            If the polynomial has more than `MOST_TERMS` terms or a degree above `LARGEST_DEGREE`.
         """
         kept = {powers: value for powers, value in terms.items() if value}
         if len(kept) > MOST_TERMS or any(sum(powers) > LARGEST_DEGREE for powers in kept):
             raise CapacityError(
-                f"a polynomial may have at most {MOST_TERMS:,} terms and degree {LARGEST_DEGREE}; this one exceeds that"
+                f"a polynomial may have at most {MOST_TERMS:,} terms and degree {LARGEST_DEGREE}; this one has more"
             )
         return cls(tuple(variables), kept)
 
@@ -115,7 +115,7 @@ class Polynomial:
         return text.removeprefix("+ ") if not text.startswith("- ") else f"-{text[2:]}"
 
     def bernstein(self, low: Point, high: Point) -> dict[Exponents, Fraction]:
-        """Return the Bernstein coefficients on a box; values there lie between the smallest and the largest.
+        """Return the Bernstein coefficients on a box; values there lie between the extreme coefficients.
 
         The coefficients at the corners are the values at the corners of the box (Garloff 1986).
         """
@@ -152,17 +152,17 @@ def parse_polynomial(text: str, variables: Sequence[str] | None = None) -> Polyn
     Parameters
     ----------
     variables : sequence of str, optional
-        Allowed variables; by default those that occur, sorted.
+        Allowed variables; by default the variables that occur, sorted.
 
     Raises
     ------
     FormatError
-        If it is not a polynomial. The message has the position.
+        If the text is not a polynomial. The message gives the position.
     CapacityError
-        If it is too large.
+        If the polynomial is too large.
     """
     if len(text) > LONGEST:
-        raise CapacityError(f"a polynomial may have at most {LONGEST:,} characters, this one has {len(text):,}")
+        raise CapacityError(f"a polynomial may have at most {LONGEST:,} characters, but this one has {len(text):,}")
     tokens, place = list[str](), 0
     while text[place:].strip():
         found = _TOKEN.match(text, place)
@@ -174,7 +174,7 @@ def parse_polynomial(text: str, variables: Sequence[str] | None = None) -> Polyn
     names = sorted({one for one in tokens if one[0].isalpha()}) if variables is None else list(variables)
     for one in tokens:
         if one[0].isalpha() and one not in names:
-            raise FormatError(f"there is no variable {one!r:.40}; expected {', '.join(names)}")
+            raise FormatError(f"no variable named {one!r:.40}; expected {', '.join(names)}")
     return _Reader(tokens, names).read()
 
 
@@ -215,7 +215,7 @@ class _Reader:
             if token == "/":
                 value = factor.coefficient((0,) * len(self.names))
                 if factor.degree or not value:
-                    raise FormatError("a polynomial can only be divided by a number that is not 0")
+                    raise FormatError("a polynomial can only be divided by a non-zero number")
                 factor = Polynomial.constant(self.names, 1 / value)
             result = result * factor
         return result
@@ -240,7 +240,7 @@ class _Reader:
         if token == "(":
             self.depth += 1
             if self.depth > DEEPEST:
-                raise CapacityError(f"parentheses may be nested at most {DEEPEST} deep")
+                raise CapacityError(f"parentheses may be nested at most {DEEPEST} levels deep")
             result = self._sum()
             if self._next() != ")":
                 raise FormatError("a parenthesis is not closed")

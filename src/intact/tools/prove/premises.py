@@ -1,4 +1,4 @@
-"""Premise selection: ranks the statements of a library by the symbols that they share with a goal."""
+"""Premise selection: ranking the statements of a library by the symbols that they share with a goal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from intact.tools.retrieve import Index
 
 LONGEST: Final = 300
-"""Maximum number of characters of a statement shown."""
+"""Maximum number of characters shown of a statement."""
 _SYMBOL: Final = re.compile(r"[^\s()\[\]{},;:]+")
 
 
@@ -20,9 +20,10 @@ def symbols(text: str) -> list[str]:
 
 
 def nearest(statements: Sequence[str], goal: str, most: int) -> list[str]:
-    """Return up to `most` statements nearest to a goal by BM25 over their symbols, best first.
+    """Return up to `most` statements nearest to a goal, by BM25 over their symbols, best first.
 
-    Each is shortened to one line of at most `LONGEST` characters. Statements without a common symbol are omitted.
+    Each statement is shortened to one line of at most `LONGEST` characters. Statements that share no symbol with the
+    goal are omitted.
     """
     lines = _index(tuple(statements))
     return [shorten(lines.texts[hit.place]) for hit in lines.search(goal, most)]

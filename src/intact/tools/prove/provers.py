@@ -1,4 +1,4 @@
-"""Provers behind one interface: the built-in one, and programs that run in the sandbox without network access."""
+"""Provers behind one interface: the built-in prover, and programs that run in the sandbox without network access."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from intact.tools.prove.verdict import MEANINGS, ProverVerdict, Status
 from intact.tools.sandbox import Outcome, ProgramLimits, run_command
 
 MEMORY: Final = 2 << 30
-"""Address space in bytes of a prover that runs as a process."""
+"""Size of the address space of a prover that runs as a process, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,10 @@ class ProverLimits:
     ----------
     steps : int or None
         Limit in the prover's own unit, which does not depend on the machine: steps of the built-in prover, E's
-        processed clauses, SPASS's loops, resource units of Z3 and cvc5. By default, the prover's own default.
+        processed clauses, SPASS's loops, resource units of Z3 and cvc5. None means the prover's own default.
     seconds : float
-        Wall time limit of a process, a safety net: reaching it gives no verdict. The built-in prover has no time limit.
+        Wall-time limit of a process, as a safety net: if it is reached, there is no verdict. The built-in prover has no
+        time limit.
     """
 
     steps: int | None = None
@@ -54,7 +55,7 @@ class Prover(ABC):
     name : str
         Name in commands.
     title : str
-        Name in prose.
+        Name in running text.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Prover(ABC):
 
     @abstractmethod
     def missing(self) -> str | None:
-        """Return what is missing on this machine and how to install it, or None if the prover can run."""
+        """Say what is missing on this machine and how to install it; return None if the prover can run."""
 
     @abstractmethod
     def prove(self, problem: LogicProblem, limits: ProverLimits) -> ProverVerdict:
@@ -88,12 +89,12 @@ class OwnProver(Prover):
         return None
 
     def prove(self, problem: LogicProblem, limits: ProverLimits) -> ProverVerdict:
-        """Return the prover's verdict; the steps are limited, the time is not."""
+        """Return the prover's verdict; steps are limited, but time is not."""
         return own.prove(problem, limits.steps or own.STEPS)
 
 
 class ProcessProver(Prover):
-    """A program that reads a problem from standard input and writes its verdict.
+    """A program that reads a problem from standard input and prints its verdict.
 
     Parameters
     ----------
@@ -102,13 +103,13 @@ class ProcessProver(Prover):
     package : str
         Installation hint.
     command : callable
-        Returns the arguments for a step limit.
+        Returns the command-line arguments for a step limit.
     steps : int
         Default step limit.
     write : callable
-        Writes a problem in the program's language.
+        Formats a problem in the program's language.
     read : callable
-        Returns the status in the program's output, or None.
+        Returns the status found in the program's output, or None.
     """
 
     def __init__(
@@ -127,21 +128,21 @@ class ProcessProver(Prover):
         self.command, self.steps, self.write, self.read = command, steps, write, read
 
     def path(self) -> Path | None:
-        """Return the path of the program: on PATH, or next to this interpreter, where a wheel installs it."""
+        """Return the path of the program, either on PATH or next to this interpreter, where a wheel installs it."""
         found = shutil.which(self.program) or shutil.which(self.program, path=str(Path(sys.executable).parent))
         return None if found is None else Path(found)
 
     def missing(self) -> str | None:
-        """Return what is missing on this machine and how to install it, or None if the prover can run."""
+        """Say what is missing on this machine and how to install it; return None if the prover can run."""
         if self.path() is not None:
             return None
-        return f"{self.title} is not installed: there is no program {self.program} on the path; {self.package}"
+        return f"{self.title} is not installed: the program {self.program} is not on the path; {self.package}"
 
     def prove(self, problem: LogicProblem, limits: ProverLimits) -> ProverVerdict:
-        """Return the program's verdict, also if it crashes, floods its output or hangs.
+        """Return the program's verdict, even if it crashes, floods its output or hangs.
 
-        If the conjecture follows, the program runs once more on the axioms only, since most provers do not report
-        whether these contradict each other.
+        If the conjecture follows, the program runs again on the axioms only, since most provers do not report whether
+        these contradict each other.
         """
         path = self.path()
         if path is None:
@@ -164,7 +165,7 @@ class ProcessProver(Prover):
         return ProverVerdict(self.name, status, version, detail, settled=settled)
 
     def _judge(self, problem: LogicProblem, outcome: Outcome) -> tuple[Status, str, bool]:
-        """Return the status of an outcome, further details, and whether it would be the same on any machine."""
+        """Return the status of an outcome, further details, and whether the status would be the same on any machine."""
         if outcome.ended == "time":
             return "Timeout", f"after {outcome.seconds:.1f} s", False
         if outcome.ended == "output":
@@ -272,8 +273,8 @@ def find_prover(name: str) -> Prover:
     Raises
     ------
     ParameterError
-        If there is none of that name. The message lists the available ones.
+        If no prover has that name. The message lists the available ones.
     """
     if name not in PROVERS:
-        raise ParameterError(unknown_name(f"there is no prover {name!r:.60}", name, PROVERS))
+        raise ParameterError(unknown_name(f"no prover named {name!r:.60}", name, PROVERS))
     return PROVERS[name]

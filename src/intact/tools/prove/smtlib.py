@@ -1,4 +1,4 @@
-"""SMT-LIB 2, the language of Z3 and cvc5: a writer for problems, in which everything has a single sort."""
+"""SMT-LIB 2, the language of Z3 and cvc5: a writer for problems, in which all terms have a single sort."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ _UPPER: Final = re.compile(r"[A-Z]\w*", re.ASCII)
 
 
 class NamedFormula(NamedTuple):
-    """A formula of a file with its name; `start` is its position in the text."""
+    """A named formula in a file; `start` is its position in the text."""
 
     name: str
     conjecture: bool
@@ -74,9 +74,9 @@ def parse(text: str, where: str = "the problem") -> LogicProblem:
     Raises
     ------
     FormatError
-        If the text is invalid; the message has line and column. Reasons: a syntax error, a free variable, a symbol
-        with two different numbers of arguments or used both as predicate and as function, a symbol named `'='`, two
-        formulas with the same name, an `include`, numbers.
+        If the text is invalid; the message gives the line and column. Reasons: a syntax error, a free variable, a
+        symbol with two different numbers of arguments or used as both a predicate and a function, a symbol named `'='`,
+        two formulas with the same name, an `include`, or numbers.
     """
     reader = _Reader(text, where)
     entries = reader.entries()
@@ -88,14 +88,14 @@ def parse(text: str, where: str = "the problem") -> LogicProblem:
 
 
 def parse_entries(text: str, where: str = "the file") -> list[NamedFormula]:
-    """Parse all formulas of a text, which may have many conjectures; raises like `parse`."""
+    """Parse all formulas in a text, which may contain many conjectures; raises like `parse`."""
     return _Reader(text, where).entries()
 
 
 def parse_formula(text: str, *, close: bool = False) -> Formula:
     """Parse one formula, such as `![X]: (man(X) => mortal(X))`; raises like `parse`.
 
-    Free variables are rejected, or universally quantified if `close` is true.
+    Free variables are rejected or, if `close` is true, universally quantified.
     """
     reader = _Reader(text, "the formula")
     formula = closed(reader.formula()) if close else reader.formula()
@@ -317,7 +317,7 @@ class _Reader:
                 self.note(argument, start)
 
     def use(self, name: str, kind: str, count: int, start: int) -> None:
-        """Record a symbol; raise if it was used differently before, or has the name of equality."""
+        """Record a symbol; raise if it was used differently before, or is named like equality."""
         if name == EQUALS:
             raise self.error(start, "'=' in quotes is not a symbol: write equality as left = right")
         before = self.arities.setdefault(name, (kind, count))
@@ -346,7 +346,7 @@ def format_term(term: Term) -> str:
 
 
 def format_formula(formula: Formula) -> str:
-    """Format a formula in TPTP notation, with brackets around everything except atoms and negations."""
+    """Format a formula in TPTP notation, with parentheses around everything except atoms and negations."""
     if isinstance(formula, Truth):
         return "$true" if formula.value else "$false"
     if isinstance(formula, Atom):
@@ -363,7 +363,7 @@ def format_formula(formula: Formula) -> str:
 
 
 def format_problem(problem: LogicProblem) -> str:
-    """Format a problem; parsing the result gives the same problem."""
+    """Format a problem; parsing the result gives back the same problem."""
     lines = [f"fof({_quoted(name)}, axiom, {format_formula(one)})." for name, one in problem.axioms.items()]
     if problem.conjecture is not None:
         free = next(name for name in _names("goal") if name not in problem.axioms)

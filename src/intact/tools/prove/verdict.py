@@ -36,7 +36,7 @@ DECIDED: Final = ("Theorem", "ContradictoryAxioms", "CounterSatisfiable", "Unsat
 """Statuses that answer the question."""
 
 PROVED: Final = ("Theorem", "ContradictoryAxioms", "Unsatisfiable")
-"""Statuses of a contradiction that was found; SPASS and SMT solvers cannot tell them apart."""
+"""Statuses that report a contradiction; SPASS and SMT solvers cannot tell them apart."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class ProverVerdict:
     prover : str
         Name of the prover.
     version : str
-        Version as reported by the prover; for a process, the digest of its program.
+        Version as reported by the prover; for a process, the digest of its executable.
     detail : str
         Further information: the method, or the reason for an error.
     steps : int or None
-        Number of steps, for a prover that counts them.
+        Number of steps, if the prover counts them.
     settled : bool
         If true, the verdict is the same on every machine; false after a time or memory limit.
     """

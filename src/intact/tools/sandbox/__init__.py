@@ -1,8 +1,8 @@
 """Sandbox for Python code written by a model: no network, no access to the user's files, limited memory and time.
 
-Workers of `intact._base.process` import libraries and answer many requests, whereas a program here only has the
-standard library, inside namespaces and behind a filter. The code that the two have in common, for setting resource
-limits, is too small to be worth sharing.
+Workers of `intact._base.process` import libraries and serve many requests, whereas a program here has only the standard
+library, and runs inside namespaces and behind a filter. The code they have in common, for setting resource limits, is
+too small to be worth sharing.
 """
 
 from intact.tools.sandbox.commands import Protection

@@ -15,21 +15,21 @@ Kind = Literal["bubblewrap", "seccomp", "none"]
 
 SCRATCH = "/scratch"
 LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64")
-"""Folders of the system's libraries."""
+"""Folders of the system libraries."""
 
 
 @dataclass(frozen=True)
 class Protection:
-    """A protection that works on this machine.
+    """A means of protection that works on this machine.
 
     Parameters
     ----------
     kind
         Mechanism that confines the program.
     filtered
-        If true, a filter on system calls is loaded.
+        If true, a system call filter is loaded.
     missing
-        Reason why no better protection is available; empty for the best.
+        Reason why no better protection is available; empty if this is the best.
     """
 
     kind: Kind
@@ -38,9 +38,9 @@ class Protection:
 
 
 def interpreter() -> list[str]:
-    """Return the command of a bare interpreter: no site packages, no bytecode files, UTF-8.
+    """Return the command for a bare interpreter: no site packages, no bytecode files, UTF-8.
 
-    It does not use ``-I``, which would ignore the fixed hash seed together with the rest of an environment that is set
+    It does not use ``-I``, which would ignore the fixed hash seed along with the rest of the environment, which is set
     here anyway.
     """
     base = getattr(sys, "_base_executable", None) or sys.executable
@@ -53,14 +53,14 @@ def environment(folder: str) -> dict[str, str]:
 
 
 def bubblewrap(scratch: int, files: Sequence[str] = ()) -> list[str]:
-    """Return the command that runs another one in its own file system and namespaces.
+    """Return the command that runs another command in its own file system and namespaces.
 
     Parameters
     ----------
     scratch
-        Size of the scratch folder in bytes.
+        Size of the scratch folder, in bytes.
     files
-        Readable files in addition to those of the interpreter and the system.
+        Readable files in addition to the interpreter's and the system's files.
     """
     program = shutil.which("bwrap")
     assert program is not None

@@ -1,4 +1,4 @@
-"""Starts a program inside a protection, and watches it to its end."""
+"""Starting a program inside a protection, and watching it until it ends."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from intact.tools.sandbox.runner import MEMORY, STARTED, STEPS
 
 OPEN_FILES = 32
 STACK = 8 << 20
-"""Stack size in bytes, which limits how deep a program may nest before the kernel ends it."""
+"""Stack size in bytes, which limits how deeply calls may nest before the kernel ends the program."""
 MOST_THREADS = 4096
-"""Maximum number of the user's processes and threads if a program may have threads; the filter forbids new processes.
+"""Maximum number of processes and threads of the user if a program may have threads; the filter forbids new processes.
 """
 LOOK = 0.05
-"""Interval in seconds at which the program's limits are checked."""
+"""Interval at which the program's limits are checked, in seconds."""
 
 
 class Guest(NamedTuple):
-    """Additional readable files and environment variables of an installed program, and whether it may have threads."""
+    """Additional readable files and environment variables for an installed program, and whether it may have threads."""
 
     files: Sequence[str] = ()
     variables: Mapping[str, str] = MappingProxyType({})
@@ -49,7 +49,7 @@ class Guest(NamedTuple):
 
 
 ALONE = Guest()
-"""A Python program, which gets nothing extra."""
+"""The guest for a Python program, which gets nothing extra."""
 
 
 @cache
@@ -65,7 +65,7 @@ def execute(
     Raises
     ------
     SandboxError
-        If it fails before the program begins.
+        If the protection fails before the program begins.
     """
     return start({"cells": [code], "mark": "", "steps": limits.steps}, stdin, limits, chosen, stop=stop)
 
@@ -78,7 +78,7 @@ def start(
     stop: Event | None,
     guest: Guest = ALONE,
 ) -> Outcome:
-    """Pass an order to the runner, and watch it to its end."""
+    """Pass an order to the runner, and watch the program until it ends."""
     strict = chosen.kind == "seccomp"
     program = (filters.strict() if strict else filters.narrow(guest.threads)) if chosen.filtered else b""
     order |= {
@@ -143,7 +143,7 @@ def start(
 def _watch(
     process: subprocess.Popen[bytes], limits: ProgramLimits, began: float, stop: Event | None
 ) -> tuple[list[bytes], Ending | None]:
-    """Read both streams until they close, time runs out, or the output is too long."""
+    """Read both streams until they close, the program times out, or the output is too long."""
 
     def pause() -> float:
         """Return the seconds until the next check; 0 if the program must end."""

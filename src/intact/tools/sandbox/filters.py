@@ -1,9 +1,9 @@
 """System call filters, as classic BPF programs that the kernel loads, built by libseccomp.
 
 There are two. `strict` is the entire protection where there is no other: it allows a short list of calls, none of which
-takes a network address or another process, and makes calls on paths find no file. `narrow` is used inside namespaces,
-which already hide files, network and processes: it forbids new processes, sockets, memory that no limit counts, and
-risky kernel interfaces.
+takes a network address or refers to another process, and makes calls on paths report that no file exists. `narrow` is
+used inside namespaces, which already hide files, the network and processes: it forbids new processes, sockets, memory
+that is not counted by any limit, and risky kernel interfaces.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STRICT = """
     clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time select pselect6 poll ppoll
     alarm getitimer setitimer pause exit exit_group
 """
-"""Calls that an interpreter needs after it has loaded its modules: memory, clocks, and files that are already open."""
+"""Calls that an interpreter needs after loading its modules: memory, clocks, and files that are already open."""
 
 STRICT_FCNTL = ("F_GETFD", "F_SETFD", "F_GETFL", "F_DUPFD", "F_DUPFD_CLOEXEC")
 """fcntl commands that `strict` allows; others name a process for the kernel to signal, or take locks and leases."""
@@ -32,13 +32,13 @@ STRICT_PATHS = """
     open openat openat2 stat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat chdir
     unlink unlinkat rmdir execve
 """
-"""Calls for which `strict` reports that no file exists, which is what bubblewrap's empty file system reports."""
+"""Calls for which `strict` reports that no file exists, as bubblewrap's empty file system does."""
 
 STRICT_SIGNALS = ("kill", "tgkill")
 """Calls that `strict` allows on the process itself, for example when it aborts."""
 
 OWN_PROCESS = 0x0BADC0DE
-"""Placeholder in the filter for the process's own number, which only the process that loads the filter knows."""
+"""Placeholder in the filter for the process ID, which only the process that loads the filter knows."""
 
 NARROW = """
     fork vfork clone clone3 execveat memfd_create memfd_secret shmget shmat shmctl msgget semget mq_open
@@ -48,10 +48,11 @@ NARROW = """
     finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff settimeofday clock_settime
     clock_adjtime adjtimex sethostname setdomainname setxattr lsetxattr fsetxattr setxattrat socket socketpair
 """
-"""System calls that computing programs do not need; includes sockets, since namespaces do not confine every family."""
+"""System calls that computations do not need, including sockets, since namespaces do not confine every address family.
+"""
 
 CLONE_THREAD = 0x10000
-"""Flag of `clone` that creates a thread of the caller's process instead of a process."""
+"""Flag of `clone` that creates a thread of the caller's process instead of a new process."""
 
 
 def available() -> str | None:
@@ -88,7 +89,7 @@ def narrow(threads: bool = False) -> bytes:
     if not threads:
         return _program(pyseccomp.ALLOW, refused, [(name,) for name in NARROW.split()])
     calls = [(name,) for name in NARROW.split() if name not in ("clone", "clone3")]
-    # Pretend that the kernel lacks clone3, whose flags no filter can see; the C library then falls back to clone.
+    # Pretend that the kernel lacks clone3, whose flags a filter cannot see; the C library then falls back to clone.
     absent = [(pyseccomp.ERRNO(errno.ENOSYS), "clone3")]
     process = (refused, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, CLONE_THREAD, 0))
     return _program(pyseccomp.ALLOW, refused, calls, [*absent, process])

@@ -11,15 +11,15 @@ from intact._base.errors import ParameterError
 Ending = Literal["ok", "error", "steps", "time", "memory", "output", "signal"]
 """Reason why a program ended.
 
-With status 0; with another status or an exception; out of steps, time, memory or output; by a signal.
+In order: with status 0; with another status or an exception; out of steps, time, memory or output; by a signal.
 """
 
 
 LONGEST = 86400
-"""Largest allowed limit in seconds."""
+"""Largest allowed time limit, in seconds."""
 
 STEPS_A_SECOND = 1_000_000
-"""Steps per second of a time limit, about a tenth of what a processor achieves."""
+"""Steps allowed per second of time limit, about a tenth of what a processor achieves."""
 
 KILLED = 9
 """Number of SIGKILL, which the module `signal` lacks on some systems."""
@@ -27,7 +27,7 @@ KILLED = 9
 
 @dataclass(frozen=True)
 class ProgramLimits:
-    """The limits of a program, which is always one process with one thread and no network access.
+    """The limits of a program, which is always a single process with a single thread and no network access.
 
     The step count ends programs that run too long: it is the same on any machine and under any load. The two time
     limits are a safety net for work that is not counted.
@@ -38,15 +38,15 @@ class ProgramLimits:
         Iterations of the program's own loops and comprehensions plus calls of its own functions. Work inside the
         standard library and built-in functions is not counted.
     seconds
-        Wall time, including the start of the interpreter; at most a day.
+        Wall time, including interpreter startup; at most a day.
     cpu_seconds
-        Processor time, in whole seconds, as the kernel counts them.
+        CPU time, in whole seconds, as counted by the kernel.
     memory
         Address space in bytes; an idle interpreter uses about 30 MB of it.
     output
-        Maximum bytes of standard output and standard error together.
+        Maximum total size of standard output and standard error, in bytes.
     scratch
-        Maximum bytes of all files in the scratch folder together.
+        Maximum total size of all files in the scratch folder, in bytes.
     """
 
     seconds: float = 10.0
@@ -68,13 +68,13 @@ class ProgramLimits:
 
     @classmethod
     def of(cls, seconds: float) -> Self:
-        """Return limits for a time in seconds, all of it processor time, with the corresponding number of steps."""
+        """Return limits for a time in seconds, all of which may be CPU time, with the corresponding number of steps."""
         if not (math.isfinite(seconds) and seconds > 0):
             return cls(seconds)  # raises
         return cls(seconds, math.ceil(seconds), steps=math.ceil(seconds * STEPS_A_SECOND))
 
     def times(self, factor: int) -> Self:
-        """Return the limits with steps and times multiplied by a factor."""
+        """Return the limits, with steps and times multiplied by a factor."""
         steps, seconds, cpu_seconds = self.steps * factor, self.seconds * factor, self.cpu_seconds * factor
         return replace(self, steps=steps, seconds=seconds, cpu_seconds=cpu_seconds)
 
@@ -90,9 +90,9 @@ class Outcome:
     status
         Exit status, or the negated number of the signal that ended it.
     ended
-        Reason why it ended.
+        Reason why the program ended.
     seconds
-        Wall time; the only field that differs from run to run.
+        Wall time; the only field that varies from run to run.
     """
 
     stdout: str
@@ -103,13 +103,14 @@ class Outcome:
 
     @property
     def settled(self) -> bool:
-        """True if the program would end the same way on any machine.
+        """If true, the program would end the same way on any machine.
 
-        False if time ran out, or a SIGKILL came from outside, for example because the machine is out of memory.
+        It is false if the program timed out, or was killed from outside by SIGKILL, for example because the machine ran
+        out of memory.
         """
         return self.ended != "time" and self.status != -KILLED
 
     @property
     def ok(self) -> bool:
-        """True if the program ran to completion."""
+        """If true, the program ran to completion."""
         return self.ended == "ok"

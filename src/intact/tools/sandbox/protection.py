@@ -1,9 +1,9 @@
-"""Selects the protection that works on this machine.
+"""Selection of a protection that works on this machine.
 
 bubblewrap, if it is installed and may create namespaces, gives the program its own user namespace, no network, no other
-processes, and a read-only file system of the interpreter and the system's libraries, with a scratch folder in memory.
-Otherwise seccomp rejects all system calls except those on memory, clocks and open files, so the program has no files at
-all.
+processes, and a read-only file system with the interpreter and the system libraries, plus a scratch folder in memory.
+Otherwise seccomp rejects all system calls except those for memory, clocks and open files, so the program cannot access
+any files.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from intact.tools.sandbox.execute import execute
 from intact.tools.sandbox.outcome import ProgramLimits
 
 AGAIN = 60.0
-"""Seconds after which a protection that failed is tried again."""
+"""Number of seconds after which a protection that failed is tried again."""
 _failures: dict[Protection, tuple[float, str]] = {}
 
 
 def protection(kind: Kind | None = None) -> Protection:
-    """Return the protection to use: of the given kind, else the kind in INTACT_SANDBOX, else the best available.
+    """Return the protection to use: the given kind, else the kind in INTACT_SANDBOX, else the best available.
 
     Raises
     ------
     ParameterError
-        If INTACT_SANDBOX is not a kind.
+        If INTACT_SANDBOX is not a valid kind.
     SandboxError
         If the requested kind does not work on this machine.
     """
@@ -46,7 +46,7 @@ def protection(kind: Kind | None = None) -> Protection:
     if lacking is not None and kind in (None, "none"):
         return Protection("none", False, f"this system has no {lacking}")
     if lacking is not None:
-        raise SandboxError(f"no protection by {kind}: this system has no {lacking}")
+        raise SandboxError(f"protection by {kind} is not available: this system has no {lacking}")
     if kind == "none":
         return Protection("none", False, "INTACT_SANDBOX=none, or the caller, asked for it")
     no_bubblewrap, no_filter = _without_bubblewrap(), _without_seccomp()
@@ -56,12 +56,12 @@ def protection(kind: Kind | None = None) -> Protection:
         return Protection("seccomp", True, no_bubblewrap or "")
     reasons = {"bubblewrap": no_bubblewrap, "seccomp": no_filter}
     if kind is not None:
-        raise SandboxError(f"no protection by {kind}: {reasons[kind]}")
+        raise SandboxError(f"protection by {kind} is not available: {reasons[kind]}")
     return Protection("none", False, f"bubblewrap: {no_bubblewrap}; seccomp: {no_filter}")
 
 
 def requested() -> Kind | None:
-    """Return the kind in INTACT_SANDBOX; with ``none`` the user agrees to run code without protection."""
+    """Return the kind in INTACT_SANDBOX; with ``none``, the user agrees to running code without protection."""
     value = os.environ.get("INTACT_SANDBOX") or None
     known = {kind: kind for kind in get_args(Kind)}
     if value is not None and value not in known:
@@ -96,7 +96,7 @@ def _is_new(bwrap: str) -> bool:
 
 
 def _failure(candidate: Protection) -> str | None:
-    """Return the error of a minimal program, or None if it runs.
+    """Return the error that a minimal program causes, or None if it runs.
 
     Success is remembered permanently; a failure may be temporary, but is not retried for each program.
     """

@@ -1,4 +1,4 @@
-"""Runs programs inside the protection in force."""
+"""Running programs inside the active protection."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def run(
     stop: Event | None = None,
     untrusted: bool = False,
 ) -> Outcome:
-    """Run Python code in its own process, and return its outcome.
+    """Run Python code in a process of its own, and return its outcome.
 
     The program has the standard library, fixed seeds (for hashes and `random`) and an empty environment. Without
-    namespaces it has no files, and only the computing part of the standard library. The call blocks; threads may call
-    it concurrently.
+    namespaces, it has no files, and only the computational part of the standard library. The call blocks; threads may
+    call it concurrently.
 
     Parameters
     ----------
@@ -41,16 +41,17 @@ def run(
         Resource limits.
     using
         Protection to use; by default the kind in INTACT_SANDBOX, else the best available. ``"none"`` explicitly runs
-        without any.
+        without protection.
     stop
-        Event that ends the program when another thread sets it, as if its time had run out.
+        Event that ends the program when another thread sets it, as if it had timed out.
     untrusted
-        If true, never run without protection, whatever `using` and INTACT_SANDBOX say.
+        If true, never run without protection, regardless of `using` and INTACT_SANDBOX.
 
     Raises
     ------
     SandboxError
-        If no protection is available and the caller did not, or may not, opt out; or if the protection itself fails.
+        If no protection is available and the caller did not, or may not, opt out of it; or if the protection itself
+        fails.
     """
     return execute(code, stdin, limits or ProgramLimits(), choose(using, untrusted=untrusted), stop=stop)
 
@@ -61,10 +62,11 @@ def choose(using: Kind | None = None, *, untrusted: bool = False) -> Protection:
         raise SandboxError(f"programs cannot be run on this system: it has no {lacking}")
     chosen = protection(using)
     if chosen.kind == "none" and untrusted:
-        raise SandboxError(f"there is no protection against untrusted code here ({chosen.missing})")
+        raise SandboxError(f"this system has no protection against untrusted code ({chosen.missing})")
     if chosen.kind == "none" and (using or requested()) != "none":
         raise SandboxError(
-            f"no protection against the code that would run here ({chosen.missing}); INTACT_SANDBOX=none runs it anyway"
+            f"this system has no protection against the code that would run ({chosen.missing}); "
+            "INTACT_SANDBOX=none runs it anyway"
         )
     return chosen
 
@@ -79,8 +81,8 @@ def run_cells(
 ) -> Outcome:
     """Run the cells of a session in one new process, and return the outcome of the last one.
 
-    The earlier cells are run again, ignoring their output and exceptions, so that the last one finds the state they
-    leave; the limits apply to all of them together. The value of a final expression is printed, as in an interactive
+    The earlier cells are rerun, ignoring their output and exceptions, so that the last one finds the state they leave
+    behind; the limits apply to all cells together. The value of a final expression is printed, as in an interactive
     session.
 
     Parameters and errors are as for `run`.
@@ -106,17 +108,17 @@ def run_command(
 ) -> Outcome:
     """Run an installed program, such as a prover, and return its outcome.
 
-    It has no network, cannot start processes, and sees only the system's libraries, its own file and the given files.
-    Steps are not counted; the other limits apply, and parameters are as for `run`.
+    The program has no network access, cannot start processes, and sees only the system libraries, its own file and the
+    given files. Steps are not counted; the other limits apply, and parameters are as for `run`.
 
     Parameters
     ----------
     files
-        Additional readable files and folders, if they exist.
+        Additional readable files and folders; those that do not exist are skipped.
     variables
         Additional environment variables.
     threads
-        If true, it may have threads, but still no other processes.
+        If true, the program may have threads, but still no other processes.
 
     Raises
     ------

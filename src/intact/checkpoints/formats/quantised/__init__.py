@@ -1,6 +1,6 @@
-"""Checkpoints quantised by other programs. Each form is one file, which combines the parts of a matrix into one tensor.
+"""Checkpoints quantised by other tools. Each form is defined in one file and combines a matrix's parts into one tensor.
 
-docs/quantizing.md lists the forms, and what is exact in each.
+docs/quantizing.md lists the forms and states what each one preserves exactly.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from intact.checkpoints.formats.tensor import Tensor, quote_name
 from intact.numerics.integers import INTEGER
 
 CONFIG_KEY: Final = "quantization_config"
-"""Key in config.json under which programs describe the quantisation of a model."""
+"""Key in config.json under which tools describe the quantisation of a model."""
 _OTHER_FILES: Final = {"hf_quant_config.json": ("quantization", "modelopt"), "quantize_config.json": (None, "gptq")}
-"""Other files that may describe it, with the object that does and the quant_method."""
+"""Other files that may contain this description, with the object that holds it and the quant_method."""
 
 
 def _name_of(value: object) -> str | None:
@@ -74,7 +74,7 @@ def read_quantised(settings: Metadata, tensors: Mapping[str, Tensor], path: Path
     settings : Metadata
         As returned by `quantisation`.
     path : Path
-        The tensors' file, for messages.
+        The tensors' file, for error messages.
 
     Raises
     ------
@@ -92,7 +92,8 @@ def read_quantised(settings: Metadata, tensors: Mapping[str, Tensor], path: Path
         return dict(tensors)  # `intact quantize` wrote the folder, with the config.json of one of these forms
     if not marked:
         raise FormatError(
-            f"{path}: no tensor's name ends with {' or '.join(form.marks)}; expected some, by {settings.source}"
+            f"{path}: no tensor's name ends with {' or '.join(form.marks)}; expected some, because "
+            f"{settings.source} says that the model is quantised"
         )
     matrices: dict[str, dict[str, Tensor]] = {stem: {} for stem in marked}
     for name, (stem, end) in places.items():

@@ -44,7 +44,7 @@ class AwqFiles(QuantisedForm):
         groups = parts.part(".scales", SCALES, (None, rows)).shape[0]
         parts.part(".qzeros", ("I32",), (groups, words))
         if columns % groups:
-            parts.fail(".scales", f"has {groups} groups for {columns} inputs; expected groups of one size")
+            parts.fail(".scales", f"has {groups} groups for {columns} inputs; expected groups of equal size")
         places = np.arange(columns) // (columns // groups)
 
         def read() -> Affine:

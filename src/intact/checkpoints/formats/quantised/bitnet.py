@@ -1,4 +1,4 @@
-"""BitNet files: 2-bit ternary weights with one scale per matrix, or floats that are made ternary on reading.
+"""BitNet files: 2-bit ternary weights with one scale per matrix, or floats that are made ternary when read.
 
 Source: Transformers' integrations/bitnet.py, of Microsoft's BitNet b1.58 2B4T: `BitLinear` divides by the scale,
 `AutoBitLinear` multiplies by it.
@@ -21,7 +21,7 @@ from intact.checkpoints.formats.tensor import Tensor
 FLOATS: Final = ("F32", "F16", "BF16")
 _BITS: Final = 2
 _TO_CODES: Final = 2
-"""Offset added to -1, 0 and 1: the middle code of 2 bits stands for 0."""
+"""Offset added to -1, 0 and 1: the middle code of 2 bits represents 0."""
 _PROJECTION: Final = re.compile(r"(.+\.layers\.\d+\..+_proj)\.weight")
 _LEAST_SCALE: Final = 1e-5
 

@@ -26,14 +26,14 @@ BLOCK: Final = 32
 
 
 class _Type(NamedTuple):
-    """A 4-bit type: the integers that its codes stand for, in steps of a fraction of absmax."""
+    """A 4-bit type: the integers that its codes represent, in steps of a fraction of absmax."""
 
     levels: tuple[int, ...]
     layout: Layout
 
     @property
     def reach(self) -> int:
-        """Number of steps to absmax."""
+        """Number of steps from 0 to absmax."""
         return max(self.levels)
 
 
@@ -79,7 +79,7 @@ def _four_bits(parts: MatrixParts, kind: _Type, end: str) -> Tensor:
     if packed.data.nbytes * 2 != rows * columns:
         parts.fail(".weight", f"has {packed.data.nbytes} bytes; expected {rows * columns // 2} for {rows} x {columns}")
     if columns % BLOCK or state.block % BLOCK:
-        parts.fail(end, f"is of {rows} x {columns} in blocks of {state.block}; expected multiples of {BLOCK}")
+        parts.fail(end, f"describes {rows} x {columns} in blocks of {state.block}; expected multiples of {BLOCK}")
     parts.part(".weight.quant_map", ("F32",), (16,))
     state.check_absmax()
 
@@ -87,7 +87,8 @@ def _four_bits(parts: MatrixParts, kind: _Type, end: str) -> Tensor:
         values = parts.floats(".weight.quant_map")
         if np.rint(values * kind.reach).tolist() != list(kind.levels):
             parts.fail(
-                ".weight.quant_map", f"is not that of {end.removeprefix(_STATE)}; found {values.round(4).tolist()}"
+                ".weight.quant_map",
+                f"differs from the levels of {end.removeprefix(_STATE)}; found {values.round(4).tolist()}",
             )
         codes = unpack_nibbles(packed.data.reshape(rows, columns // 2), low_first=False)
         first = np.arange(rows * (columns // BLOCK)) * BLOCK  # first element of each block in the flattened matrix
@@ -116,10 +117,10 @@ class _State:
             if min(*self.shape, self.block, self.nested or 1) < 1 or not np.isfinite(self.offset):
                 raise ValueError(f"{found}"[:80])
         except (ValueError, TypeError, KeyError) as error:
-            parts.fail(end, f"cannot be read ({error!r:.80}); expected JSON with the shape and blocksize of a matrix")
+            parts.fail(end, f"cannot be read ({error!r:.80}); expected JSON with a matrix's shape and blocksize")
 
     def check_absmax(self) -> None:
-        """Raise if a block has no absmax."""
+        """Raise if any block lacks an absmax."""
         count = -(-prod(self.shape) // self.block)
         if self.nested is None:
             self.parts.part(".weight.absmax", ("F32",), (count,))

@@ -27,7 +27,7 @@ FORMATS: Final = ("pack-quantized", "int-quantized", "naive-quantized", "float-q
 
 
 class CompressedTensorsFiles(QuantisedForm):
-    """Integers and NVFP4 become integer weights with the same codes, MXFP4 the weight format MXFP4, FP8 float32."""
+    """Integers and NVFP4 become integer weights with the same codes, MXFP4 the weight format MXFP4, and FP8 float32."""
 
     methods = ("compressed-tensors",)
     marks = (".weight_scale",)
@@ -39,7 +39,7 @@ class CompressedTensorsFiles(QuantisedForm):
         settings.choice("format", FORMATS)
         for key in ("sparsity_config", "transform_config"):
             if settings.mapping(key):
-                settings.fail(key, "is not supported; expected a model without")
+                settings.fail(key, "is not supported; expected a model without it")
         self.block: tuple[int, int] | None = None
         groups = settings.mapping("config_groups")
         if not groups:
@@ -71,7 +71,7 @@ class CompressedTensorsFiles(QuantisedForm):
         return fp8_matrix(parts, ".weight_scale", self._block_of(parts))
 
     def _block_of(self, parts: MatrixParts) -> tuple[int, int] | None:
-        """Return the block size of FP8; None if there is one scale for the matrix or per output."""
+        """Return the block size of FP8; None if there is one scale for the whole matrix or one per output."""
         shape = parts.part(".weight_scale", SCALES).shape
         return self.block if len(shape) == 2 and (shape[1] > 1 or shape == (1, 1)) else None
 
@@ -83,7 +83,7 @@ class CompressedTensorsFiles(QuantisedForm):
         bits = next((bits for bits in BITS if -(-columns * bits // 32) == words), None)
         if stated != rows or bits is None:
             parts.fail(".weight_packed", f"has shape {(rows, words)} for a matrix of {stated} x {columns}; "
-                       f"expected {stated} rows of {' or '.join(map(str, BITS))} bits an input")  # fmt: skip
+f"expected {stated} rows with {' or '.join(map(str, BITS))} bits per input")  # fmt: skip
         places, groups = _groups(parts, rows, columns)
         if ".weight_zero_point" in parts:
             parts.part(".weight_zero_point", ("I32",), (-(-rows * bits // 32), groups))
@@ -117,10 +117,10 @@ class CompressedTensorsFiles(QuantisedForm):
 
 
 def _check_floats(parts: MatrixParts) -> None:
-    """Raise if a float matrix has zero points or an input order: no such file is known."""
+    """Raise if a float matrix has zero points or an input order; no such files are known."""
     for end in (".weight_zero_point", ".weight_g_idx"):
         if end in parts and parts.found[end].data.any():
-            parts.fail(end, "is not all 0; expected none for floats")
+            parts.fail(end, "has values other than 0; expected none in a float matrix")
 
 
 def _groups(parts: MatrixParts, rows: int, columns: int) -> tuple[Int, int]:
@@ -136,7 +136,7 @@ def _groups(parts: MatrixParts, rows: int, columns: int) -> tuple[Int, int]:
             parts.fail(".weight_g_idx", f"has groups from {places.min()} to {places.max()}; expected 0 to {groups - 1}")
         return places, groups
     if columns % groups:
-        parts.fail(".weight_scale", f"has {groups} groups for {columns} inputs; expected groups of one size")
+        parts.fail(".weight_scale", f"has {groups} groups for {columns} inputs; expected groups of equal size")
     return np.arange(columns) // (columns // groups), groups
 
 

@@ -35,7 +35,7 @@ def _e4m3() -> npt.NDArray[np.float32]:
 
 
 def _e8m0() -> npt.NDArray[np.float32]:
-    """Return the values of E8M0 codes (OCP Microscaling 1.0): powers of two and, for the last code, NaN."""
+    """Return the values of E8M0 codes (OCP Microscaling 1.0): powers of two and, for the last code, a NaN."""
     return np.append(np.ldexp(1.0, np.arange(255) - 127), np.nan).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""The form in which a program stores quantised matrices."""
+"""The form in which a tool stores quantised matrices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intact.checkpoints.formats.tensor import Tensor
 
 
 class QuantisedForm(ABC):
-    """A way to store quantised matrices. Each form is a subclass in its own file, by which it is found.
+    """A way to store quantised matrices. Each form is a subclass in a file of its own and is discovered automatically.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ class QuantisedForm(ABC):
     methods: ClassVar[tuple[str, ...]]
     """Names of the form in quant_method."""
     marks: ClassVar[tuple[str, ...]]
-    """Name suffixes, one of which every quantised matrix has."""
+    """Name suffixes; every quantised matrix has a part with one of them."""
     ends: ClassVar[tuple[str, ...]]
-    """Name suffixes of its other parts."""
+    """Name suffixes of the matrix's other parts."""
     unused: ClassVar[tuple[str, ...]] = ()
     """Name suffixes of tensors for activations or caches, which are ignored here."""
     result: ClassVar[str] = ".weight"
@@ -34,13 +34,13 @@ class QuantisedForm(ABC):
         self.settings = settings
 
     def split(self, name: str) -> tuple[str, str] | None:
-        """Return the stem and suffix of a part's name, with the longest suffix that fits; None for other names."""
+        """Return the stem and suffix of a part's name, using the longest matching suffix; None for other names."""
         found = max((end for end in (*self.marks, *self.ends) if name.endswith(end)), key=len, default=None)
         return None if found is None else (name.removesuffix(found), found)
 
     @abstractmethod
     def matrix(self, parts: MatrixParts) -> Tensor:
-        """Return the matrix that the parts form, reading only what its kind depends on.
+        """Return the matrix that the parts form, reading only the data that determines its kind.
 
         Raises
         ------

@@ -35,7 +35,7 @@ class Fp8Files(QuantisedForm):
 
 
 def read_block(settings: Metadata, key: str) -> tuple[int, int] | None:
-    """Return the numbers of outputs and inputs in a block with one scale; None if the settings give none."""
+    """Return the numbers of outputs and inputs per block that shares a scale; None if the settings specify none."""
     value = settings.get(key)
     if value is None:
         return None
@@ -50,7 +50,7 @@ def fp8_matrix(parts: MatrixParts, end: str, block: tuple[int, int] | None) -> T
     Parameters
     ----------
     end : str
-        Name suffix of the scales: one scale, one per output, or with `block` one per block; the last block may be
+        Name suffix of the scales: one scale, one per output or, with `block`, one per block; the last block may be
         partial.
     """
     rows, columns = parts.part(".weight", ("F8_E4M3",), (None, None)).shape

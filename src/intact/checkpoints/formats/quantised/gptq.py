@@ -44,7 +44,9 @@ class GptqFiles(QuantisedForm):
         bits = self._bits(parts, rows, groups)
         columns, rest = divmod(words * 32, bits)
         if rest:
-            parts.fail(".qweight", f"has {words} rows of 32 bits; expected whole inputs of {bits} bits")
+            parts.fail(
+                ".qweight", f"has {words} rows of 32-bit words, which do not hold a whole number of {bits}-bit inputs"
+            )
         places = self._groups(parts, columns, groups)
 
         def read() -> Affine:
@@ -56,7 +58,7 @@ class GptqFiles(QuantisedForm):
         return affine_matrix(parts, (rows, columns), bits, places, read=read)
 
     def _bits(self, parts: MatrixParts, rows: int, groups: int) -> int:
-        """Return the bits of a matrix: those of the file, or if these vary, as derived from the shape of the zeros."""
+        """Return a matrix's number of bits: the file's or, if that varies, derived from the shape of the zeros."""
         if not self.varies:
             parts.part(".qzeros", ("I32",), (groups, rows * self.bits // 32))
             return self.bits
@@ -75,5 +77,7 @@ class GptqFiles(QuantisedForm):
         else:
             groups, end = np.arange(columns) // (columns if self.group == -1 else self.group), ".scales"
         if not 0 <= groups.min() <= groups.max() < count:
-            parts.fail(end, f"has groups from {groups.min()} to {groups.max()}; expected 0 to {count - 1}, as scales")
+            parts.fail(
+                end, f"has groups from {groups.min()} to {groups.max()}; expected 0 to {count - 1}, as in scales"
+            )
         return groups

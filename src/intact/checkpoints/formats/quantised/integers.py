@@ -17,8 +17,7 @@ from intact.numerics.weights import BlockWeight
 
 SCALE_MAX: Final = 32767
 BLOCKS: Final = {8: (32,), 4: (32,), 3: (16,), 2: (32, 16)}
-"""Sizes of the blocks that a group is cut into, by number of bits. Kernels support more, but would give other results.
-"""
+"""Sizes of the blocks into which a group is divided, by number of bits. With other sizes, results would differ."""
 
 
 class Affine(NamedTuple):
@@ -77,7 +76,7 @@ def _float_bytes(matrix: Affine, bits: int, groups: Int) -> Bytes:
 
 
 def level_bytes(codes: Bytes, levels: tuple[int, ...], layout: Layout, scale: Floats) -> Bytes:
-    """Return an integer weight whose codes stand for integers.
+    """Return an integer weight whose codes represent integers.
 
     Parameters
     ----------

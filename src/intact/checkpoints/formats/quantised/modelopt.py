@@ -24,7 +24,7 @@ BLOCK = 16
 
 
 class ModelOptFiles(QuantisedForm):
-    """NVFP4 becomes integer weights with the same codes, FP8 float32."""
+    """NVFP4 becomes integer weights with the same codes; FP8 becomes float32."""
 
     methods = ("modelopt", "modelopt_fp4", "modelopt_fp8")
     marks = (".weight_scale",)
@@ -53,7 +53,7 @@ def one_number(parts: MatrixParts, end: str) -> float:
     """Return the only number of a part, which must not be 0."""
     values = parts.floats(end).reshape(-1)
     if len(values) != 1 or not values[0]:
-        parts.fail(end, f"has {len(values)} numbers, the first {values[:1]}; expected one that is not 0")
+        parts.fail(end, f"has {len(values)} numbers, starting with {values[:1]}; expected a single non-zero number")
     return float(values[0])
 
 

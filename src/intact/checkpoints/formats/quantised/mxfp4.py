@@ -1,4 +1,4 @@
-"""MXFP4 folders, such as gpt-oss: blocks of 32 4-bit floats (E2M1) with a power of two.
+"""MXFP4 folders, such as gpt-oss: blocks of 32 4-bit floats (E2M1) that share a power of two.
 
 Source: OCP Microscaling 1.0; the layout of Transformers' `Mxfp4HfQuantizer`: two adjacent values per byte, the first in
 the low half. The result is a tensor in the weight format MXFP4, whose bytes hold values 16 apart: nothing is rounded.

@@ -1,4 +1,4 @@
-"""Unpacking of small numbers from words and bytes."""
+"""Unpacking small numbers from words and bytes."""
 
 from __future__ import annotations
 

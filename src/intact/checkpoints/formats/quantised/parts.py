@@ -25,7 +25,8 @@ _INTEGERS = {"I8": "<i1", "U8": "<u1", "I32": "<i4", "I64": "<i8"}
 class Converted(Tensor):
     """A tensor that is created from parts of a file when its data are requested.
 
-    The data are kept as long as a caller holds them, and recreated afterwards: executors have their own copies of most.
+    The data are kept while a caller holds them, and recreated if requested later: executors have their own copies of
+    most.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class MatrixParts:
     Attributes
     ----------
     path : Path
-        Their file, for messages.
+        Their file, for error messages.
     stem : str
         Common prefix of their names.
     name : str
@@ -83,7 +84,7 @@ class MatrixParts:
         Raises
         ------
         FormatError
-            If it is missing, or has another kind or shape.
+            If it is missing, or has a different kind or shape.
         """
         if end not in self.found:
             others = ", ".join(sorted(self.found))

@@ -19,7 +19,7 @@ from intact.engine.draft.base import (
 )
 
 LONGEST = 24
-"""Match length from which matches count as equal."""
+"""Match length at or above which matches count as equal."""
 EFFORT = 24
 """Maximum number of earlier positions to compare."""
 PROMPTS = 8
@@ -86,7 +86,7 @@ class LookupDraft:
         return length
 
     def search(self) -> tuple[int, int] | None:
-        """Return the position after the longest match, the latest of equals, and its length; None without a match."""
+        """Return the position after the longest match (the latest of equals) and its length; None if no match."""
         first = len(self._prompt.tokens)
         best: tuple[int, int] | None = None
         place, effort = len(self) - 1, EFFORT
@@ -98,7 +98,7 @@ class LookupDraft:
         return best
 
     def _following(self, start: int, count: int) -> list[int]:
-        """Return the tokens after `start`; at the end of the sequence the guess continues with itself."""
+        """Return the tokens after `start`; past the end of the sequence, the guess continues with its own tokens."""
         period = len(self) - start
         found = [self._at(place) for place in range(start, start + min(count, period))]
         while len(found) < count:

@@ -1,4 +1,4 @@
-"""Token Recycling (Luo et al. 2024): when a token comes again, guess the successors that were likely the last time."""
+"""Token Recycling (Luo et al. 2024): when a token recurs, guess the successors that were likely last time."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Recycling(Drafter):
     """Token Recycling (Luo et al., arXiv 2408.08696), with a tree grown by measured acceptance rates.
 
     The paper uses one fixed tree of 80 nodes, found in advance. Here the node most likely to be accepted is added next,
-    using acceptance rates by depth and rank, so that a tree of any size is the best of its size.
+    using acceptance rates by depth and rank, so a tree of any size is the best one of that size.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class Recycling(Drafter):
         self._learnt.clear()
 
     def rows(self, factor: float) -> Rows:
-        """Return the function that gives `Growth` the candidates and chances at the end of a sequence and a depth."""
+        """Return the function from which `Growth` gets the candidates and chances at a sequence's end and a depth."""
         matrix = self.matrix
         chances = [[min(CEILING, factor * c) for c in depth.chances] for depth in self.acceptance]
 

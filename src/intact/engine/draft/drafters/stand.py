@@ -47,7 +47,7 @@ def _first_frequencies() -> list[float]:
 def rank(tokens: Sequence[int], gaps: Sequence[float], sampling: Sampling, uniform: float) -> tuple[list[int], float]:
     """Return candidates in the order in which to guess them, and the first one's share of the total weight.
 
-    The first is the token that a draw with this uniform number gives; the others follow by weight. The draw is that of
+    The first is the token that a draw with this uniform number gives; the others follow by weight. The draw follows
     `numerics.sampling`, but in floating point and over the candidates only: errors are harmless, since guesses are
     checked.
 

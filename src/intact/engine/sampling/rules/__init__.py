@@ -1,4 +1,4 @@
-"""Sampling rules, one file each: a parameter, and the tokens it forbids or biases at each position of a text."""
+"""Sampling rules, one file each: a parameter, and the tokens it forbids or biases at each position of the output."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from intact.engine.sampling.definitions import Definition
 
 
 class Rule(ABC):
-    """A sampling rule, with its state for one text. Created for each text whose parameter is not the default.
+    """A sampling rule, with its state for one sample. Created for each sample whose parameter is not the default.
 
     Parameters
     ----------
     value : object
         Validated value of the parameter.
     prompt : sequence of int
-        Tokens before the text.
+        Tokens before the output.
 
     Attributes
     ----------
@@ -40,14 +40,14 @@ class Rule(ABC):
 
     @abstractmethod
     def fork(self) -> Rule:
-        """Return the rule of a second text that begins with this one and continues independently."""
+        """Return the rule of a second sample that begins with this one and continues independently."""
 
     def forbidden(self) -> Collection[int]:
         """Return the tokens that must not be drawn next."""
         return ()
 
     def biases(self) -> Mapping[int, float]:
-        """Return biases to add to the logits of tokens, from -100 to 100 with at most 6 decimals."""
+        """Return biases to add to the logits of tokens, from -100 to 100 with at most 6 decimal places."""
         return {}
 
 

@@ -1,1 +1,1 @@
-"""The sections of a report, one file for each."""
+"""The sections of a report, one per file."""

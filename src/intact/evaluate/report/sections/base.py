@@ -1,4 +1,4 @@
-"""The parts that sections of a report are declared with: what to measure of each run, and how to show it."""
+"""The parts from which report sections are declared: measures of each run, and ways to show them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Arms = Sequence[ReportArm]
 
 
 class OmittedError(ParameterError):
-    """The reason why a section, or a run in it, is not shown; the message completes "not shown, because ..."."""
+    """Raised with the reason why a section or a run is not shown; the message completes "not shown, because ..."."""
 
 
 class SectionBody(NamedTuple):
@@ -55,7 +55,7 @@ class ReportSection:
     sources : tuple of str
         The papers that define the formulas, printed at the end of the section.
     all_tasks : bool
-        If true, the report has the section once and `make` takes the runs of all tasks.
+        If true, the report contains the section once and `make` takes the runs of all tasks.
     """
 
     title: str
@@ -80,11 +80,12 @@ def section_by_run(
     ----------
     measure : callable
         Returns the findings of one run; raises `OmittedError` if the run lacks the data, or ParameterError if the data
-        cannot be measured. The run is then named below the others with the reason.
+        cannot be measured. Such a run is named below the others, with the reason.
     show : callable
-        Takes the findings by the name of the run, and all runs, and yields the blocks.
+        Takes the findings by run name, and all runs, and yields the blocks.
     sentence : callable, optional
-        Summarises the findings of one run; the section begins with these sentences, each after the name of its run.
+        Summarises the findings of one run; the section begins with these sentences, each preceded by the name of its
+        run.
     """
 
     def make(arms: Arms) -> SectionBody:
@@ -97,7 +98,7 @@ def section_by_run(
 
 
 def measure_each(of: Mapping[str, D], measure: Callable[[D], T]) -> tuple[dict[str, T], dict[str, str]]:
-    """Measure several things by name; return the findings, and the reasons for those that cannot be measured."""
+    """Measure several things by name; return the findings, and the reasons why the others cannot be measured."""
     found: dict[str, T] = {}
     lacking: dict[str, str] = {}
     for name, one in of.items():
@@ -109,12 +110,12 @@ def measure_each(of: Mapping[str, D], measure: Callable[[D], T]) -> tuple[dict[s
 
 
 def by_run(arms: Arms, measure: Callable[[ReportArm], T]) -> tuple[dict[str, T], dict[str, str]]:
-    """Measure each run; return the findings by the name of the run, and the reasons for runs without any."""
+    """Measure each run; return the findings by run name, and the reasons why other runs have none."""
     return measure_each({arm.name: arm for arm in arms}, measure)
 
 
 def require(found: Collection[object], lacking: Mapping[str, str]) -> None:
-    """Raise `OmittedError` with the reasons, each once, if nothing was found."""
+    """Raise `OmittedError` with the distinct reasons if nothing was found."""
     if not found:
         runs: dict[str, list[str]] = {}
         for name, because in lacking.items():
@@ -129,7 +130,7 @@ def omission_notes(lacking: Mapping[str, str]) -> list[Paragraph]:
 
 
 def once(measure: Callable[[ReportArm], T]) -> Callable[[ReportArm], T]:
-    """Keep the result for each run: a decorator for measures that several sections need."""
+    """Cache the result for each run: a decorator for measures that several sections need."""
 
     @wraps(measure)
     def measured(arm: ReportArm) -> T:
@@ -142,7 +143,7 @@ def once(measure: Callable[[ReportArm], T]) -> Callable[[ReportArm], T]:
 
 
 MIXED = 10
-"""Minimum number of problems with both right and wrong texts for an effect within problems to be printed."""
+"""Minimum number of problems with both right and wrong completions for an effect within problems to be printed."""
 
 
 def is_mixed(samples: Sequence[ItemSample]) -> bool:
@@ -151,11 +152,11 @@ def is_mixed(samples: Sequence[ItemSample]) -> bool:
 
 
 def check_mixed(count: int, of: str = "texts") -> None:
-    """Raise `OmittedError` if fewer than `MIXED` problems have both right and wrong texts."""
+    """Raise `OmittedError` if fewer than `MIXED` problems have both right and wrong completions."""
     if count < MIXED:
         raise OmittedError(
             f"only {count} problem{' has' if count == 1 else 's have'} both right and wrong {of}, "
-            f"and {MIXED} are needed"
+            f"but {MIXED} are needed"
         )
 
 
@@ -172,7 +173,7 @@ def drawn_samples(arm: ReportArm) -> dict[str, list[ItemSample]]:
         If the method does not draw a fixed number of independent samples.
     """
     if not arm.samples:
-        raise OmittedError("it has not several independent samples of each problem, their number settled beforehand")
+        raise OmittedError("it does not have several independent samples of each problem, in a number fixed beforehand")
     found: dict[str, list[ItemSample]] = {}
     for record in arm.records:
         found.setdefault(record.id, []).extend(
@@ -182,7 +183,7 @@ def drawn_samples(arm: ReportArm) -> dict[str, list[ItemSample]]:
 
 
 class AnswerGrid(NamedTuple):
-    """The first samples of every problem, the same number of each: answers and verdicts as problems x samples."""
+    """The first samples of every problem, equally many for each: answers and verdicts as problems x samples."""
 
     answers: list[list[str | None]]
     verdicts: list[list[bool]]
@@ -199,19 +200,19 @@ def answer_grid(samples: Drawn, count: int) -> AnswerGrid:
 
 
 class SampleText(NamedTuple):
-    """A sample with its text from the root of the tree on."""
+    """A sample with its full text, from the root of the tree."""
 
     sample: ItemSample
     text: str
 
 
 Texts = Mapping[str, Sequence[SampleText]]
-"""The independent samples of each problem with their texts."""
+"""The independent samples of each problem with their full text."""
 
 
 @once
 def drawn_texts(arm: ReportArm) -> dict[str, list[SampleText]]:
-    """Return the samples of `drawn_samples` with their texts.
+    """Return the samples of `drawn_samples` with their full text.
 
     Raises
     ------
@@ -227,7 +228,7 @@ def drawn_texts(arm: ReportArm) -> dict[str, list[SampleText]]:
             of = {leaf.branch: leaf.text for leaf in leaves(trace["nodes"], trace.get("chosen"))}
             texts.setdefault(record.id, []).extend(of[one.branch] for one in own_samples(record))
     if texts.keys() != samples.keys():
-        raise OmittedError(f"its texts are not at hand: {traces_of(arm.path).name} is missing")
+        raise OmittedError(f"its texts are not available: {traces_of(arm.path).name} is missing")
     return {
         name: [SampleText(one, text) for one, text in zip(own, texts[name], strict=True)]
         for name, own in samples.items()
@@ -235,10 +236,10 @@ def drawn_texts(arm: ReportArm) -> dict[str, list[SampleText]]:
 
 
 def of_samples(measure: Callable[[Drawn], T]) -> Callable[[ReportArm], T]:
-    """Turn a measure of samples by problem into one of a run."""
+    """Turn a measure of samples by problem into a measure of a run."""
     return lambda arm: measure(drawn_samples(arm))
 
 
 def of_texts(measure: Callable[[Texts], T]) -> Callable[[ReportArm], T]:
-    """Turn a measure of texts by problem into one of a run."""
+    """Turn a measure of completions by problem into a measure of a run."""
     return lambda arm: measure(drawn_texts(arm))

@@ -1,4 +1,4 @@
-"""The share of right answers over the confidence that methods state."""
+"""The share of right answers by the confidence that methods state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from intact.stats.intervals import SHARES, Interval, clustered
 
 
 class CalibrationFindings(NamedTuple):
-    """The agreement of confidences with verdicts: see `intact.stats.calibration` for each measure.
+    """The agreement between confidences and verdicts: see `intact.stats.calibration` for each measure.
 
     Attributes
     ----------
@@ -31,10 +31,10 @@ class CalibrationFindings(NamedTuple):
 
 
 def measure(arm: ReportArm) -> CalibrationFindings:
-    """Measure the confidences of a run."""
+    """Measure the calibration of a run's confidences."""
     own = [(record.confidence, bool(record.correct)) for record in arm.records if record.confidence is not None]
     if len(own) < len(arm.records) or not all(0 <= confidence <= 1 for confidence, _ in own):
-        raise OmittedError("its method does not state the confidence of all answers")
+        raise OmittedError("its method does not state a confidence for all answers")
     stated, right = [float(confidence) for confidence, _ in own], [correct for _, correct in own]
     misses = [confidence - correct for confidence, correct in zip(stated, right, strict=True)]
     brier = clustered([miss * miss for miss in misses], [record.id for record in arm.records], support=SHARES)

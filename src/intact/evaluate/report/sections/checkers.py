@@ -1,4 +1,4 @@
-"""The accuracy that resampling until a checker accepts can reach, for each checker that judged the texts."""
+"""The accuracy that resampling until a checker accepts can reach, for each checker that judged the completions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from intact.stats.laws.resampling import MOST, BestAttempts, ResamplingLimits, r
 
 _QUARTILES = (0.25, 0.5, 0.75)
 Judged = Mapping[str, Sequence[bool]]
-"""By problem, the samples that a checker accepted."""
+"""The samples that a checker accepted, by problem."""
 
 
 def checkers_of(samples: Drawn) -> Iterator[tuple[str, Judged]]:
     """Yield each checker with the samples it accepted, on the problems where it judged every sample.
 
-    Verdicts accept a text if the mean of the readable ones is at least 1/2; a text without a readable verdict is
-    rejected. If all rewards are in [0, 1], they accept from 1/2 on, and also at 1 if some reach 1; otherwise each
+    A completion is accepted by verdicts if the mean of the readable ones is at least 1/2, and rejected if none is
+    readable. If all rewards are in [0, 1], the threshold is 1/2, with another at 1 if some reach 1; otherwise each
     quartile of the rewards is a threshold.
     """
     every = [one for own in samples.values() for one in own]
@@ -44,7 +44,7 @@ def checkers_of(samples: Drawn) -> Iterator[tuple[str, Judged]]:
 
 
 class CheckerCounts(NamedTuple):
-    """Counts by problem: samples, right ones, accepted right ones, accepted wrong ones."""
+    """Counts by problem: all samples, right samples, accepted right samples, and accepted wrong samples."""
 
     samples: list[int]
     right: list[int]
@@ -53,7 +53,7 @@ class CheckerCounts(NamedTuple):
 
     @property
     def mixed(self) -> int:
-        """The smaller of two numbers: problems with a right sample, and problems with a wrong one."""
+        """The smaller of the numbers of problems with a right sample and of problems with a wrong one."""
         return min(sum(map(bool, self.right)), sum(c < n for n, c in zip(self.samples, self.right, strict=True)))
 
 
@@ -143,7 +143,7 @@ def _sentence(one: ResamplingLimits) -> str:
 def _out_of_reach(
     limits: Mapping[tuple[str, str], ResamplingLimits], called: Mapping[tuple[str, str], str], arms: Arms
 ) -> Iterator[Paragraph]:
-    """Name the runs whose single texts are right more often than another run can be with its checker."""
+    """Name the runs whose single completions are right more often than another run can be with its checker."""
     for (name, checker), one in limits.items():
         for arm in arms:
             score = arm.score("pass@1", "accuracy")

@@ -1,4 +1,4 @@
-"""Differences of runs on the same problems, corrected for their number."""
+"""Differences between runs on the same problems, corrected for multiple comparisons."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from intact.stats.paired import mcnemar, paired_bootstrap, permutation
 
 
 class RunDifference(NamedTuple):
-    """The first run's share of right answers less the second's; p is corrected for the number of comparisons."""
+    """The first run's share of right answers minus the second's; p is corrected for the number of comparisons."""
 
     first: str
     second: str
@@ -29,7 +29,7 @@ class RunDifference(NamedTuple):
 
 
 def differences_of(arms: Arms) -> list[RunDifference]:
-    """Return the differences of runs that can be compared; p-values are corrected for their number."""
+    """Return the differences between comparable runs; p-values are corrected for their number."""
     found = [
         RunDifference(one.name, other.name, one.label, *_difference(one, other))
         for one, other, forbidden, _ in pairs_of(arms)
@@ -65,7 +65,7 @@ def _make(arms: Arms) -> SectionBody:
     differences = differences_of(arms)
     blocks = [*_table(differences), *reservations_of(arms)]
     if not blocks:
-        raise OmittedError("no two runs are of one task")
+        raise OmittedError("no two runs are of the same task")
     return SectionBody(blocks, {f"{one.first} − {one.second}, {one.label}": one for one in differences})
 
 

@@ -1,4 +1,4 @@
-"""Accuracy over tokens, and the runs that no other run beats."""
+"""Accuracy against tokens, and the runs that no other run dominates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _make(arms: Arms) -> SectionBody:
             points.append(Point(arm.name, score.value, {"tokens": tokens.value, "operations": operations}))
             places[arm.name] = tokens.value, score.value, or_nan(score.low), or_nan(score.high)
     if len(points) < 2:
-        raise OmittedError("there are no two runs with accuracy and tokens")
+        raise OmittedError("fewer than two runs have accuracy and tokens")
     kept, dominated = frontier(points)
     best = [point.name for point in kept]
     drawn = {name: place for name, place in places.items() if place[0] > 0}  # the axis is logarithmic

@@ -1,4 +1,4 @@
-"""Right answers with a wrong derivation: texts that end right although an equation in them does not hold."""
+"""Right answers with a wrong derivation: completions with a right answer in which an equation does not hold."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from intact.stats.intervals import Interval
 from intact.tasks.score.equations import equations
 
 FEWEST = 0.5
-"""Minimum share of right texts with an equation; below it the texts without one would decide the unknown part."""
+"""Minimum share of right completions with an equation; below it, those without one would dominate the unknown part."""
 
 
 class CleanCoverage(NamedTuple):
-    """pass@k as graded, and with right texts that have a failing equation counted as wrong."""
+    """pass@k as graded, and with right completions that contain a failing equation counted as wrong."""
 
     samples: int
     graded: float
@@ -27,18 +27,18 @@ class CleanCoverage(NamedTuple):
 
 
 class DerivationFindings(NamedTuple):
-    """The right texts of one run by their equations.
+    """The right completions of one run by their equations.
 
     Attributes
     ----------
     right, unchecked, failing : int
-        Right texts; right texts without an equation that can be checked; right texts with an equation that fails.
+        Right completions; those without an equation that can be checked; those with an equation that fails.
     problems : int
-        Problems with a right text that has an equation.
+        Problems with a right completion that contains an equation.
     rate : Interval
-        The share of right texts with equations in which one fails.
+        The share of right completions with equations in which at least one fails.
     rate_wrong : Interval or None
-        The same for wrong texts; None if fewer than two problems have a wrong text with an equation.
+        The same for wrong completions; None if fewer than two problems have a wrong one with an equation.
     coverage : list of CleanCoverage
         For k = 1, 2, 4, ..., and all samples; empty if problems have different numbers of samples.
     """
@@ -53,7 +53,7 @@ class DerivationFindings(NamedTuple):
 
 
 class _Checked(NamedTuple):
-    """A text: if it is right, if it states an equation, and if one of its equations fails."""
+    """A completion, with flags: it is right, it states an equation, one of its equations fails."""
 
     right: bool
     stated: bool
@@ -61,9 +61,9 @@ class _Checked(NamedTuple):
 
 
 def measure(texts: Texts) -> DerivationFindings:
-    """Measure the texts of a run, by problem.
+    """Measure the completions of a run, by problem.
 
-    A text without an equation is trusted: in `coverage` it counts as graded.
+    A completion without an equation is trusted: in `coverage` its verdict counts as graded.
     """
     checked = {name: [_checked(bool(one.sample.correct), one.text) for one in own] for name, own in texts.items()}
     right = [one for own in checked.values() for one in own if one.right]
@@ -71,7 +71,7 @@ def measure(texts: Texts) -> DerivationFindings:
     problems = sum(any(one.right and one.stated for one in own) for own in checked.values())
     if problems < MIXED:
         raise OmittedError(
-            f"{problems} problems have right texts with an equation that can be checked; {MIXED} are needed"
+            f"only {problems} problems have right texts with an equation that can be checked, but {MIXED} are needed"
         )
     if len(right) - unchecked < FEWEST * len(right):
         share = percent((len(right) - unchecked) / len(right))

@@ -1,4 +1,4 @@
-"""The errors of choosers, split into a part that more samples reduce and the error of the model itself."""
+"""The errors of choosers, split into a part that more samples reduce and the model's own error."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ _NEUTRAL = {
     "temperature": 1, "top_p": 1, "top_k": 0, "min_p": 0, "typical_p": 1, "repetition_penalty": 1,
     "presence_penalty": 0, "frequency_penalty": 0, "min_tokens": 0, "ignore_eos": False,
 }  # fmt: skip
-"""Sampling parameters with which texts are drawn from the model itself."""
+"""Sampling parameters under which completions are drawn from the model's own distribution."""
 _MOST = 10_000
-"""Maximum number of samples of a run for RPC to be shown: its mixture takes about 20 ms a sample."""
+"""Maximum number of samples of a run for RPC to be shown: its mixture takes about 20 ms per sample."""
 _CONSTRAINTS = ("logit_bias", "json_schema", "regex", "grammar")
 
 
 class ChooserErrors(NamedTuple):
     """A chooser's estimate of the right answer's probability.
 
-    For best-of-N the estimate is 1 if the chosen answer is right, else 0; for a vote by rewards, it is the share of the
-    rewards that right answers have.
+    For best-of-N the estimate is 1 if the chosen answer is right, else 0; for a reward-weighted vote, it is the right
+    answers' share of the total reward.
 
     Attributes
     ----------
     total : Interval
         The mean squared distance of the estimate from 1.
     estimation : Interval
-        The total less the model's error; it may be negative.
+        The total minus the model's error; it may be negative.
     accuracy : float
-        The share of problems for which the chooser picks a right answer.
+        The share of problems where the chooser picks a right answer.
     against_vote : McNemar or None
-        The chooser against the vote on the same samples; None for the vote itself.
+        The chooser compared with the vote on the same samples; None for the vote itself.
     """
 
     total: Interval
@@ -63,19 +63,19 @@ class EstimationFindings(NamedTuple):
     Attributes
     ----------
     samples : int
-        Samples of each problem.
+        Number of samples per problem.
     model : Interval
         The mean of `(P - 1)^2` over problems, P being the probability of right answers.
     choosers : dict of str to ChooserErrors
-        The vote; `consistency`, `inclusion` and `rpc` if texts were drawn from the model itself; for each scorer that
-        rewarded all texts `best by NAME`, and `weighted by NAME` if no reward is negative. Runs of more than 10,000
-        samples have no `rpc`.
+        The vote; `consistency`, `inclusion` and `rpc` if completions were drawn from the model's own distribution; for
+        each scorer that rewarded all completions, `best by NAME`, and `weighted by NAME` if no reward is negative. Runs
+        of more than 10,000 samples have no `rpc`.
     why_not : str
-        The reason why choosers by probabilities are missing; empty if they are not.
+        The reason why the probability-based choosers are missing; empty if they are present.
     copies : float
-        The share of texts that repeat another text of their problem.
+        The share of completions that duplicate another completion of their problem.
     seen_mass : float
-        The total probability of a problem's distinct texts, averaged over problems.
+        The total probability of a problem's distinct completions, averaged over problems.
     """
 
     samples: int
@@ -90,7 +90,7 @@ def measure(samples: Drawn, sampling: Mapping[str, Any]) -> EstimationFindings:
     """Measure the errors of choosers on the samples of a run, drawn with these sampling parameters."""
     count = min(map(len, samples.values()))
     if count < 2 or len(samples) < MIXED:
-        raise OmittedError(f"errors of estimation need two samples of each of {MIXED} problems")
+        raise OmittedError(f"estimation errors need two samples of each of {MIXED} problems")
     own = [list(each[:count]) for each in samples.values()]
     changed = _changed(sampling)
     texts = [[(one.tokens, one.logprob, one.answer) for one in each] for each in own]
@@ -129,7 +129,7 @@ def measure(samples: Drawn, sampling: Mapping[str, Any]) -> EstimationFindings:
 
 
 def _changed(sampling: Mapping[str, Any]) -> str:
-    """Return why texts do not come from the model's own distribution; an empty text if they do."""
+    """Return why completions do not come from the model's own distribution; an empty string if they do."""
     if sampling.get("temperature") != 1:
         return f"texts were drawn at temperature {sampling.get('temperature', 0):g}, not 1"
     for name, value in sampling.items():
@@ -141,9 +141,9 @@ def _changed(sampling: Mapping[str, Any]) -> str:
 def _weights_of(
     texts: Sequence[Sequence[Any]], logprobs: Sequence[Sequence[float]], kept: Sequence[Sequence[bool]] | None
 ) -> dict[str, list[list[Fraction]]]:
-    """Return the weights of each problem's texts by chooser; for RPC only if the texts that it keeps are given.
+    """Return the weights of each problem's completions by chooser; RPC is included only if those it keeps are given.
 
-    Probabilities are relative to the largest, which changes no choice.
+    Probabilities are relative to the largest, which does not change any choice.
     """
     scaled = [probabilities(of, None) for of in logprobs]
     found = {
@@ -158,13 +158,13 @@ def _weights_of(
 def _pruned_error(
     texts: Sequence[Any], logprobs: Sequence[float], right: Sequence[bool], kept: Sequence[bool]
 ) -> float:
-    """Return the squared distance from 1 of the probability of distinct right texts that pruning keeps."""
+    """Return the squared distance from 1 of the probability of the distinct right completions that pruning keeps."""
     both = [one and good for one, good in zip(kept, right, strict=True)]
     return float((sum(distinct_weights(texts, [exp(value) for value in logprobs], both), Fraction(0)) - 1) ** 2)
 
 
 def _fit(values: Sequence[float]) -> Mixture | None:
-    """Fit RPC's mixture, once for each set of values: it does not depend on their order."""
+    """Fit RPC's mixture; cached per set of values, since it does not depend on their order."""
     return _fit_sorted(tuple(sorted(values)))
 
 
@@ -174,7 +174,7 @@ def _fit_sorted(values: tuple[float, ...]) -> Mixture | None:
 
 
 def _by_rewards(own: Sequence[Sequence[ItemSample]]) -> dict[str, tuple[list[bool], list[float]]]:
-    """Return the verdicts of choosers by rewards, and the squared distances of their estimates from 1, by problem."""
+    """Return the verdicts of reward-based choosers and the squared distances of their estimates from 1, by problem."""
     found = {}
     for scorer in sorted(set.intersection(*(set(one.rewards) for each in own for one in each))):
         rewards = [[one.rewards[scorer] for one in each] for each in own]
@@ -193,7 +193,7 @@ def _by_rewards(own: Sequence[Sequence[ItemSample]]) -> dict[str, tuple[list[boo
 
 
 def _best(samples: Sequence[ItemSample], rewards: Sequence[float]) -> bool:
-    """Return true if the text of the largest reward is right; texts without an answer come last."""
+    """Return true if the completion with the largest reward is right; completions without an answer come last."""
     place = best_of_n([None if one.answer is None else of for one, of in zip(samples, rewards, strict=True)])
     return place is not None and bool(samples[place].correct)
 

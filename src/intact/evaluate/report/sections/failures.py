@@ -1,4 +1,4 @@
-"""Wrong answers with their texts."""
+"""Wrong answers with their completions."""
 
 from __future__ import annotations
 

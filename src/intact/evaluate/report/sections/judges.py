@@ -1,4 +1,4 @@
-"""Conclusions from a judge's verdicts and its confusion matrix: shares of right texts, and orders of runs."""
+"""Conclusions from a judge's verdicts and confusion matrix: shares of right completions, and rankings of runs."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ from intact.stats.judges import order_chances
 
 _RESAMPLES = 2_000
 _FIRST = 2
-"""Texts of a problem that orders use: a judged one, and one whose truth is known."""
+"""Completions per problem that rankings use: one that is judged, and one whose truth is known."""
 _Counts = tuple[tuple[int, int], tuple[int, int]]
 
 
 class JudgeFindings(NamedTuple):
-    """A judge of two levels on the texts of one run.
+    """A binary judge on the completions of one run.
 
     Attributes
     ----------
     problems : int
-        Problems whose texts it judged, all of them.
+        Problems of which it judged all completions.
     accepted_right, accepted_wrong : float
-        The shares of right and of wrong texts that it accepts.
+        The shares of right and of wrong completions that it accepts.
     seen, corrected, truth : float, Interval, float
-        The share of accepted texts; the share of right texts inferred from it, with the confusion of the other half of
-        the problems; the true share of right texts.
+        The share of accepted completions; the share of right ones inferred from it, using the confusion matrix of the
+        other half of the problems; the true share of right ones.
     levels : pair of int
-        First texts of problems: the rejected ones, and the accepted ones.
+        Counts over the problems' first completions: rejected, accepted.
     gold : two rows of two
-        Second texts of problems in the same columns; wrong ones in the first row, right ones in the second.
+        Counts over the problems' second completions in the same columns; wrong in the first row, right in the second.
     """
 
     problems: int
@@ -65,7 +65,7 @@ class JudgeFindings(NamedTuple):
 
 
 class OrderFinding(NamedTuple):
-    """Two runs by one judge: the probability that the first is better, given the verdicts, and the shares right."""
+    """Two runs under one judge: the probability that the first is better given the verdicts, and their true shares."""
 
     judge: str
     first: str
@@ -75,10 +75,10 @@ class OrderFinding(NamedTuple):
 
 
 def measure(samples: Drawn) -> dict[str, JudgeFindings]:
-    """Measure each judge of a run's texts."""
+    """Measure each judge of a run's completions."""
     judges = dict(checkers_of(samples))
     if not judges:
-        raise OmittedError("no verdict or reward is recorded of all texts of its problems, two or more of each")
+        raise OmittedError("it does not record at least two texts with a verdict or reward for each problem")
     found, lacking = measure_each(judges, partial(_findings, samples))
     require(found, lacking)
     return found
@@ -88,7 +88,7 @@ def _findings(samples: Drawn, judged: Judged) -> JudgeFindings:
     accepted = {name: own for name, own in judged.items() if len(own) >= _FIRST}
     tally = counts_of(samples, accepted)
     if tally.mixed < 2 * MIXED:
-        raise OmittedError(f"fewer than {2 * MIXED} problems that it judged have right texts, or fewer have wrong ones")
+        raise OmittedError(f"fewer than {2 * MIXED} of its judged problems have right texts, or fewer have wrong ones")
     table, problems = np.array(tally, np.float64), len(accepted)
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(problems, np.full(problems, 1 / problems), _RESAMPLES).astype(np.float64)
@@ -96,7 +96,7 @@ def _findings(samples: Drawn, judged: Judged) -> JudgeFindings:
     spread = spread[np.isfinite(spread)]
     estimate = float(_corrected(table, np.ones((1, problems)))[0])
     if not np.isfinite(estimate) or spread.size < 0.95 * _RESAMPLES:
-        raise OmittedError("its verdicts on right and on wrong texts do not differ, so that nothing follows from them")
+        raise OmittedError("its verdicts on right and on wrong texts do not differ, so nothing follows from them")
     low, high = np.quantile(spread, (0.025, 0.975)).tolist()
     first = [own[0] for own in accepted.values()]
     gold = [[0, 0], [0, 0]]
@@ -116,7 +116,7 @@ def _findings(samples: Drawn, judged: Judged) -> JudgeFindings:
 
 
 def _corrected(table: Floats, weights: Floats) -> Floats:
-    """Return the share of right texts by Rogan and Gladen's estimate, for each row of weights of problems.
+    """Return the Rogan-Gladen estimate of the share of right completions, for each row of weights of problems.
 
     The confusion of each half of the problems is measured on the other half; nan where the judge is uninformative.
     """
@@ -130,7 +130,7 @@ def _corrected(table: Floats, weights: Floats) -> Floats:
 
 
 def _orders(found: Mapping[str, Mapping[str, JudgeFindings]]) -> Iterator[OrderFinding]:
-    """Yield the order of every two runs by the verdicts of each judge of both."""
+    """Yield the ranking of every pair of runs by the verdicts of each judge that judged both."""
     for one, other in combinations(found, 2):
         for judge in found[one].keys() & found[other].keys():
             a, b = found[one][judge], found[other][judge]

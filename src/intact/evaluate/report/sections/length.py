@@ -1,4 +1,4 @@
-"""The share of right answers by the length of texts, controlling for the difficulty of problems."""
+"""The share of right answers by completion length, controlling for problem difficulty."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from intact.stats.intervals import SHARES, Interval
 from intact.stats.paired import McNemar, mcnemar
 
 UNIT = 100
-"""Tokens to which slopes refer."""
+"""Number of tokens to which slopes refer."""
 FIFTHS = 5
 
 
 class LengthFindings(NamedTuple):
-    """The relation of length and being right in one run.
+    """The relation between length and correctness in one run.
 
     Attributes
     ----------
     texts, problems, mixed : int
-        Whole texts; problems that have one; problems with both right and wrong whole texts.
+        Complete samples; problems that have one; problems with both right and wrong complete samples.
     cut, cut_right : int
-        Texts that were cut, which are left out, and the right ones among them.
+        Truncated completions, which are left out, and the right ones among them.
     pooled, within : Slope
-        The change of the share of right answers with each token, over all texts and within problems.
+        The change in the share of right answers per token, over all completions and within problems.
     delta : Interval
-        Cliff's delta of the lengths of right texts against wrong ones, within problems.
+        Cliff's delta between the lengths of right and wrong completions, within problems.
     median_right, median_wrong : float
         Median lengths in tokens.
     votes : McNemar
-        The vote weighted by 1 / length against the plain vote, over all problems.
+        The vote weighted by 1 / length compared with the plain vote, over all problems.
     bins : list of LengthBin
     """
 
@@ -58,9 +58,9 @@ class LengthFindings(NamedTuple):
 
 
 class LengthBin(NamedTuple):
-    """A fifth of the texts by length: mean tokens, share right with interval, and the share expected by difficulty.
+    """A fifth of the completions by length: mean tokens, share right with interval, and share expected by difficulty.
 
-    The expected share is the share right among the other texts of a text's own problem, averaged over the texts.
+    The expected share is the share right among the other completions of the same problem, averaged over completions.
     """
 
     tokens: float
@@ -69,7 +69,7 @@ class LengthBin(NamedTuple):
 
 
 def measure(samples: Drawn) -> LengthFindings:
-    """Measure the samples of a run, by problem; cut ones count only in the votes."""
+    """Measure the samples of a run, by problem; truncated ones count only in the votes."""
     uncut = {name: [one for one in own if not one.cut] for name, own in samples.items()}
     mixed = sum(map(is_mixed, uncut.values()))
     check_mixed(mixed, "whole texts")
@@ -95,9 +95,9 @@ def measure(samples: Drawn) -> LengthFindings:
 
 
 def _vote(samples: Sequence[ItemSample], by_length: bool) -> bool:
-    """Return the verdict on the answer with most votes, of equals the first seen.
+    """Return the verdict on the answer with the most votes; ties go to the first seen.
 
-    Texts without an answer do not vote.
+    Completions without an answer do not vote.
     """
     votes: dict[str, float] = {}
     right: dict[str, bool] = {}
@@ -109,7 +109,7 @@ def _vote(samples: Sequence[ItemSample], by_length: bool) -> bool:
 
 
 def _bins(tokens: Floats, right: Floats, names: Sequence[str]) -> list[LengthBin]:
-    """Return fifths of the texts, leaving out the only texts of a problem, for which no share can be expected."""
+    """Return fifths of the completions, leaving out a problem's only completion, which has no expected share."""
     count, good = Counter(names), Counter(name for name, one in zip(names, right, strict=True) if one)
     several = np.array([count[name] > 1 for name in names])
     others = np.array(
@@ -154,7 +154,7 @@ def _show(found: Mapping[str, LengthFindings], arms: Arms) -> Iterator[Block]:
 
 
 def _lines(name: str, bins: Sequence[LengthBin]) -> Iterator[figures.PlotLine]:
-    """Yield a run's share of right answers over length, and the share expected by difficulty."""
+    """Yield a run's share of right answers by length, and the share expected by difficulty."""
     tokens, shares = [part.tokens for part in bins], [part.right for part in bins]
     middle, low, high = ([getattr(share, bound) for share in shares] for bound in Interval._fields)
     yield figures.PlotLine(f"share right, {name}", tokens, middle, low, high=high)

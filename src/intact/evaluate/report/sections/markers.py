@@ -1,4 +1,4 @@
-"""Habits of reasoning and marker words in right and wrong texts, compared within problems."""
+"""Habits of reasoning and marker words in right and wrong completions, compared within problems."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from intact.stats.intervals import Interval
 from intact.tasks.score.markers import HABITS, MARKERS, count_markers, count_words
 
 PER = 1000
-"""Number of words that frequencies refer to."""
+"""Number of words to which frequencies refer."""
 
 
 class MarkerFindings(NamedTuple):
-    """A marker in the whole texts of a run.
+    """A marker in the complete samples of a run.
 
     Attributes
     ----------
     texts : int
-        Texts that have the marker.
+        Number of completions that contain the marker.
     share_right, share_wrong : float
-        The share of right and of wrong texts that have it.
+        The shares of right and of wrong completions that contain it.
     rate_right, rate_wrong : float
-        Occurrences in 1,000 words of right and of wrong texts.
+        Occurrences per 1,000 words of right and of wrong completions.
     delta : Interval or None
-        Cliff's delta of its frequency in right texts against wrong ones, within problems; None if fewer than 10
-        problems with both kinds have a text with the marker.
+        Cliff's delta between its frequencies in right and in wrong completions, within problems; None if fewer than 10
+        problems with both kinds have a completion with the marker.
     """
 
     texts: int
@@ -52,9 +52,10 @@ class MarkerFindings(NamedTuple):
 
 
 def measure(texts: Texts) -> dict[str, MarkerFindings]:
-    """Measure all markers in the whole texts of a run, by problem.
+    """Measure all markers in the complete samples of a run, by problem.
 
-    The intervals hold together at 95% (Bonferroni): each is at 1 - 0.05 / m, with m markers that have one.
+    The intervals hold simultaneously at 95% (Bonferroni): each has level 1 - 0.05 / m, where m is the number of markers
+    with an interval.
     """
     whole = {name: [one for one in own if not one.sample.cut] for name, own in texts.items()}
     mixed = {name for name, own in whole.items() if is_mixed([one.sample for one in own])}
@@ -66,7 +67,7 @@ def measure(texts: Texts) -> dict[str, MarkerFindings]:
     counts = {marker: np.array([one[marker] for one in counted], np.float64) for marker in MARKERS}
     telling = [marker for marker, found in counts.items() if len(mixed & set(names[found > 0])) >= MIXED]
     if not telling:
-        raise OmittedError(f"no habit or marker stands in texts of {MIXED} problems with both right and wrong texts")
+        raise OmittedError(f"no habit or marker occurs in texts of {MIXED} problems with both right and wrong texts")
     level = 1 - 0.05 / len(telling)
     return {
         marker: MarkerFindings(

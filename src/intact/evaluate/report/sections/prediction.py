@@ -1,4 +1,4 @@
-"""Predictions for new problems: the number of right answers, safe answers, and sets that hold a right answer.
+"""Predictions for new problems: the number of right answers, safe answers, and sets that contain a right answer.
 
 The only assumption is that the new problems are exchangeable with the graded ones (docs/statistics.md, "What was not
 run").
@@ -28,24 +28,24 @@ from intact.stats.prediction import PredictedCount
 SET_LEVELS = (0.5, 0.7, 0.9)
 """Coverage levels of answer sets for one more problem."""
 HOLDING = (80, 90, 95)
-"""Numbers of sets, among those of the next hundred problems, that must hold a right answer."""
+"""Numbers of sets, among those of the next hundred problems, that must contain a right answer."""
 WRONG = (5, 10, 20)
-"""Tolerated numbers of wrong answers to the next hundred problems."""
+"""Tolerated numbers of wrong answers on the next hundred problems."""
 
 
 class SafeAnswers(NamedTuple):
-    """A confidence threshold that limits the wrong answers to new problems.
+    """A confidence threshold that limits the number of wrong answers on new problems.
 
     Attributes
     ----------
     wrong : int
-        Maximum number of wrong answers to the next `AHEAD[0]` problems.
+        Maximum number of wrong answers on the next `AHEAD[0]` problems.
     above : float
         The threshold; infinity if no answer may be given, minus infinity if every answer may.
     given : Interval
         The share of graded problems whose answer is above the threshold.
     mistakes : int
-        Wrong answers among them.
+        Number of wrong answers among them.
     """
 
     wrong: int
@@ -60,15 +60,15 @@ class SetFindings(NamedTuple):
     Attributes
     ----------
     promise : str
-        The problems for which the sets hold a right answer, and the level.
+        The problems for which the sets contain a right answer, and the level.
     votes : float or None
-        The share of votes that an answer needs to be in the set; None if no set of sampled answers is sufficient.
+        The share of votes that an answer needs to be in the set; None if no set of sampled answers suffices.
     covered : Interval or None
-        The share of sets that hold a right answer, counted on the graded problems.
+        The share of sets that contain a right answer, counted on the graded problems.
     size : Interval or None
         Mean number of answers; the bounds are nan if all sets have the same size.
     single, empty : float or None
-        Shares of problems whose set has one answer, and no answer.
+        Shares of problems whose set contains exactly one answer and none.
     """
 
     promise: str
@@ -80,7 +80,7 @@ class SetFindings(NamedTuple):
 
 
 class RunPrediction(NamedTuple):
-    """The predictions of one run; `because` maps the parts that are missing to the reasons."""
+    """The predictions of one run; `because` maps missing parts to the reasons."""
 
     right: int
     graded: int
@@ -106,10 +106,10 @@ def _show(found: Mapping[str, RunPrediction], _: Arms) -> Iterator[Block]:
 
 
 def measure(arm: ReportArm) -> RunPrediction:
-    """Return all predictions of a run that its records allow."""
+    """Return all predictions that the records of a run allow."""
     first = list(first_records(arm.records).values())
     if len(first) < PROBLEMS:
-        raise OmittedError(f"it has graded answers to {len(first)} problems, and {PROBLEMS} are needed")
+        raise OmittedError(f"it has graded answers to {len(first)} problems, but {PROBLEMS} are needed")
     if any(record.correct is None for record in first):
         raise OmittedError("a verdict on one of its answers is undecided")
     right = sum(bool(record.correct) for record in first)
@@ -125,18 +125,18 @@ def measure(arm: ReportArm) -> RunPrediction:
 
 
 def _share(drawn: Drawn) -> Interval:
-    """Return the mean share of right samples, with the bounds of the mean share of the next problems."""
+    """Return the mean share of right samples, with bounds on the mean share for the next problems."""
     shares = [Fraction(sum(bool(one.correct) for one in own), len(own)) for own in drawn.values()]
     low, high = predict_mean(shares, AHEAD[0], LEVEL)
     return Interval(float(sum(shares) / len(shares)), float(low), float(high))
 
 
 def _safe(first: Sequence[ItemRecord]) -> tuple[SafeAnswers, ...]:
-    """Return the confidence thresholds; a problem without an answer has no wrong answer."""
+    """Return the confidence thresholds; a problem without an answer counts as not wrong."""
     answered = [record for record in first if record.answer is not None]
     stated = [record.confidence for record in answered if record.confidence is not None]
     if len(stated) < len(answered) or not answered:
-        raise OmittedError("its method does not state the confidence of all its answers")
+        raise OmittedError("its method does not state a confidence for all its answers")
     right = [bool(record.correct) for record in answered]
     silent = len(first) - len(answered)
     found = []
@@ -151,14 +151,14 @@ def _safe(first: Sequence[ItemRecord]) -> tuple[SafeAnswers, ...]:
 
 
 def _sets(drawn: Drawn) -> tuple[SetFindings, ...]:
-    """Return the coverage and size of answer sets, for one more problem and for the next hundred at once."""
+    """Return the coverage and size of answer sets, for one more problem and for the next hundred together."""
     answers = [[one.answer for one in own] for own in drawn.values()]
     right = [[bool(one.correct) for one in own] for own in drawn.values()]
     shares = [right_share(given, flags) for given, flags in zip(answers, right, strict=True)]
     loosest = least_share(shares, SET_LEVELS[0])
     if loosest is not None and loosest * len(answers[0]) <= 1:
         raise OmittedError(
-            "an answer is seldom given twice, so that a set that holds a right one is all that was drawn"
+            "answers seldom repeat, so a set that contains a right answer contains everything that was drawn"
         )
     count, ahead = len(shares), AHEAD[0]
 

@@ -1,4 +1,4 @@
-"""The share of right answers of each run to each problem."""
+"""The share of right answers by run and problem."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _make(arms: Arms) -> SectionBody:
     """Show the share of right answers, over samples if these are independent draws, else over seeds."""
     shared = [arm for arm in arms if arm.rates.keys() == arms[0].rates.keys()]
     if len(arms[0].rates) < 2:
-        raise OmittedError("there is one problem only")
+        raise OmittedError("there is only one problem")
     shares = []
     for arm in shared:
         of = {name: c / n for name, (n, c) in arm.samples.items()} or arm.rates

@@ -1,4 +1,4 @@
-"""Failed proofs by label: the proof assistant's message on each failed try."""
+"""Failed proofs by label: the proof assistant's message for each failed attempt."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from intact.tools.prove.assistants.failures import FAILURES, count_failures
 
 
 class ProofFailures(NamedTuple):
-    """The tries of a run's proofs.
+    """The proof attempts of a run.
 
     Attributes
     ----------
     tries : int
-        Uses of the tool `proof`.
+        Calls of the tool `proof`.
     open : int
-        Tries with every step accepted and goals left; they are no failures, since a search continues from them.
+        Attempts with every step accepted and goals left; they are not failures, since a search continues from them.
     proved : int
-        Tries that were complete proofs.
+        Attempts that were complete proofs.
     failed : mapping of str to int
-        Failed tries by label.
+        Failed attempts by label.
     problems : mapping of str to int
-        Problems with a failed try, by label.
+        Problems with a failed attempt, by label.
     """
 
     tries: int
@@ -40,7 +40,7 @@ class ProofFailures(NamedTuple):
 
 
 def _uses(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Tried]:
-    """Yield the results of the tool `proof` in a tree, including the calls of other methods."""
+    """Yield the results of the tool `proof` in a tree, including nested method calls."""
     for node in nodes:
         if node["kind"] == "call":
             yield from _uses(node["nodes"])
@@ -49,7 +49,7 @@ def _uses(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Tried]:
 
 
 def measure(arm: ReportArm) -> ProofFailures:
-    """Count the tries of a run by label.
+    """Count the attempts of a run by label.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def measure(arm: ReportArm) -> ProofFailures:
             for label in labels:
                 problems.setdefault(label, set()).add(record.id)
     if not kinds:
-        raise OmittedError("no proof was tried by the tool proof")
+        raise OmittedError("no proof was tried with the tool proof")
     order = count_failures(failed.elements())
     own = {label: len(problems[label]) for label in order}
     return ProofFailures(kinds.total(), kinds["open"], kinds["proved"], order, problems=own)

@@ -1,4 +1,4 @@
-"""Regret of test-time compute: the accuracy lost before texts, and votes, arrive at the right answer."""
+"""Regret of test-time compute: the accuracy lost before completions, and votes, arrive at the right answer."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from intact.stats.intervals import SHARES, Interval
 from intact.stats.laws.regret import regret
 
 _CUTS = 16
-"""Points of the curves in the picture."""
+"""Number of points per curve in the picture."""
 
 
 class TextRegret(NamedTuple):
-    """The regret of texts whose answer is read at the end of each step.
+    """The regret of completions whose answer is read at the end of each step.
 
     Attributes
     ----------
@@ -48,14 +48,14 @@ class TextRegret(NamedTuple):
         Number of tokens over which the curve is averaged.
     regret : Interval
     wrong : float
-        The part of the regret that is due to wrong texts: their share.
+        The part of the regret due to wrong completions, which is their share.
     settled : float or None
-        The share of the tokens of right texts after which the answer stays right; None if no text is right.
+        The share of the tokens of right completions after which the answer stays right; None if no completion is right.
     unknown : float
-        The share of answers at ends of steps that no whole text gives. They were not judged, and count as wrong unless
-        they equal the right answer of the data.
+        The share of step-end answers that no complete sample gives. They were not judged, and count as wrong unless
+        they equal the reference answer.
     cuts : list of tuple
-        Numbers of tokens, and the share of texts whose answer is right if they are cut there.
+        Numbers of tokens, and the share of completions whose answer is right if they are cut there.
     """
 
     budget: int
@@ -67,12 +67,12 @@ class TextRegret(NamedTuple):
 
 
 class VoteRegret(NamedTuple):
-    """The regret of the vote over its tokens, and of a perfect chooser.
+    """The regret of the vote, and of a perfect chooser, over tokens.
 
     Attributes
     ----------
     budget : float
-        Number of tokens of a problem over which the curves are averaged.
+        Number of tokens per problem over which the curves are averaged.
     vote, coverage : Interval
     """
 
@@ -82,7 +82,7 @@ class VoteRegret(NamedTuple):
 
 
 class RegretFindings(NamedTuple):
-    """The regret of a run's texts, and of the vote; `because` is the reason where one of them is None."""
+    """The regret of a run's completions and of the vote; `because` is the reason if one of them is None."""
 
     texts: TextRegret | None
     votes: VoteRegret | None
@@ -90,13 +90,13 @@ class RegretFindings(NamedTuple):
 
 
 Curve = Sequence[tuple[int, bool]]
-"""Ends of the steps of a text in tokens; the flag is true if the answer read there is right."""
+"""Ends of a completion's steps, in tokens; the flag is true if the answer read there is right."""
 
 
 def text_curves(arm: ReportArm) -> tuple[dict[str, list[Curve]], float]:
-    """Return the curves of all texts by problem, and the share of intermediate answers that were never judged."""
+    """Return the curves of all completions by problem, and the share of intermediate answers that were not judged."""
     if arm.run.version < 3:
-        raise OmittedError("its file, of an earlier version, does not state answers at the ends of steps")
+        raise OmittedError("its file, written by an earlier version, does not state the answers at the ends of steps")
     if len(arm.rates) < 2:
         raise OmittedError("it has only one problem")
     if not arm.settled or not direct(arm.records):
@@ -113,17 +113,17 @@ def text_curves(arm: ReportArm) -> tuple[dict[str, list[Curve]], float]:
             right = [(tokens, answer is not None and verdicts.get(answer, False)) for tokens, answer in points]
             found.setdefault(record.id, []).append(_ascending([*right, (sample.tokens, bool(sample.correct))]))
     if not any(len(one) > 1 for own in found.values() for one in own):
-        raise OmittedError("its texts have one step each")
+        raise OmittedError("each of its texts has only one step")
     return found, unknown / ends
 
 
 def _ascending(points: Sequence[tuple[int, bool]]) -> Curve:
-    """Return the last point at each number of tokens above 0."""
+    """Return the last point for each number of tokens above 0."""
     return [one for one in {tokens: (tokens, right) for tokens, right in points}.values() if one[0] > 0]
 
 
 def measure_texts(curves: Mapping[str, Sequence[Curve]], unknown: float, budget: int) -> TextRegret:
-    """Measure the regret of texts with a budget of tokens for each text."""
+    """Measure the regret of completions with a token budget per completion."""
     sums = [sum(_regret(one, budget) for one in own) for own in curves.values()]
     sizes = [len(own) for own in curves.values()]
     every = [one for own in curves.values() for one in own if one]
@@ -153,7 +153,7 @@ def _right_at(points: Curve, tokens: float) -> bool:
 
 
 def _settled_at(points: Curve) -> int:
-    """Return the number of tokens from which a text that ends right stays right."""
+    """Return the number of tokens after which the answer of a right completion stays right."""
     at = points[-1][0]
     for tokens, right in reversed(points):
         if not right:
@@ -163,7 +163,7 @@ def _settled_at(points: Curve) -> int:
 
 
 def measure_votes(samples: Drawn, budget: float) -> VoteRegret:
-    """Measure the regret of the vote and of coverage over the tokens of a problem."""
+    """Measure the regret of the vote and of coverage over the tokens spent on a problem."""
     count = min(map(len, samples.values()))
     if count < 2 or len(samples) < MIXED:
         raise OmittedError(f"the regret of a vote needs two samples of each of {MIXED} problems")

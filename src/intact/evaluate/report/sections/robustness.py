@@ -1,4 +1,4 @@
-"""Accuracy as numbers grow, by kinds of error, and the wrong digits of wrong numbers."""
+"""Accuracy as numbers grow, by kind of error, and which digits of wrong numbers are wrong."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from intact.stats.paired import McNemar, mcnemar
 from intact.tasks.score.numbers import as_number
 
 LEVELLED = ("gsm8k_numbers", "gsm_ranges")
-"""Tasks whose parameter `level` sets the size of numbers."""
+"""Tasks whose `level` parameter sets the size of numbers."""
 DIGITS = 4
-"""Minimum number of digits of a right number for wrong answers to be compared digit by digit."""
+"""Minimum number of digits in the right number for wrong answers to be compared digit by digit."""
 FEWEST = 10
 """Minimum number of wrong whole numbers for their digits to be shown."""
 PLACES = 7
 
 
 class LevelFindings(NamedTuple):
-    """A run at one size of numbers.
+    """The accuracy of a run at one size of numbers.
 
     Attributes
     ----------
@@ -35,9 +35,10 @@ class LevelFindings(NamedTuple):
         The share of right answers.
     against : McNemar or None
         The comparison with the lowest level of the same run, problem by problem; None for that level itself, or if
-        problems were asked several times.
+        problems were asked more than once.
     arithmetic, logical : float
-        The shares of answers that are wrong only by arithmetic, and that are wrong even with right arithmetic.
+        The shares of answers that are wrong only because of arithmetic, and that are wrong even with correct
+        arithmetic.
     """
 
     level: int
@@ -55,11 +56,12 @@ class DigitFindings(NamedTuple):
     form : str
         The notation of numbers in the questions.
     wrong : int
-        Wrong whole numbers where the right one has `DIGITS` digits or more.
+        Number of wrong whole numbers where the right one has at least `DIGITS` digits.
     other_length : float
-        The share of them with another number of digits.
+        The share of them with a different number of digits.
     places : list of float
-        Among those with the right number of digits, the share with a wrong digit, by place from the last digit on.
+        Among those with the right number of digits, the share with a wrong digit, by place, starting from the last
+        digit.
     """
 
     form: str
@@ -135,13 +137,13 @@ def digits_of(arm: ReportArm) -> DigitFindings | None:
 
 
 def _digits(text: str | None) -> str:
-    """Return the digits of a whole number, from the last to the first; an empty text if it is no whole number."""
+    """Return the digits of a whole number, from the last to the first; an empty string if it is not a whole number."""
     number = None if text is None else as_number(text)
     return "" if number is None or number.denominator > 1 else str(abs(int(number)))[::-1]
 
 
 def _form(arm: ReportArm) -> str:
-    """Return the notation of digits in a task's questions, which its label states."""
+    """Return the notation of digits in a task's questions, as stated in its label."""
     options = arm.label.partition(":")[2].split(",")
     return next((one.partition("=")[2] for one in options if one.startswith("digits=")), "given")
 
@@ -152,7 +154,7 @@ def _make(arms: Arms) -> SectionBody:
     if not levels and not digits:
         tasks = " or ".join(LEVELLED)
         raise OmittedError(
-            f"no two runs of one setting are of different levels of {tasks}, and no run has {FEWEST} wrong whole "
+            f"no two runs with the same setting have different levels of {tasks}, and no run has {FEWEST} wrong whole "
             f"numbers of {DIGITS} digits or more"
         )
     return SectionBody([*_of_levels(levels), *_of_digits(digits)], {"levels": levels, "digits": digits})

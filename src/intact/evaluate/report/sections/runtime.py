@@ -1,4 +1,4 @@
-"""Seconds that each run would take on a hypothetical machine, from the work of its own model."""
+"""Seconds that each run would take on a hypothetical machine, computed from its own model's work."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ class IdealRuntime(NamedTuple):
     source : str
         The source of the rates.
     machines : int
-        The machines that serve its model.
+        Number of machines that serve its model.
     read_128, step : float
-        Seconds of its model to read a prompt of 128 tokens, and of a step that writes the next token of one text.
+        Seconds that its model takes to process a prompt of 128 tokens, and to generate the next token of one sequence.
     read, written, in_a_row : float
-        Mean tokens of a problem: read, written, and written sequentially.
+        Mean tokens per problem: read, generated, and generated sequentially.
     one_by_one, side_by_side : Interval
-        Seconds of a problem if texts are written one after the other, and if independent texts are written together.
+        Seconds per problem if completions are generated one after another, and if independent ones are generated
+        together.
     machine_seconds : float
-        Seconds of a problem, side by side, times the machines.
+        Seconds per problem, side by side, times the number of machines.
     dollars : float or None
         The price of the machine-seconds; None if a machine's price is not known.
     per_right : float or None
-        Machine-seconds, side by side, for each right answer; None without a right answer.
+        Machine-seconds, side by side, for each right answer; None if there is no right answer.
     """
 
     source: str
@@ -56,11 +57,11 @@ class IdealRuntime(NamedTuple):
 
 
 def token_work(arm: ReportArm) -> TokenWork | None:
-    """Return the work of a token of a run's model, or None if its operations were not counted.
+    """Return the work per token of a run's model, or None if its operations were not counted.
 
-    Multiply-adds are the run's own, averaged over all tokens that were read and written. The record with the fewest
-    multiply-adds a token, to which attention contributes least, determines the number of weights that a step reads; the
-    manifest has their bits.
+    Multiply-adds are the run's own, averaged over all tokens read and generated. The record with the fewest
+    multiply-adds per token, where attention contributes least, determines the number of weights that a step reads; the
+    manifest states their bits.
     """
     counted = [
         (record.cost.get("operations", 0), record.cost["prefill"] + record.cost["tokens"]) for record in arm.records
@@ -76,12 +77,12 @@ def token_work(arm: ReportArm) -> TokenWork | None:
 
 
 def measure(arm: ReportArm) -> IdealRuntime:
-    """Time a run by its model's runtime, or by the work of its model on a machine."""
+    """Time a run from its model's runtime, or from the work of its model on a machine."""
     costs = [record.cost for record in arm.records]
     if any(name not in cost for cost in costs for name in _NEEDED):
-        raise OmittedError("its records do not state the tokens that were read and those that were written in a row")
+        raise OmittedError("its records do not state how many tokens were read and how many were written sequentially")
     if not any(cost["prefill"] for cost in costs):
-        raise OmittedError("the tokens of its prompts are not known, as of endpoints and of old files")
+        raise OmittedError("the numbers of prompt tokens are unknown, as for endpoints and old files")
     runtime = _runtime(arm)
     problems: dict[str, list[Mapping[str, int]]] = {}
     for record in arm.records:
@@ -124,14 +125,14 @@ def measure(arm: ReportArm) -> IdealRuntime:
 def _runtime(arm: ReportArm) -> ModelRuntime:
     """Return the runtime of a run's model."""
     if arm.machine is None:
-        raise OmittedError("no --machine is of its model, and none states a machine")
+        raise OmittedError("no --machine is for its model, and none describes a machine")
     if isinstance(arm.machine, ModelRuntime):
         return arm.machine
     work = token_work(arm)
     if work is None:
         raise OmittedError(
-            "the operations of its model are not counted, as of endpoints: --machine MODEL=read=RATE,write=RATE states "
-            "its rates"
+            "the operations of its model are not counted, as for endpoints: give its rates with --machine "
+            "MODEL=read=RATE,write=RATE"
         )
     return arm.machine.runtime(work)
 

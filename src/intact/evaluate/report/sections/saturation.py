@@ -1,4 +1,4 @@
-"""The number of samples, and of rounds of revision, beyond which more hardly help."""
+"""The number of samples, and of rounds of revision, beyond which additional ones hardly help."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from intact.stats.laws.revision import sequential_saturation
 from intact.stats.laws.saturation import SaturationInterval, saturation_interval
 
 EPSILON = 0.001
-"""Sampling is called saturated when one more sample gains less accuracy than this, as in the paper."""
+"""Sampling counts as saturated when one more sample gains less accuracy than this, as in the paper."""
 _POOR = 0.01
-"""Root mean square of the residuals above which a fit is called poor."""
+"""Root mean square residual above which a fit is called poor."""
 _DRAWS = 100_000
 """Number of draws from the prior for a forecast."""
 _EFFECTIVE = 100
@@ -63,7 +63,7 @@ class SeenCurves(NamedTuple):
 
 
 class Foretold(NamedTuple):
-    """Coverage at twice the number of samples drawn, by the law of the section Scaling."""
+    """Coverage at twice the number of samples drawn, according to the law in the section Scaling."""
 
     samples: int
     coverage: Interval
@@ -75,7 +75,7 @@ class Revision(NamedTuple):
     Attributes
     ----------
     mended, spoilt : Interval
-        The shares of wrong answers that become right in a round, and of right ones that become wrong.
+        The shares of wrong answers that become right in a round, and of right answers that become wrong.
     limit, point, last_doubling, next_doubling : Interval
         As in `SequentialSaturation`.
     first, last : float
@@ -83,7 +83,7 @@ class Revision(NamedTuple):
     rounds : int
         Number of rounds over all drafts.
     most : int
-        Maximum number of rounds of a draft.
+        Maximum number of rounds per draft.
     """
 
     mended: Interval
@@ -100,7 +100,7 @@ class Revision(NamedTuple):
 
 @once
 def seen_curves(arm: ReportArm) -> SeenCurves:
-    """Return coverage and the vote of each problem of a run, at powers of two and at half of all its samples."""
+    """Return coverage and the vote for each problem of a run, at powers of two and at half of its samples."""
     samples = drawn_samples(arm)
     count = min(map(len, samples.values()))
     numbers = sorted({*curve(count), max(count // 2, 1)})
@@ -116,7 +116,7 @@ def seen_curves(arm: ReportArm) -> SeenCurves:
 
 @once
 def curves_of(arm: ReportArm) -> dict[str, SaturationInterval]:
-    """Fit the model of saturation to coverage and to the vote of a run."""
+    """Fit the saturation model to the coverage and to the vote of a run."""
     numbers, curves = seen_curves(arm)
     found, lacking = measure_each(curves, lambda values: saturation_interval(numbers, values, EPSILON))
     if not found:
@@ -132,21 +132,21 @@ class Forecasts(NamedTuple):
 
 
 def forecasts_of(arm: ReportArm) -> Forecasts:
-    """Forecast coverage and the vote at two and four times the samples drawn, by the prior of LC-PFN."""
+    """Forecast coverage and the vote at two and four times the samples drawn, using the prior of LC-PFN."""
     numbers, curves = seen_curves(arm)
 
     def forecast(values: Floats) -> CurveForecast:
         one = forecast_curve(numbers, values, [2 * numbers[-1], 4 * numbers[-1]], draws=_DRAWS)
         if one.effective < _EFFECTIVE:
             counted = f"{one.effective:,.0f} of {one.draws:,} draws of the prior count"
-            raise OmittedError(f"only {counted}, and {_EFFECTIVE} are needed")
+            raise OmittedError(f"only {counted}, but {_EFFECTIVE} are needed")
         return one
 
     return Forecasts(*measure_each(curves, forecast))
 
 
 def foretold(arm: ReportArm) -> Foretold | None:
-    """Return the coverage expected of twice the samples; None if no law can be fitted."""
+    """Return the coverage expected from twice the samples; None if no law can be fitted."""
     try:
         law = arm.law
     except IntactError:
@@ -157,7 +157,7 @@ def foretold(arm: ReportArm) -> Foretold | None:
 
 
 def revision_of(arm: ReportArm) -> Revision:
-    """Count the answers that rounds of revision mend and spoil, by problem."""
+    """Count the answers that rounds of revision fix and break, by problem."""
     drafts: dict[str, list[tuple[AnswerTurn, ...]]] = {}
     for record in arm.records:
         if own := [draft for draft in record.turns if draft]:  # none where the method failed before its first answer
@@ -170,7 +170,7 @@ def revision_of(arm: ReportArm) -> Revision:
     right = [sum(before for before, _ in own) for own in rounds.values()]
     if min(sum(map(bool, wrong)), sum(map(bool, right))) < MIXED:
         raise OmittedError(
-            f"fewer than {MIXED} problems have wrong answers that were revised, or fewer have right ones"
+            f"fewer than {MIXED} problems have revised wrong answers, or fewer have revised right answers"
         )
     mended = share_of_samples([sum(not before and after for before, after in own) for own in rounds.values()], wrong)
     spoilt = share_of_samples([sum(before and not after for before, after in own) for own in rounds.values()], right)

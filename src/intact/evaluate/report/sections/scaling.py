@@ -1,4 +1,4 @@
-"""Coverage and majority over the number of samples, and extrapolations of coverage by fitted laws."""
+"""Coverage and majority by number of samples, and extrapolations of coverage from fitted laws."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def _make(arms: Arms) -> SectionBody:
 
 
 def _line(name: str, scores: Sequence[TaskScore]) -> figures.PlotLine:
-    """Return the curve of the scores of pass@k or majority@k."""
+    """Return the curve of the pass@k or majority@k scores."""
     k = [int(score.metric.partition("@")[2]) for score in scores]
     low, high = ([or_nan(getattr(score, bound)) for score in scores] for bound in ("low", "high"))
     return figures.PlotLine(name, k, [score.value for score in scores], low, high=high)
 
 
 def _foretold(law: Extrapolation) -> dict[str, Interval]:
-    """Return the extrapolated coverage by the number of samples."""
+    """Return the extrapolated coverage by number of samples."""
     places = {int(at): i for i, at in enumerate(law.k)}
     return {
         f"pass@{at}": Interval(*(float(of[places[at]]) for of in (law.coverage, law.low, law.high)))

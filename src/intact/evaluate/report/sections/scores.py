@@ -37,7 +37,7 @@ def _table(arms: Arms) -> Iterator[Block]:
 
 
 def caveats_of(arms: Arms) -> Iterator[Paragraph]:
-    """Yield warnings about runs: failures, spent budgets, chosen texts that were cut, missing fields, caveats."""
+    """Yield warnings about runs: failures, exhausted budgets, truncated chosen completions, missing fields, caveats."""
     for path, run in runs_of(arms).items():
         for why, words in (("failed", "failed"), ("spent", "had spent their budget or context")):
             count = sum(record.why == why for record in run.records)

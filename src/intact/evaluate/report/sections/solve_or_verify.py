@@ -1,4 +1,4 @@
-"""Splits of a token budget between more solutions and more verification of each."""
+"""Splits of a token budget between more solutions and more verdicts on each."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ RESAMPLES = 200
 
 
 class BudgetChoice(NamedTuple):
-    """The best use of a budget.
+    """The best way to spend a budget.
 
     Attributes
     ----------
     budget : float
         The budget as a number of solutions.
     vote : float or None
-        Accuracy of the vote of that number of solutions; None if fewer were drawn.
+        Accuracy of the vote over that number of solutions; None if fewer were drawn.
     split : VerifiedSplit or None
-        The best split with verdicts; None if the budget cannot pay for one.
+        The best split with verdicts; None if the budget does not suffice for one.
     difference : Interval or None
         Accuracy of the split that is best on the other problems, minus the accuracy of the vote.
     """
@@ -59,9 +59,9 @@ class SplitFindings(NamedTuple):
     by : str
         The method or scorer that gave the verdicts.
     solutions, checks : int
-        Solutions of each problem, verdicts on each.
+        Solutions per problem, and verdicts per solution.
     ratio : float
-        Tokens of a verdict over those of a solution.
+        Tokens per verdict divided by tokens per solution.
     unreadable : float
         The share of verdicts that could not be read; each counts 1/2, as in the method.
     budgets : list of BudgetChoice
@@ -102,7 +102,7 @@ def measure(samples: Drawn) -> SplitFindings:
         }
         unreadable = sum(v.value is None for one in given for v in one) / (len(given) * checks)
         return _measured(by, samples, scores, written / checks / solved, unreadable=unreadable)
-    raise OmittedError("verdicts on each of its texts are not recorded")
+    raise OmittedError("it does not record verdicts on each of its texts")
 
 
 def _measured(
@@ -136,7 +136,7 @@ def _measured(
 
 
 def _differences(votes: Mapping[float, Floats], verified: Floats, ratio: float) -> dict[float, Interval]:
-    """Return by budget the accuracy of the split that is best on all other problems, minus that of the vote."""
+    """For each budget, return the accuracy of the split that is best on all other problems, minus the vote's."""
     problems = len(verified)
     apart: dict[float, list[float]] = {}
     for place in range(problems):
@@ -192,7 +192,7 @@ def _show(found: Mapping[str, SplitFindings], arms: Arms) -> Iterator[Block]:
 
 
 def _lines(name: str, budgets: Sequence[BudgetChoice]) -> Iterator[figures.PlotLine]:
-    """Yield a run's accuracy by vote and by the best split, over budgets."""
+    """Yield a run's accuracy against the budget, for the vote and for the best split."""
     voted = {choice.budget: choice.vote for choice in budgets if choice.vote is not None}
     split = {choice.budget: choice.split.accuracy for choice in budgets if choice.split}
     yield figures.PlotLine(f"vote, {name}", list(voted), list(voted.values()))

@@ -1,4 +1,4 @@
-"""Anthropic's messages."""
+"""Anthropic's Messages API."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from intact.measure.meter.apis.base import Api, ParsedResponse, Question, count,
 
 
 class Anthropic(Api):
-    """Anthropic's messages: one answer per request, without seeds or log-probabilities."""
+    """Anthropic's Messages API: one answer per request, without seeds or log-probabilities."""
 
     name, models, path = "anthropic", "models", "messages"
     optional: ClassVar[tuple[str, ...]] = ("temperature",)
-    seeded = several = False
+    several = False
 
     def headers(self, secret: str) -> dict[str, str]:
-        """Return the key in a header of its own, and the version of the API."""
+        """Return a separate header for the key, and the API version."""
         return {"anthropic-version": "2023-06-01"} | ({"x-api-key": secret} if secret else {})
 
     def first_model(self, listing: Mapping[str, Any]) -> str:
@@ -25,7 +25,7 @@ class Anthropic(Api):
         return str(listing["data"][0]["id"])
 
     def body(self, question: Question, model: str) -> dict[str, Any]:
-        """Put the system message into a field of its own."""
+        """Put the system message into a separate field."""
         body: dict[str, Any] = {
             "model": model,
             "messages": [{"role": "user", "content": question.user}],

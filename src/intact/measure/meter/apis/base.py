@@ -1,4 +1,4 @@
-"""An API: the requests that it takes, and the answers in its responses."""
+"""An API: the form of its requests, and the answers in its responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Setting(NamedTuple):
 
     @property
     def greedy(self) -> bool:
-        """If true, every choice must be the same."""
+        """If true, all choices must be the same."""
         return not self.temperature
 
     def __str__(self) -> str:
@@ -51,12 +51,12 @@ class Question(NamedTuple):
 
     @property
     def most_tokens(self) -> int:
-        """An upper bound of the tokens that are read and written: a byte of a prompt is at most one token."""
+        """An upper bound on prompt and generated tokens: a byte of a prompt is at most one token."""
         return len((self.system + self.user).encode()) + 64 + self.tokens * self.n
 
 
 class ParsedResponse(NamedTuple):
-    """The answers of a response, and the tokens that the endpoint counted; None if it counted none."""
+    """The answers in a response, and the token counts that the endpoint reported; None if it reported none."""
 
     answers: list[EndpointAnswer]
     read: int | None = None
@@ -69,23 +69,23 @@ class Api(ABC):
     Attributes
     ----------
     name
-        The name that ``--api`` takes.
+        The name for ``--api``.
     models
         Path of the list of models, below the base address.
     path
         Path of requests.
     optional
-        Fields that an endpoint may refuse; a request is repeated without the one that its refusal names.
+        Fields that an endpoint may reject; a request is repeated without the field named in the rejection.
     """
 
     name: ClassVar[str]
     models: ClassVar[str]
     path: ClassVar[str]
     optional: ClassVar[tuple[str, ...]] = ()
-    seeded: ClassVar[bool] = True
-    """If true, requests have a seed."""
+    filters: ClassVar[tuple[str, ...]] = ()
+    """Fields that turn off a sampler's filters, which servers otherwise set to their own defaults."""
     several: ClassVar[bool] = True
-    """If true, a request can ask for several answers."""
+    """If true, one request can ask for several answers."""
 
     @abstractmethod
     def headers(self, secret: str) -> dict[str, str]:
@@ -93,7 +93,7 @@ class Api(ABC):
 
     @abstractmethod
     def first_model(self, listing: Mapping[str, Any]) -> str:
-        """Return the name of the first model of a listing; LookupError or TypeError if there is none."""
+        """Return the name of the first model in a listing; raise LookupError or TypeError if there is none."""
 
     @abstractmethod
     def body(self, question: Question, model: str) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Api(ABC):
 
     @abstractmethod
     def read(self, body: Mapping[str, Any]) -> ParsedResponse:
-        """Read a response. Errors of structure are LookupError, TypeError, ValueError or AttributeError."""
+        """Read a response. Raise LookupError, TypeError, ValueError or AttributeError if its structure is wrong."""
 
     @abstractmethod
     def read_events(self, events: Sequence[Mapping[str, Any]]) -> ParsedResponse:
@@ -109,7 +109,7 @@ class Api(ABC):
 
 
 def count(value: Any) -> int | None:
-    """Return a number of tokens from a response, or None if it is not a plausible one."""
+    """Return a number of tokens from a response, or None if it is not plausible."""
     return value if type(value) is int and 0 <= value < 1 << 31 else None
 
 

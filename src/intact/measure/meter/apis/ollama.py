@@ -1,22 +1,23 @@
-"""Ollama's chats."""
+"""Ollama's chat API."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from intact.measure.meter.answers import EndpointAnswer
 from intact.measure.meter.apis.base import Api, ParsedResponse, Question, count, refuse_error
 
 
 class Ollama(Api):
-    """Ollama's chats: one answer per request, without log-probabilities."""
+    """Ollama's chat API: one answer per request, without log-probabilities."""
 
     name, models, path = "ollama", "api/tags", "api/chat"
+    filters: ClassVar[tuple[str, ...]] = ("options",)
     several = False
 
     def headers(self, secret: str) -> dict[str, str]:
-        """Return the key as a bearer token, as proxies in front of Ollama take it."""
+        """Return the key as a bearer token, as proxies in front of Ollama expect it."""
         return {"Authorization": f"Bearer {secret}"} if secret else {}
 
     def first_model(self, listing: Mapping[str, Any]) -> str:
@@ -26,6 +27,7 @@ class Ollama(Api):
     def body(self, question: Question, model: str) -> dict[str, Any]:
         """Put the settings into ``options``."""
         options: dict[str, Any] = {"num_predict": question.tokens, "temperature": question.setting.temperature}
+        options |= {"top_p": 1, "top_k": 0, "min_p": 0, "repeat_penalty": 1}
         if question.setting.seed is not None:
             options["seed"] = question.setting.seed
         roles = {"system": question.system, "user": question.user}

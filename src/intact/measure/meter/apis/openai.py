@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, as also spoken by vLLM, llama.cpp, SGLang, LM Studio and others."""
+"""OpenAI's chat completions API, also supported by vLLM, llama.cpp, SGLang, LM Studio and others."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from intact.measure.meter.answers import EndpointAnswer
 from intact.measure.meter.apis.base import Api, ParsedResponse, Question, count, refuse_error
 
 TOP = 5
-"""Number of likely tokens that are asked for; OpenAI allows up to 20."""
+"""Number of likely tokens to request; OpenAI allows up to 20."""
 
 
 class OpenAI(Api):
     """OpenAI's chat completions."""
 
     name, models, path = "openai", "models", "chat/completions"
-    optional: ClassVar[tuple[str, ...]] = ("logprobs", "top_logprobs", "stream_options", "seed")
+    filters: ClassVar[tuple[str, ...]] = ("top_p", "top_k", "min_p")
+    optional: ClassVar[tuple[str, ...]] = ("logprobs", "top_logprobs", "stream_options", "seed", *filters)
 
     def headers(self, secret: str) -> dict[str, str]:
         """Return the key as a bearer token."""
@@ -35,6 +36,9 @@ class OpenAI(Api):
             "messages": [{"role": role, "content": text} for role, text in roles.items() if text],
             "max_tokens": question.tokens,
             "temperature": question.setting.temperature,
+            "top_p": 1,
+            "top_k": 0,
+            "min_p": 0,
             "logprobs": True,
             "top_logprobs": TOP,
         }
@@ -75,7 +79,7 @@ class OpenAI(Api):
 
 
 def _text(message: Mapping[str, Any]) -> str:
-    """Return what the model wrote, its reasoning first; servers put it into fields of several names."""
+    """Return the generated text, reasoning first; servers use different field names for the reasoning."""
     parts = [message.get(name) for name in ("reasoning_content", "reasoning", "content")]
     return "".join(part for part in parts if isinstance(part, str))
 

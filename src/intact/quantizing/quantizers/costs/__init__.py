@@ -1,4 +1,4 @@
-"""Costs of a quantised matrix, which a mixture minimises: one per file, found by file or by entry point."""
+"""Costs of a quantised matrix, which a mixture minimises: one per file, discovered by file or through entry points."""
 
 from typing import Final
 

@@ -33,5 +33,5 @@ class MatrixCost(ABC):
         ----------
         matrix : float32 (N, K)
         weight : the same, quantised
-        inputs : of its K inputs
+        inputs : statistics of its K inputs
         """

@@ -12,7 +12,7 @@ from intact.quantizing.quantizers.proxy import squares
 
 
 class DivergenceCost(MatrixCost):
-    """The squared error of the weights relative to their squares; times the slope, it estimates the divergence."""
+    """The squared error of the weights relative to their squares; times the slope, this estimates the divergence."""
 
     name = "divergence"
     summary = "the relative squared error of the weights, times the measured divergence per noise"

@@ -1,6 +1,7 @@
 """Transforms, one per file: each changes a model's float weights before quantising, but not its function.
 
-They are found by file, or by entry point of other packages. `intact.quantizing.transforming` applies them to models.
+They are discovered by file, or through entry points of other packages. `intact.quantizing.transforming` applies them to
+models.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
-"""Agile-Quant's power-of-two channel factors: divide large inputs by 2 or 4, so that their neighbours keep more bits.
+"""Agile-Quant's power-of-two channel factors: divide large inputs by 2 or 4 so that their neighbours keep more bits.
 
-Inputs of a product share a step for each block of 32. If a channel is divided by 2^a before rounding, and its weights
-are multiplied by 2^a, its error is 2^a as large for the same step, but the step no longer needs to cover it.
+Each block of 32 inputs to a product shares a step. If a channel is divided by 2^a before rounding, and its weights are
+multiplied by 2^a, its error is 2^a as large for the same step, but the step no longer needs to cover it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def powers(largest: Int) -> Int:
     """Return the exponent of the power of two that divides each input, 0 to 2.
 
     The squared error of a block is proportional to the sum of 4^a times the square of the block's largest input after
-    the division. The choice with the least error is taken; ties go to the larger step.
+    the division. The choice with the least error is used; ties go to the larger step.
 
     Parameters
     ----------
     largest : int64 (K,)
-        The largest magnitude of each input on a text, at most 2^20.
+        The largest magnitude of each input on the calibration text, at most 2^20.
     """
     blocks = np.pad(largest, (0, -len(largest) % BLOCK)).reshape(-1, BLOCK)
     found = np.zeros_like(blocks)
@@ -53,7 +53,7 @@ class Agile(Transform):
     def __call__(self, model: FloatModel) -> TensorEdits:
         """Return the changes; see `Transform`."""
         if model.statistics is None:
-            raise ParameterError(f"{self.name}: needs calibration; name a calibration text")
+            raise ParameterError(f"{self.name} needs calibration; give a calibration text")
         edits, inputs = TensorEdits(), list(all_inputs(model.structure))
         for done, where in enumerate(inputs):
             model.progress(done, len(inputs))

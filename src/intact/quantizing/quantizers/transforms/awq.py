@@ -1,8 +1,8 @@
-"""AWQ: give channels of large inputs finer steps, as far as this lowers the error of the products.
+"""AWQ: give channels with large inputs finer steps, to the extent that this lowers the error of the products.
 
-Lin et al., arXiv 2306.00978. s_j = mean|x_j|^a, divided by the root of the largest times the smallest; a is the one of
-0, 1/20, ..., 19/20 that gives the least error of the products, tr(D H DT), with
-D = (Q(W diag(s)) - W diag(s)) diag(1/s).
+Lin et al., arXiv 2306.00978. s_j = mean|x_j|^a, divided by the root of the largest times the smallest; a is the value
+among 0, 1/20, ..., 19/20 with the least error of the products, tr(D H DT), with D = (Q(W diag(s)) - W diag(s))
+diag(1/s).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from intact.quantizing.quantizers.transforms.structure import ModelStructure
 GRID: Final = 20
 """Number of values of a to try."""
 ROWS: Final = 128
-"""Maximum number of rows of a matrix to try, evenly spaced; rows share their scales."""
+"""Maximum number of rows of a matrix to try, evenly spaced; rows share scales."""
 LEAST: Final = 1e-4
-"""Lower limit of an input's mean, relative to the largest."""
+"""Lower limit on an input's mean, relative to the largest."""
 
 
 class Awq(Transform):
-    """AWQ's scales for inputs after norms, of output projections, and of down projections."""
+    """AWQ's scales for inputs after norms, and for inputs of output and down projections."""
 
     name = "awq"
     summary = "input channels scaled by mean|x|^a, the best of 20 a by the error of the products"
@@ -43,12 +43,14 @@ class Awq(Transform):
         """Raise ParameterError if a grid has several planes, which rounding to nearest does not support."""
         for spec in specs:
             if spec.levels.planes > 1:
-                raise ParameterError(f"awq: {spec}: scales are searched by rounding to nearest, on grids of one plane")
+                raise ParameterError(
+                    f"awq: {spec}: the search for scales rounds to nearest and needs a grid with one plane"
+                )
 
     def __call__(self, model: FloatModel) -> TensorEdits:
         """Return the changes; see `Transform`."""
         if model.statistics is None or not model.specs:
-            raise ParameterError("awq: needs calibration and a spec; name a calibration text")
+            raise ParameterError("awq needs calibration and a spec; give a calibration text")
         edits, inputs = TensorEdits(), list(all_inputs(model.structure))
         specs = tuple({searched(spec): None for spec in model.specs})
         for done, where in enumerate(inputs):
@@ -64,18 +66,18 @@ def sampled_rows(matrix: Weights) -> Weights:
 
 
 def searched(spec: Spec) -> Spec:
-    """Return the spec used to measure the error: rounding to nearest, with the fastest rule of scales."""
+    """Return the spec used to measure the error: rounding to nearest, with the fastest scale rule."""
     return replace(spec, quantizer="nearest", rule="largest" if spec.rule == "search" else spec.rule)
 
 
 def best_scales(
     where: ScalableInput, matrices: list[Weights], inputs: InputStatistics, specs: tuple[Spec, ...]
 ) -> Floats:
-    """Return the scales of least error, summed over matrices and specs; ties go to the smallest a.
+    """Return the scales with the least error, summed over matrices and specs; ties go to the smallest a.
 
     Returns
     -------
-    float64, one for each channel of the maker
+    float64, one per channel of the producing norm or matrix
     """
     columns = matrices[0].shape[1]
     root = channel_roots(where.pool(inputs.total[:columns], np.add))

@@ -19,7 +19,7 @@ Edit = Callable[[Weights], Weights]
 
 
 class Untied(NamedTuple):
-    """A head that starts as a copy of the token embeddings it was tied to."""
+    """A head that starts out as a copy of the token embeddings it was tied to."""
 
     head: str
     embedding: str
@@ -31,7 +31,7 @@ class TensorEdits:
     Attributes
     ----------
     untied : Untied or None
-        A head that becomes a matrix of its own.
+        A head that becomes a separate matrix.
     rotated : dict
         Matrices whose inputs the program must rotate from now on, with their block sizes.
     """
@@ -46,7 +46,7 @@ class TensorEdits:
         self._of.setdefault(name, []).append(edit)
 
     def outputs(self, of: Projection, edit: Edit) -> None:
-        """Append a change along the first axis: to a matrix's rows, and to its bias."""
+        """Append a change along the first axis, to a matrix's rows and its bias."""
         self.add(of.weight, edit)
         if of.bias is not None:
             self.add(of.bias, edit)
@@ -86,7 +86,7 @@ class FloatModel:
 
 
 class Transform(ABC):
-    """A change of float weights that keeps the function of the model, exactly so in real numbers.
+    """A change of float weights that preserves the model's function (exactly, in real arithmetic).
 
     Each subclass is one transform, found by its module-level instance. Results must depend only on the arguments, to
     the bit: use integers, or float64 with elementwise `+ - * /` and roots in a fixed order.

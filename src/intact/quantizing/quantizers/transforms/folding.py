@@ -1,7 +1,7 @@
-"""Fold scales of input channels into whatever produces the channels: a norm's gain, or a matrix's rows.
+"""Fold scales of input channels into the producer of the channels: a norm's gain, or a matrix's rows.
 
 A product W x equals (W diag(s)) (diag(1/s) x). The first factor is quantised. The second is obtained by dividing the
-gain of the preceding norm by s or, if a matrix's results reach the product channel by channel (values through an
+gain of the preceding norm by s or, if a matrix's results reach the product channel by channel (values through
 attention, `up` through a gate), by dividing that matrix's rows.
 """
 
@@ -31,7 +31,7 @@ class ScalableInput:
     maker : StreamNorm or Projection
         The norm or matrix whose results are divided by the scales.
     groups : int
-        Number of times each of the maker's channels occurs: attention heads per group that share their values.
+        Number of times each of the maker's channels occurs: the number of attention heads that share a KV head.
     width : int
         Number of consecutive channels that recur together: the width of a head. 0 if none recur.
     """
@@ -80,7 +80,7 @@ def norm_inputs(model: ModelStructure) -> Iterator[ScalableInput]:
 
 
 def all_inputs(model: ModelStructure) -> Iterator[ScalableInput]:
-    """Yield the inputs after norms, then those from values through attentions and from `up` through gates."""
+    """Yield the inputs after norms, then those from values through attention and from `up` through gates."""
     yield from norm_inputs(model)
     for path in model.values:
         yield ScalableInput(path.op, path.output, path.value, path.heads // path.kv_heads, width=path.width)

@@ -1,8 +1,8 @@
 """Hadamard rotation at run time: rotate every product's inputs block by block, to spread outliers over a block.
 
-"INT v.s. FP" (arXiv 2510.25602) does this for weights and activations of NVINT4, QuaRot (arXiv 2404.00456) for
+"INT v.s. FP" (arXiv 2510.25602) does this for the weights and activations of NVINT4, and QuaRot (arXiv 2404.00456) for
 rotations that cannot be folded. The program rotates a product's inputs (operation `Hadamard`, exact in integers), so
-weights W become W H / n; nothing else changes. Unlike the papers, no random signs are drawn.
+weights W become W H / n; nothing else changes. Unlike in the papers, there are no random signs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from intact.quantizing.quantizers.transforms.structure import ModelStructure
 
 
 class HadamardRotation(Transform):
-    """Rotate in blocks of one size, or the largest smaller size that divides a row; other rows stay unchanged."""
+    """Rotate in blocks of one size, or of the largest smaller size that divides a row; leave other rows unchanged."""
 
     last = True
 
@@ -32,7 +32,7 @@ class HadamardRotation(Transform):
         """Raise ParameterError if no block size divides the width of the residual stream."""
         if block_size(self.size, model.width) is None:
             raise ParameterError(
-                f"{self.name}: the residual stream has {model.width} channels, which blocks of {SIZES[0]} do not divide"
+                f"{self.name}: the residual stream has {model.width} channels, which is not a multiple of {SIZES[0]}"
             )
 
     def __call__(self, model: FloatModel) -> TensorEdits:

@@ -1,4 +1,4 @@
-"""Reorder the channels of the residual stream and the hidden channels of feed-forward nets; no sum changes."""
+"""Reorder the channels of the residual stream and the hidden channels of feed-forward nets; all sums stay the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random permutations and integers that are the same with every version of NumPy.
+"""Random permutations and integers that are the same in every version of NumPy.
 
 NumPy guarantees the stream of PCG64, but not the results of `numpy.random.Generator`. The generator's methods are
 reimplemented here as they are in NumPy 2, with equal results.

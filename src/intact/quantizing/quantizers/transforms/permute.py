@@ -1,4 +1,4 @@
-"""Permute: reorder the residual stream and each feed-forward net's hidden channels at random."""
+"""Permute: randomly reorder the residual stream and each feed-forward net's hidden channels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from intact.quantizing.quantizers.transforms.pcg64 import Pcg64
 
 
 class Permute(Transform):
-    """Random orders. Values and their outliers remain, but a new block mixes values of many old ones."""
+    """Random orders. Values, including outliers, remain the same, but a new block mixes values from many old ones."""
 
     name = "permute"
     summary = (

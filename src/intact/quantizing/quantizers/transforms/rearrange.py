@@ -16,7 +16,7 @@ from intact.quantizing.quantizers.transforms.base import FloatModel, TensorEdits
 from intact.quantizing.quantizers.transforms.orders import order_hidden, order_stream
 
 BITS: Final = 20
-"""Bits of a weight, below the largest of its matrix: the sum of 2^23 squares is exact."""
+"""Bits of a weight below the largest in its matrix: the sum of 2^23 squares is exact."""
 
 
 def column_shares(matrix: Weights) -> Floats:

@@ -1,8 +1,8 @@
 """Rotate: multiply the residual stream by one orthogonal matrix, which spreads outliers over all channels.
 
 This is the part of QuaRot (arXiv 2404.00456) and SpinQuant (arXiv 2405.16406) that needs no work at run time: the gains
-of norms are folded into the matrices after them, and all matrices that write or read the stream are rotated alike.
-RMSNorm without a gain commutes with the rotation.
+of norms are folded into the matrices after them, and all matrices that write or read the stream are rotated in the same
+way. RMSNorm without a gain commutes with the rotation.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Rotate(Transform):
     source = "QuaRot, arXiv 2404.00456; SpinQuant, arXiv 2405.16406"
 
     def check(self, model: ModelStructure, specs: tuple[Spec, ...]) -> None:
-        """Raise ParameterError if norms lie between results and stream: gains do not commute with a rotation."""
+        """Raise ParameterError if there are norms between results and stream: gains do not commute with a rotation."""
         if model.result_gains:
             raise ParameterError(
                 f"{model.architecture} has norms after its products, whose gains do not commute with a rotation: "
-                "it can be permuted, not rotated"
+                "it can be permuted, but not rotated"
             )
 
     def __call__(self, model: FloatModel) -> TensorEdits:
@@ -61,7 +61,7 @@ class Rotate(Transform):
 
 
 def orthogonal(n: int, random: Pcg64) -> Floats:
-    """Return a random orthogonal matrix: Hadamard's with random signs for a power of two, else n reflections.
+    """Return a random orthogonal matrix: for a power of two, Hadamard's with random signs, else n reflections.
 
     Operations are elementwise, in a fixed order.
     """
@@ -87,7 +87,7 @@ def orthogonal(n: int, random: Pcg64) -> Floats:
 
 
 def turn(matrix: Weights, rotation: Floats) -> Weights:
-    """Return matrix times rotation, with both rounded to integers, so that BLAS adds exactly in any order."""
+    """Return matrix times rotation, with both rounded to integers, so that BLAS sums are exact in any order."""
     exponent = np.frexp(np.abs(matrix).max(axis=1, initial=0))[1].astype(np.int64)[:, None]
     rows = np.floor(np.ldexp(matrix.astype(np.float64), BITS - exponent) + 0.5)
     turned = np.zeros((len(rows), len(rotation)))

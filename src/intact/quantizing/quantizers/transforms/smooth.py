@@ -16,7 +16,7 @@ from intact.quantizing.quantizers.transforms.base import FloatModel, TensorEdits
 from intact.quantizing.quantizers.transforms.folding import ScalableInput, norm_inputs
 
 LEAST: Final = 1e-5
-"""Lower limit of a maximum, as in the authors' program."""
+"""Lower limit on a maximum, as in the authors' code."""
 
 
 def smoothing(model: FloatModel, where: ScalableInput) -> Floats:
@@ -43,7 +43,7 @@ def power_of_two_root(square: Floats) -> Floats:
 
 
 class Smooth(Transform):
-    """SmoothQuant's scales, as they are or rounded to powers of two."""
+    """SmoothQuant's scales, unchanged or rounded to powers of two."""
 
     calibrated = True
 
@@ -54,7 +54,7 @@ class Smooth(Transform):
     def __call__(self, model: FloatModel) -> TensorEdits:
         """Return the changes; see `Transform`."""
         if model.statistics is None:
-            raise ParameterError(f"{self.name}: needs calibration; name a calibration text")
+            raise ParameterError(f"{self.name} needs calibration; give a calibration text")
         edits, inputs = TensorEdits(), list(norm_inputs(model.structure))
         for done, where in enumerate(inputs):
             model.progress(done, len(inputs))

@@ -1,1 +1,1 @@
-"""Anthropic's Messages API, on top of the conversations of `intact.serve.chat`."""
+"""Anthropic's Messages API, built on the conversations of `intact.serve.chat`."""

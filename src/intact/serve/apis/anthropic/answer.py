@@ -1,4 +1,4 @@
-"""The response of `/v1/messages`: the events of its stream, and the complete message."""
+"""The response of `/v1/messages`: its stream events, and the complete message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHAT, MESSAGE = "chatcmpl-", "msg_"
 """ID prefixes of chats and of messages."""
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 _LAST_FIELDS = ("usage", "receipt", "intact")
-"""Fields of the event `message_delta` in addition to the changed fields of the message."""
+"""Fields of a `message_delta` event in addition to the changed fields of the message."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class MessageAnswer:
         return chat_request
 
     def _end(self, chat: Chat, end: TextEnd) -> dict[str, Any]:
-        """Return a text's stop reason, the request's stop sequence that ended it, and the receipt, if requested."""
+        """Return the stop reason, the request's stop sequence that ended the text, and the receipt, if requested."""
         reason, sequence = _REASONS[end.finish], None
         if end.completion.stop in (self.request.stop_sequences or ()):
             reason, sequence = "stop_sequence", end.completion.stop
@@ -110,7 +110,7 @@ class MessageAnswer:
     async def _method_events(
         self, chat_request: ChatRequest, chosen: methods.MethodChoice
     ) -> AsyncGenerator[Event, None]:
-        """Yield the events of a text that a reasoning method chose, once it is known."""
+        """Yield the events for the completion that a reasoning method chose, once it is known."""
         answer = await reasoning.answer(self.service, chat_request, self.client, chosen)
         (choice,) = answer["choices"]
         last: dict[str, Any] = {

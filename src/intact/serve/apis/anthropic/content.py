@@ -28,7 +28,7 @@ class Content:
         self._parts: list[str] = []
 
     def add_text(self, text: str, is_thought: bool = False) -> list[Event]:
-        """Add text or thoughts."""
+        """Add text or thinking."""
         kind = "thinking" if is_thought else "text"
         events = [] if self._open == kind else self._close() + self._start(kind)
         self._parts += (text,)

@@ -26,7 +26,7 @@ class CacheControl(Form):
 
 
 class TextBlock(Form):
-    """A text; answers of this server have no citations, so none can be sent back."""
+    """A text block; this server's answers never contain citations, so none can be sent back."""
 
     type: Literal["text"]
     text: str
@@ -35,7 +35,7 @@ class TextBlock(Form):
 
 
 class ThinkingBlock(Form):
-    """Thoughts of an earlier answer; the signature has no effect."""
+    """Thinking from an earlier answer; the signature has no effect."""
 
     type: Literal["thinking"]
     thinking: str
@@ -83,7 +83,7 @@ def _tag(block: Any) -> str:
 _Text = Annotated[TextBlock, Tag("text block")]
 _Other = Annotated[OtherBlock, Tag("other block")]
 TextBlocks = Many[Annotated[_Text | _Other, Discriminator(_text_tag)]]
-"""Blocks that may contain only text."""
+"""Content blocks where only text is allowed."""
 
 
 class ToolResultBlock(Form):
@@ -114,7 +114,7 @@ class Turn(Form):
 
 
 class ClientTool(Form):
-    """A tool that the client runs; fields without a meaning here accept only their neutral values."""
+    """A tool that the client runs; fields without effect on this server accept only their neutral values."""
 
     type: Literal["custom"] | None = None
     name: str = Field(pattern=r"^[a-zA-Z0-9_.-]{1,128}$")
@@ -136,7 +136,7 @@ class ToolChoice(Form):
 
 
 class Thinking(Form):
-    """Thinking before the answer; `budget_tokens` is a target that the models here cannot follow."""
+    """Thinking before the answer; `budget_tokens` is a target that this server's models cannot follow."""
 
     type: Literal["enabled", "adaptive", "disabled"]
     budget_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -144,21 +144,21 @@ class Thinking(Form):
 
 
 class OutputFormat(Form):
-    """The schema of the text."""
+    """The schema of the output."""
 
     type: Literal["json_schema"]
     schema_: dict[str, Any] = Field(alias="schema")
 
 
 class OutputConfig(Form):
-    """The format of the text, and Anthropic's default effort; other efforts are ignored or rejected."""
+    """The output format, and Anthropic's default effort; other efforts are ignored or rejected."""
 
     format: OutputFormat | None = None
     effort: Literal["high"] | None = None
 
 
 class RequestMetadata(Form):
-    """Metadata of the request, without effect."""
+    """Metadata of the request; has no effect."""
 
     user_id: str | None = None
 
@@ -179,9 +179,10 @@ class TokensRequest(Form):
 
     @classmethod
     def adapted(cls, value: Any, most_tokens: int) -> tuple[Any, list[str]]:
-        """Return a body without what agents send for larger models, and warnings about the changes.
+        """Return the body without settings that agents send for larger models, and warnings about the changes.
 
-        These are efforts, rules for shortening the conversation on the server, and token limits above this server's.
+        These settings are effort levels, rules for compacting the conversation on the server, and token limits above
+        this server's.
         """
         if not isinstance(value, dict):
             return value, []

@@ -18,7 +18,7 @@ def is_enabled(request: TokensRequest) -> bool:
 
 
 def check(request: TokensRequest, served: Served) -> None:
-    """Reject enabled thinking if it would have no effect, or if thoughts could not be separated from the text.
+    """Reject enabled thinking if it would have no effect, or if thinking could not be separated from the text.
 
     Raises
     ------
@@ -34,7 +34,5 @@ def check(request: TokensRequest, served: Served) -> None:
         message = f"thinking cannot be enabled: the chat template of {served.name} has no {SWITCH}"
         raise ApiError(400, message, "thinking", "unsupported")
     if (choice is not None and choice.type in ("any", "tool")) or (output is not None and output.format is not None):
-        message = (
-            "thinking cannot be enabled where calls are required or the output has a format, as neither has thoughts"
-        )
+        message = "thinking cannot be enabled if calls are required or the output has a format: neither has thoughts"
         raise ApiError(400, message, "thinking", "unsupported")

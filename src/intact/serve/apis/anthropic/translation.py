@@ -41,9 +41,9 @@ _NAMES = {"stop": "stop_sequences", "response_format": "output_config.format", "
 def as_chat(request: TokensRequest) -> ChatRequest:
     """Return the same request as a chat.
 
-    Consecutive turns of one role are merged, and each tool result becomes a turn of its own. The texts of a turn are
-    joined by line feeds, like the parts of OpenAI's messages. A last turn of the assistant is continued; an empty one
-    changes nothing.
+    Consecutive turns of one role are merged, and each tool result becomes a separate turn. The text blocks of a turn
+    are joined by line feeds, like the parts of OpenAI's messages. A final assistant turn is continued; an empty one has
+    no effect.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def as_chat(request: TokensRequest) -> ChatRequest:
 
 @asynccontextmanager
 async def translated(request: TokensRequest) -> AsyncIterator[ChatRequest]:
-    """Translate a request in a thread, since it may have thousands of turns; errors use Anthropic's field names."""
+    """Translate a request in a thread, since it may contain thousands of turns; errors use Anthropic's field names."""
     try:
         yield await asyncio.to_thread(as_chat, request)
     except ApiError as error:
@@ -116,18 +116,20 @@ def _messages(request: TokensRequest) -> list[Message]:
 
 
 def _is_empty_answer(turn: Turn) -> bool:
-    """Return true if a turn is an empty one of the assistant, which Anthropic allows at the end."""
+    """Return true if a turn is an empty assistant turn, which Anthropic allows at the end."""
     return turn.role == "assistant" and all(isinstance(one, TextBlock) and not one.text for one in _blocks(turn))
 
 
 def _check_blocks(turn: Turn, where: str) -> None:
-    """Raise if there is no block, or one that turns of this role cannot have."""
+    """Raise if there is no block, or one that is not allowed in turns of this role."""
     if turn.content == []:
-        raise ApiError(400, f"{where}.content has no blocks; give a text, or a block", f"{where}.content")
+        raise ApiError(
+            400, f"{where}.content has no blocks; expected a string, or at least one block", f"{where}.content"
+        )
     for index, block in enumerate([] if isinstance(turn.content, str) else turn.content):
         if not isinstance(block, _ALLOWED[turn.role]):
             place = f"{where}.content[{index}]"
-            raise ApiError(400, f"{place}: a turn of role {turn.role} has no {block.type}", place)
+            raise ApiError(400, f"{place}: a turn of the role {turn.role} cannot have {block.type}", place)
 
 
 def _blocks(turn: Turn) -> Sequence[Block]:
@@ -154,7 +156,7 @@ def _user_turns(blocks: Sequence[Block]) -> list[Message]:
 
 
 def _own_turn(role: str, blocks: Sequence[Block]) -> Message:
-    """Return a turn of the assistant or of the system."""
+    """Return an assistant or system turn."""
     fields: dict[str, Any] = {"content": _joined(blocks)}
     if thoughts := [block.thinking for block in blocks if isinstance(block, ThinkingBlock)]:
         fields["reasoning_content"] = "\n".join(thoughts)
@@ -175,7 +177,7 @@ def _joined(content: str | Sequence[Block]) -> str:
 
 
 def _tool(tool: ClientTool) -> Tool:
-    """Convert a tool to a chat's; OpenAI's limit on names is shorter, so it is not validated again."""
+    """Convert a tool to a chat tool without validating it again, since OpenAI's limit on names is shorter."""
     function = FunctionTool.model_construct(
         name=tool.name, description=tool.description, parameters=tool.input_schema, strict=tool.strict
     )

@@ -1,1 +1,1 @@
-"""Ollama's API: conversations, prompts and models; the texts equal those of the OpenAI API."""
+"""Ollama's API: conversations, prompts and models; completions are identical to those of the OpenAI API."""

@@ -46,7 +46,7 @@ class Description:
     details : mapping
         Container, family, number of parameters, and weight format.
     info : mapping
-        Numbers and texts of the metadata, under their GGUF names.
+        Numbers and strings of the metadata, under their GGUF names.
     template : str
         The chat template.
     capabilities : tuple of str
@@ -66,7 +66,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _version(path: Path) -> int:
-    """Return a number that changes whenever a model's files change."""
+    """Return a value that changes whenever a model's files change."""
     return max(file.stat().st_mtime_ns for file in files_of(path))
 
 
@@ -104,9 +104,9 @@ def _describe(path: Path, _version: int) -> Description:
 
 
 def _read_tokenizer(checkpoint: Checkpoint) -> tuple[list[str], bool]:
-    """Return the chat templates, and whether there are fill-in-the-middle tokens.
+    """Return the chat templates, and true if there are fill-in-the-middle tokens.
 
-    A GGUF file's tokenizer is not built for this, since that would take seconds.
+    A GGUF file's tokenizer is not built, since that would take seconds.
     """
     if checkpoint.format == "gguf":
         metadata = checkpoint.metadata
@@ -134,7 +134,7 @@ def _rounded(count: int) -> str:
 
 
 def _weight_format(checkpoint: Checkpoint) -> str:
-    """Return the name of a GGUF file's mixed format, or else of the format with the most bytes."""
+    """Return the name of a GGUF file's mixed format, or else of the format that accounts for the most bytes."""
     file_type = checkpoint.metadata.get("general.file_type")
     if checkpoint.format == "gguf" and isinstance(file_type, int) and file_type in _FILE_TYPES:
         return _FILE_TYPES[file_type]

@@ -1,4 +1,4 @@
-"""`/api/embed` and the older `/api/embeddings`: embeddings of texts."""
+"""`/api/embed` and the older `/api/embeddings`: text embeddings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ router = APIRouter(route_class=JsonRoute)
 
 
 class EmbedForm(Form):
-    """`/api/embed`. `keep_alive` has no effect; an overlong text is an error, regardless of `truncate`."""
+    """`/api/embed`. `keep_alive` has no effect; overlong input is an error, regardless of `truncate`."""
 
     model: str
     input: str | Many[str] = ""
@@ -41,7 +41,7 @@ class EmbeddingsForm(Form):
 
 @router.post("/api/embed")
 async def embed_texts(body: EmbedForm, service: TheService, client: Client) -> JsonReply:
-    """Embed texts."""
+    """Embed one or several inputs."""
     name, began = find_name(service, body.model), time.perf_counter_ns()
 
     async def answer() -> dict[str, Any]:
@@ -59,7 +59,7 @@ async def embed_texts(body: EmbedForm, service: TheService, client: Client) -> J
 
 @router.post("/api/embeddings")
 async def embed_text(body: EmbeddingsForm, service: TheService, client: Client) -> JsonReply:
-    """Embed a single text."""
+    """Embed a single input."""
     name = find_name(service, body.model)
 
     async def answer() -> dict[str, Any]:

@@ -28,14 +28,15 @@ _FIELDS = {known: theirs for theirs, known in OPTIONS.items()} | {
 """Maps OpenAI's field names to Ollama's, for error messages."""
 _NAMES = re.compile(r"\b(?:" + "|".join(_FIELDS) + r")\b")
 _CONTENTS = ("content", "reasoning_content", "tool_calls")
-"""Fields of an assistant's turn, all of which are empty if it says nothing."""
+"""Fields of an assistant turn; if all of them are empty, so is the turn."""
 LATEST = ":latest"
 
 
 class JsonRoute(FormRoute):
-    """A route that parses its body as JSON whatever the content type, since Ollama clients such as curl often omit it.
+    """A route that parses any body as JSON, since clients of Ollama such as curl often omit the content type.
 
-    Pages of other origins are rejected by their `origin` header (`intact.serve.middleware`), whatever they send.
+    Pages from other origins are rejected by their `origin` header (`intact.serve.middleware`), regardless of their
+    content.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -116,7 +117,7 @@ class OllamaTool(Form):
 
 
 class TextForm(Form):
-    """Fields shared by all requests for text. `keep_alive` has no effect: models stay loaded, within `--memory`."""
+    """Fields shared by all generation requests. `keep_alive` has no effect: models stay loaded, within `--memory`."""
 
     model: str
     stream: bool | None = None
@@ -132,7 +133,7 @@ class TextForm(Form):
 
     @classmethod
     def adapted(cls, value: Any, most_tokens: int) -> tuple[Any, list[str]]:
-        """Return a body with Ollama's default of `repeat_last_n` replaced by this server's, and any warnings."""
+        """Return the body with Ollama's default for `repeat_last_n` replaced by this server's, and any warnings."""
         options = value.get("options") if isinstance(value, dict) else None
         if not isinstance(options, dict) or options.get(REPEATED) != OLLAMA_REPEATED:
             return value, []
@@ -141,7 +142,7 @@ class TextForm(Form):
 
     @property
     def streamed(self) -> bool:
-        """If true, the answer is a stream of lines, which is Ollama's default."""
+        """If true, the response is a stream of lines, which is Ollama's default."""
         return self.stream is not False
 
     @property
@@ -176,7 +177,7 @@ class OllamaChatRequest(TextForm):
     tools: Annotated[Many[OllamaTool], Field(max_length=128)] | None = None
 
     def as_chat(self, service: Service) -> dict[str, Any]:
-        """Return the fields of a chat, which continues a last message of the assistant unless it is empty.
+        """Return the fields of a chat, which continues a final assistant message unless it is empty.
 
         Errors as for `as_fields`.
         """
@@ -210,8 +211,8 @@ class GenerateForm(TextForm):
         """
         refuse_images(self.images, "images")
         reasons = {
-            "template": "a model's own template is used; give a whole prompt with raw",
-            "context": "send the conversation to /api/chat, where what is cached need not be read again",
+            "template": "the model's own template is used; send a whole prompt with raw",
+            "context": "send the conversation to /api/chat, where cached tokens are not read again",
         }
         for name, reason in reasons.items():
             if getattr(self, name):
@@ -222,7 +223,7 @@ class GenerateForm(TextForm):
             raise ApiError(400, f"think has no effect with {plain}", "think", "unsupported")
 
     def as_chat(self, service: Service) -> dict[str, Any]:
-        """Return the fields of a chat with this single question; errors as for `as_fields`."""
+        """Return the fields of a chat with only this question; errors as for `as_fields`."""
         turns = [{"role": "user", "content": self.prompt}]
         if self.system:
             turns.insert(0, {"role": "system", "content": self.system})
@@ -243,11 +244,11 @@ def find_name(service: Service, name: str) -> str:
     if methods.split(untagged := name.removesuffix(LATEST))[0] in service.models:  # whatever its suffix
         return untagged
     names = ", ".join(service.models.names)
-    raise ApiError(404, f"model {name!r:.200} not found; there are {names}", "model", "model_not_found")
+    raise ApiError(404, f"model {name!r:.200} not found; available: {names}", "model", "model_not_found")
 
 
 def renamed(error: ApiError) -> ApiError:
-    """Return an error with Ollama's field names."""
+    """Return the error with Ollama's field names."""
     if error.param is not None:
         error.param = _NAMES.sub(lambda found: _FIELDS[found[0]], error.param)
     error.message = _NAMES.sub(lambda found: _FIELDS[found[0]], error.message)

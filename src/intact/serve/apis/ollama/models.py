@@ -99,7 +99,9 @@ async def show(body: ShowRequest, service: TheService) -> CancellableResponse:
 @router.delete("/api/delete", include_in_schema=False)
 async def refuse() -> Response:
     """Reject requests that change models."""
-    raise ApiError(403, "clients cannot change the models of this server: it serves files, by the names it was given")
+    raise ApiError(
+        403, "clients cannot change the models of this server: it serves the files and names it was started with"
+    )
 
 
 async def _list(service: Service, digests: Digests) -> dict[str, Any]:

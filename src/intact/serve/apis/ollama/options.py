@@ -15,7 +15,7 @@ from intact.serve.requests import BodySampling
 OPTIONS = {"num_predict": "max_tokens", "repeat_penalty": "repetition_penalty"}
 """Maps Ollama's option names to this server's."""
 REPEATED, OLLAMA_REPEATED = "repeat_last_n", 64
-"""The option for the number of last tokens that penalties count, and Ollama's default for it."""
+"""The option for the number of recent tokens that penalties consider, and Ollama's default for it."""
 _NEUTRAL: dict[str, Sequence[Any]] = {
     "mirostat": (0,),
     "tfs_z": (1,),
@@ -34,7 +34,7 @@ class OllamaOptions(BodySampling):
     num_predict: int | None = None
     repeat_penalty: Positive | None = None
     stop: str | Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=16)] | None = None
-    # these do not affect the text
+    # these do not affect the output
     num_ctx: int | None = None
     num_batch: int | None = None
     num_gpu: int | None = None
@@ -63,7 +63,7 @@ class OllamaOptions(BodySampling):
         Raises
         ------
         ApiError
-            400, for an option that is unsupported, or given under two names.
+            400, if an option is unsupported, or given under two names.
         """
         check_neutral(self, "options.")
         fields = {name: getattr(self, name) for name in BodySampling.model_fields}
@@ -71,11 +71,13 @@ class OllamaOptions(BodySampling):
             if (value := getattr(self, name)) is None:
                 continue
             if fields.get(known) is not None:
-                raise ApiError(400, f"options.{name} and options.{known} are the same: give one of them", "options")
+                raise ApiError(
+                    400, f"options.{name} and options.{known} mean the same: give only one of them", "options"
+                )
             fields[known] = value
         penalized = fields["repetition_penalty"] not in (None, 1) or fields["presence_penalty"]
         if self.repeat_last_n not in (None, -1) and (penalized or fields["frequency_penalty"]):
-            message = "options.repeat_last_n: penalties count all tokens here; leave it out, or give -1"
+            message = "options.repeat_last_n: penalties always count all tokens; leave it out, or give -1"
             raise ApiError(400, message, "options.repeat_last_n", "unsupported")
         if (fields.get("max_tokens") or 0) <= 0:
             fields["max_tokens"] = None

@@ -37,7 +37,7 @@ router = APIRouter(route_class=JsonRoute)
 
 
 class PullRequest(NamedModel):
-    """`/api/pull`; `insecure` has no effect, since the file is verified by its digest."""
+    """`/api/pull`; `insecure` has no effect, since files are verified by digest."""
 
     insecure: bool | None = None
     stream: bool | None = None
@@ -110,10 +110,12 @@ def _allowed(service: Service, name: str) -> Entry:
         403, if other machines can reach this server; 404, if the catalogue has no such model.
     """
     if not is_loopback(service.settings.host):
-        message = "models are pulled for clients of this machine alone, where the server listens to no other address"
+        message = (
+            "models are pulled only for clients on this machine, and only while the server listens to no other address"
+        )
         raise ApiError(403, f"{message}: run intact pull {name:.200}", "model", "unsupported")
     if name not in CATALOGUE:
-        message = f"pull model {name!r:.200}: it is no model of the catalogue; there are {', '.join(CATALOGUE)}"
+        message = f"pull model {name!r:.200}: it is not a model of the catalogue; available: {', '.join(CATALOGUE)}"
         raise ApiError(404, message, "model", "model_not_found")
     return CATALOGUE[name]
 

@@ -1,4 +1,4 @@
-"""Texts in Ollama's API: partial and complete texts, stream lines, and timings."""
+"""Completions in Ollama's API: parts and whole completions, stream lines, and timings."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from intact.serve.requests import ChatRequest
 from intact.serve.service import Service
 
 _UNLOAD = ("0", "0.0", "0s", "0m")
-"""Values of `keep_alive` with which Ollama's clients unload a model."""
+"""Values of `keep_alive` that Ollama's clients send to unload a model."""
 _REASONS = {"stop": "stop", "length": "length", "tool_calls": "stop"}
 """Maps finish reasons to Ollama's."""
 
 
 class ReplyPart(NamedTuple):
-    """A part of a text, or a whole text."""
+    """A part of a completion, or the whole."""
 
     content: str = ""
     thinking: str = ""
@@ -38,7 +38,7 @@ class ReplyPart(NamedTuple):
 
 
 class Final(NamedTuple):
-    """The end of a text: its finish reason in OpenAI's terms, its tokens, and the content of the field `intact`."""
+    """The end of a completion: finish reason in OpenAI's terms, token counts, and the content of the field `intact`."""
 
     finish: str
     prompt_tokens: int
@@ -51,7 +51,7 @@ Parts = AsyncGenerator[ReplyPart | Final, None]
 
 @dataclass
 class Stopwatch:
-    """Times at which a request arrived, had its model, and had its first token, in nanoseconds."""
+    """Times at which a request arrived, got its model, and got its first token, in nanoseconds."""
 
     began: int = field(default_factory=time.perf_counter_ns)
     loaded: int | None = None
@@ -71,13 +71,13 @@ class Stopwatch:
 
 
 Begin = Callable[[Stopwatch], Awaitable[Parts]]
-"""Validates a request, and returns its text in parts."""
+"""Validates a request, and returns its completion in parts."""
 Render = Callable[[ReplyPart], dict[str, Any]]
-"""Returns the fields of a line that hold a part of a text."""
+"""Returns the fields of a line that contain a part of a completion."""
 
 
 def respond(service: Service, request: TextForm, begin: Begin, render: Render) -> CancellableResponse:
-    """Return the response to a request for text: a stream of lines, or one value with the whole text."""
+    """Return the response to a generation request: a stream of lines, or one value with the whole completion."""
     seconds = service.seconds(request.intact.deadline)
     if request.streamed:
         return EventStream(_lines(request.model, begin, Stopwatch(), render), seconds, LINES)
@@ -85,7 +85,7 @@ def respond(service: Service, request: TextForm, begin: Begin, render: Render) -
 
 
 def load(service: Service, request: TextForm, name: str, render: Render) -> CancellableResponse:
-    """Return the response to a request without a prompt, with which clients load a model.
+    """Return the response to a request without a prompt, which clients send to load a model.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def load(service: Service, request: TextForm, name: str, render: Render) -> Canc
         400, if the request asks to unload the model instead.
     """
     if str(request.keep_alive) in _UNLOAD:
-        message = "keep_alive has no effect: models stay loaded, unless --memory has no room for another"
+        message = "keep_alive has no effect: models stay loaded until --memory has no room for another"
         raise ApiError(400, message, "keep_alive", "unsupported")
 
     async def answer() -> dict[str, Any]:
@@ -199,7 +199,7 @@ async def _chat_parts(
 
 
 async def _method_parts(service: Service, request: ChatRequest, client: str, chosen: methods.MethodChoice) -> Parts:
-    """Yield the text that a reasoning method chose, once it is known."""
+    """Yield the completion that a reasoning method chose, once it is known."""
     answer = await reasoning.answer(service, request, client, chosen)
     (choice,), usage = answer["choices"], answer["usage"]
     yield ReplyPart(choice["message"]["content"])
@@ -209,7 +209,7 @@ async def _method_parts(service: Service, request: ChatRequest, client: str, cho
 
 
 async def written(chat: Chat, watch: Stopwatch) -> Parts:
-    """Yield the parts of a text that was admitted."""
+    """Yield the parts of the completion of an admitted request."""
     tokenizer, finish = chat.served.loaded.tokenizer, "stop"
     own: dict[str, Any] = {"system_fingerprint": chat.served.fingerprint, "seed": chat.job.parameters.seed}
     async with aclosing(chat.events()) as events:

@@ -15,7 +15,7 @@ from intact.text.thinking import SWITCH
 class ThinkChoice:
     """The choice of a request: true, false, a level such as "low", or None for the model's default.
 
-    By default, thoughts are part of the content.
+    By default, thinking is part of the content.
     """
 
     think: bool | str | None
@@ -38,7 +38,7 @@ class ThinkChoice:
         if self.think and not can_think(source):
             raise _refusal(f'"{served.name}" does not support thinking')
         if self.think and request.response_format is not None:
-            raise _refusal("think cannot be combined with format: thoughts do not fit it")
+            raise _refusal("think cannot be combined with format, because thoughts do not match it")
         if SWITCH in source:
             return with_variable(request, SWITCH, self.think)
         if can_think(source) and not self.think:

@@ -1,9 +1,9 @@
 """`/v1/batches`: files of requests, processed in the background and across restarts. This module is optional.
 
 The output and error files serve as the journal: a request with a line in either is done. After the server was killed,
-the next one drops an incomplete last line, and processes the requests without a line; since answers are functions of
-their requests, the result is the same. If the disk fails, the batch waits and then continues in the same way. A request
-that has no answer when its batch's window ends gets none.
+the next one drops an incomplete last line and processes the requests that have no line yet; since answers are functions
+of their requests, the result is the same. If the disk fails, the batch waits and then continues in the same way. A
+request that has no answer when its batch's window closes is not answered.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LOG = logging.getLogger("intact.serve")
 AT_A_TIME = 16
 """Number of concurrent requests per batch."""
 MOST = 50_000
-"""Maximum requests in a batch."""
+"""Maximum number of requests in a batch."""
 RETRY = 1.0
 """Seconds before retrying a request that was rejected because the queue was full."""
 REPAIR = 10.0
@@ -51,14 +51,14 @@ Answer = Callable[[Any, str], Awaitable[dict[str, Any]]]
 
 
 class Endpoint(NamedTuple):
-    """Functions that parse a batch's request from its body, and answer it."""
+    """Functions that parse a batch request from its body and answer it."""
 
     read: Callable[[dict[str, Any]], Any]
     answer: Answer
 
 
 class BatchRequest(Form):
-    """`/v1/batches`: a file of requests, and their time window in hours."""
+    """`/v1/batches`: a file of requests, and its completion window in hours."""
 
     input_file_id: str
     endpoint: str
@@ -114,7 +114,7 @@ class Batches:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def create(self, request: BatchRequest, client: str) -> dict[str, Any]:
-        """Accept a batch, which from then on survives restarts.
+        """Accept a batch; from then on, it survives restarts.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class Batches:
         try:
             self._save(value)
         except OSError as error:
-            raise ApiError(507, f"the batch cannot be kept: {error.strerror}", None, "storage_failed") from error
+            raise ApiError(507, f"the batch cannot be stored: {error.strerror}", None, "storage_failed") from error
         self._begin(value)
         return _public(value)
 
@@ -187,7 +187,7 @@ class Batches:
     def _own(self, client: str, name: str) -> dict[str, Any]:
         value = self._known(name) if re.fullmatch(r"batch_[0-9a-f]{32}", name) else None
         if value is None or value["client"] != client:
-            raise ApiError(404, f"there is no batch {name!r:.60}", "batch_id", "not_found")
+            raise ApiError(404, f"no batch with the id {name!r:.60}", "batch_id", "not_found")
         return value
 
     def _known(self, name: str) -> dict[str, Any] | None:
@@ -212,12 +212,14 @@ class Batches:
             if value.get("url") != endpoint or value.get("method", "POST") != "POST":
                 raise ApiError(400, f"{where}: expected POST to {endpoint}", "input_file_id")
             if name in names:
-                raise ApiError(400, f"{where}: its custom_id {name!r:.60} has been used before", "input_file_id")
+                raise ApiError(
+                    400, f"{where}: its custom_id {name!r:.60} is already used by an earlier request", "input_file_id"
+                )
             names.add(name)
             if number > MOST:
-                raise ApiError(400, f"a batch has at most {MOST:,} requests", "input_file_id")
+                raise ApiError(400, f"a batch may have at most {MOST:,} requests", "input_file_id")
         if not names:
-            raise ApiError(400, f"{file} has no request", "input_file_id")
+            raise ApiError(400, f"{file} contains no requests", "input_file_id")
         return len(names)
 
     def _begin(self, value: dict[str, Any]) -> None:
@@ -235,7 +237,7 @@ class Batches:
             await self._end(batch, "cancelled")
 
     async def _in_time(self, batch: Batch) -> str:
-        """Answer requests until the window ends; return the batch's final status."""
+        """Answer requests until the window closes; return the batch's final status."""
         try:
             async with asyncio.timeout(batch.value["expires_at"] - time.time()):
                 await _retrying(lambda: self._answer_all(batch))
@@ -334,7 +336,7 @@ def _counts(done: dict[str, bool]) -> dict[str, int]:
 
 
 def _repair(*paths: Path) -> dict[str, bool]:
-    """Return the requests that have a line, with true for answers; truncate an incomplete last line."""
+    """Return the requests that have a line, with true for answers, after removing an incomplete last line."""
     done: dict[str, bool] = {}
     for path in paths:
         if not path.exists():

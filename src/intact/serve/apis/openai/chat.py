@@ -28,7 +28,7 @@ from intact.serve.requests import ChatRequest
 from intact.serve.service import Client, Service, TheService
 
 _THOUGHTS = "reasoning_content"
-"""The field of a message or a delta that holds thoughts."""
+"""The field of a message or a delta that contains the thinking."""
 
 router = APIRouter(route_class=FormRoute)
 

@@ -1,4 +1,4 @@
-"""`/v1/completions`: continue texts, or fill in text before a suffix; with `echo`, score the prompt too."""
+"""`/v1/completions`: continue prompts, or fill in text before a suffix; with `echo`, score the prompt too."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from intact.serve.service import Client, Service, TheService
 from intact.text import Tokenizer
 
 LENGTH = 16
-"""Default maximum tokens of a text."""
+"""Default maximum number of tokens per completion."""
 Top = Sequence[tuple[int, int]]
 
 router = APIRouter(route_class=FormRoute)
@@ -33,7 +33,7 @@ router = APIRouter(route_class=FormRoute)
 
 @router.post("/v1/completions")
 async def text_completions(body: CompletionRequest, service: TheService, client: Client) -> CancellableResponse:
-    """Continue texts."""
+    """Continue prompts."""
     seconds = service.seconds(body.intact.deadline)
     if body.stream:
         return EventStream(as_events(chunks(service, body, client)), seconds)
@@ -54,7 +54,7 @@ async def _admitted(
     limit = LENGTH if request.max_tokens is None else request.max_tokens
     prompts = each_prompt(request.prompt)
     if n * len(prompts) > most:
-        raise ApiError(400, f"{n} texts for each of {len(prompts)} prompts are more than {most}", "prompt")
+        raise ApiError(400, f"{n} texts for each of {len(prompts)} prompts exceed the limit of {most}", "prompt")
     if request.best_of not in (None, n):
         raise ApiError(400, "best_of must equal n; use intact.method best_of_n instead", "best_of")
     if limit == 0 and not request.echo:
@@ -79,7 +79,7 @@ async def _admitted(
 
 
 async def answer(service: Service, request: CompletionRequest, client: str) -> dict[str, Any]:
-    """Return all texts."""
+    """Return all completions."""
     async with _admitted(service, request, client) as (served, jobs, admission):
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_texts(served, job, request)) for job in jobs]
@@ -95,7 +95,7 @@ async def answer(service: Service, request: CompletionRequest, client: str) -> d
 
 
 async def _texts(served: Served, job: TextJob, request: CompletionRequest) -> list[tuple[Completion, dict[str, Any]]]:
-    """Return the texts of one prompt, each with its choice."""
+    """Return the completions of one prompt, each with its choice."""
     echo, found = await _echo(served, job, request), []
     with_logprobs = request.logprobs is not None
     completions = [_empty(job)] * job.n if request.max_tokens == 0 else await write(served, job, with_logprobs)
@@ -115,7 +115,7 @@ def _empty(job: TextJob) -> Completion:
 
 
 async def chunks(service: Service, request: CompletionRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield texts in chunks, one prompt after another."""
+    """Yield completions in chunks, one prompt after another."""
     async with _admitted(service, request, client) as (served, jobs, admission):
         first = head("text_completion", request.model, served.fingerprint, jobs[0].parameters.seed)
         done = dict[int, Completion]()
@@ -193,7 +193,7 @@ async def _echo(served: Served, job: TextJob, request: CompletionRequest) -> Tex
 
 
 class TextLogprobs:
-    """A text with its tokens' log-probabilities, in the format of this older API."""
+    """A completion with its tokens' log-probabilities, in the format of this older API."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer, self._length, self._stream = tokenizer, 0, tokenizer.stream()
@@ -222,8 +222,8 @@ class TextLogprobs:
     ) -> None:
         """Append tokens and their text.
 
-        A token's offset is the number of complete characters before it; `parts` are the texts of the tokens, by
-        default those of a continuation.
+        A token's offset is the number of complete characters before it; `parts` are the tokens' strings, by default as
+        they appear in a continuation.
         """
         parts = map(self._read, tokens) if parts is None else parts
         for i, (token, logprob, part) in enumerate(zip(tokens, logprobs, parts, strict=False)):
@@ -253,7 +253,7 @@ class TextLogprobs:
         return self._stream.push(token) if token < self._tokenizer.size else ""
 
     def _spelling(self, token: int) -> str:
-        """Return a token as text; a token that is not valid text is spelled as bytes, so that no two are the same."""
+        """Return a token as text; tokens that are not valid text are spelled as bytes, so that all are distinct."""
         spelling = self._tokenizer.token_bytes(token) if token < self._tokenizer.size else b""
         try:
             return spelling.decode()

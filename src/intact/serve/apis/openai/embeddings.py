@@ -1,4 +1,4 @@
-"""`/v1/embeddings`: embeddings of texts, for models whose files specify a pooling."""
+"""`/v1/embeddings`: text embeddings, for models whose files specify a pooling method."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class EmbeddingRequest(LenientForm):
 
 @router.post("/v1/embeddings")
 async def embeddings(body: EmbeddingRequest, service: TheService, client: Client) -> JsonReply:
-    """Embed texts."""
+    """Embed one or several inputs."""
     body.intact.accept_only({"priority", "deadline"}, "on /v1/embeddings")
 
     async def answer() -> dict[str, Any]:
@@ -68,17 +68,17 @@ async def embed(
     client: str,
     own: Extension,
 ) -> list[Embedding]:
-    """Return the vectors of texts, or of lists of tokens.
+    """Return the vectors of strings, or of lists of tokens.
 
     Raises
     ------
     ApiError
-        If the model supports no embeddings, or a text is empty or too long; the possible fields at fault are `model`,
-        `input` and `dimensions`.
+        If the model does not support embeddings, or an input is empty or too long; the field at fault is `model`,
+        `input` or `dimensions`.
     """
     prompts, most = each_prompt(texts, "input"), service.settings.max_choices
     if len(prompts) > most:
-        raise ApiError(400, f"{len(prompts)} texts are more than {most}", "input")
+        raise ApiError(400, f"{len(prompts)} texts exceed the limit of {most}", "input")
     async with service.models.lease(model) as served:
         _check(served, dimensions)
         jobs = []

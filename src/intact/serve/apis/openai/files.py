@@ -1,4 +1,4 @@
-"""`/v1/files`: files that batches read and write, stored in a folder. This module is optional, as are batches."""
+"""`/v1/files`: files that batches read and write, stored in a folder. This module is optional, like batches."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class FilesPaging(Paging):
 
 
 class Files:
-    """Files by identifier, each with a description next to it; a file exists once its description does.
+    """Files by identifier, each stored with a description; a file exists once its description does.
 
     Parameters
     ----------
     folder : Path
-        Created if absent, readable only by its owner.
+        The folder, created if absent and readable only by its owner.
     line_bytes : int
         Maximum length of a line, equal to the limit on request bodies.
     """
@@ -54,7 +54,7 @@ class Files:
         make_private(folder)
 
     def path(self, name: str) -> Path:
-        """Return the path to a file's content."""
+        """Return the path of a file's content."""
         return self._folder / name
 
     def add(self, client: str, filename: str, purpose: str, content: BinaryIO) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Files:
             return self.describe(client, name, filename, purpose)
         except OSError as error:
             self.path(name).unlink(missing_ok=True)
-            raise ApiError(507, f"the file cannot be kept: {error.strerror}", "file", "storage_failed") from error
+            raise ApiError(507, f"the file cannot be stored: {error.strerror}", "file", "storage_failed") from error
 
     def describe(self, client: str, name: str, filename: str, purpose: str) -> dict[str, Any]:
         """Describe a file whose content exists."""
@@ -94,7 +94,7 @@ class Files:
         """
         found = load(self._description(name)) if re.fullmatch(r"file-[0-9a-f]{32}", name) else None
         if found is None or found.pop("client") != client:
-            raise ApiError(404, f"there is no file {name!r:.60}", param, "not_found")
+            raise ApiError(404, f"no file with the id {name!r:.60}", param, "not_found")
         return found
 
     def all(self, client: str) -> list[dict[str, Any]]:

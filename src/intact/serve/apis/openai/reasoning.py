@@ -43,13 +43,13 @@ from intact.tasks.score.available import check_method
 from intact.text.template import DEFAULT_NOW
 
 REFUSED = {ParameterError.__name__, ConstraintError.__name__, FormatError.__name__}
-"""Errors of a method that the request causes."""
+"""Errors of a method that are caused by the request."""
 TAIL = 400
-"""Number of last characters of an unfinished text in an event; finished texts are sent whole."""
+"""Number of trailing characters of an unfinished completion in an event; finished ones are sent in full."""
 UNREAD = 64
-"""Number of events buffered for a slow reader before events about unfinished texts are dropped."""
+"""Number of events buffered for a slow reader before events about unfinished completions are dropped."""
 INTERVAL = 0.2
-"""Seconds between two events about unfinished texts."""
+"""Seconds between two events about unfinished completions."""
 _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
 _OWN = Extension.model_fields.keys() - {"regex", "grammar", "stop_below"}
 _SAMPLING = tuple(name for name, one in DEFINITIONS.items() if one.methods and one.http == "body")
@@ -74,9 +74,9 @@ class ReplyText(NamedTuple):
     Attributes
     ----------
     why : str
-        Stop reason, as in `State.why`; empty for an answer that no text contains.
+        Stop reason, as in `State.why`; empty for an answer that no completion contains.
     unread : bool
-        If true, there is no answer because none could be parsed.
+        If true, there is no answer because none could be parsed from a completion.
     """
 
     text: str
@@ -97,13 +97,13 @@ class MethodRequest:
 
     @property
     def texts(self) -> int:
-        """The expected number of texts that the method generates concurrently."""
+        """The expected number of sequences that the method generates concurrently."""
         defaults = {parameter.name: parameter.default for parameter in self.method.parameters}
         n = self.parameters.get("n", defaults.get("n", 1))
         return max(1, min(n if isinstance(n, int) else 1, 64))
 
     def settings(self, backend: NativeBackend) -> dict[str, Any]:
-        """Return the settings that an answer depends on besides its question, in the form used by result files."""
+        """Return the settings that an answer depends on, other than its question, in the form used by result files."""
         from intact.evaluate.manifest import run_settings  # imported only by servers that calibrate
 
         caps = self.budget
@@ -120,7 +120,7 @@ class MethodRequest:
         return {"receipt": receipt_document(result)} if self.own.receipt else {}
 
     def reply_text(self, result: Result) -> ReplyText:
-        """Return the reply's text: the chosen text, or the answer; if no answer was parsed, the first finished text."""
+        """Return the reply's text: the chosen completion, or the answer; if none was parsed, the first finished one."""
         answer = result.answer
         if answer.chosen is not None:
             return ReplyText(answer.chosen.text, answer.chosen.why, unread=answer.answer is None)
@@ -130,7 +130,7 @@ class MethodRequest:
 
         texts = [leaf for leaf in leaves(result.trace["nodes"]) if not leaf.other_prompt]
         parts = [leaf.answer_part for leaf in texts]
-        # the method accepted none of the answers that can be read
+        # the method accepted none of the answers that could be parsed
         if any(part is not None and self.problem.read(part) is not None for part in parts):
             return ReplyText("")
         ended = [leaf for leaf in texts if leaf.why in ("end", "closed")]
@@ -172,17 +172,19 @@ def method_request(chat: CheckedChat, chosen: methods.MethodChoice) -> MethodReq
     request, own = chat.request, chat.request.intact
     method, parameters, budget = methods.validate_choice(own, chosen.method, chosen.n)
     if own.receipt and budget.seconds is not None:
-        raise ApiError(400, "a budget in seconds is not reproducible, so it has no receipt", "intact.budget")
+        raise ApiError(
+            400, "a budget in seconds is not reproducible, so the run cannot have a receipt", "intact.budget"
+        )
     problem = _problem(chat.turns, own, request.seed or 0)
     try:
         check_method(method, parameters, untrusted=True)
     except (NotInstalledError, SandboxError) as error:
-        raise ApiError(501, f"this server cannot do that: {error}", "intact.method", "unavailable") from error
+        raise ApiError(501, f"this server does not support that: {error}", "intact.method", "unavailable") from error
     return MethodRequest(method, parameters, budget, problem, sampling=_sampling(request, chat.limit), own=own)
 
 
 def _problem(turns: Sequence[Mapping[str, Any]], own: Extension, seed: int) -> Problem:
-    """Return a conversation as a problem; a single question gets the same name as in `intact solve`."""
+    """Return a conversation as a problem; a single question gets the same name as with `intact solve`."""
     prompt: Prompt = tuple((turn["role"], turn["content"]) for turn in turns)
     alone = len(turns) == 1 and turns[0]["role"] == "user"
     text = turns[0]["content"] if alone else json.dumps(prompt)
@@ -191,7 +193,7 @@ def _problem(turns: Sequence[Mapping[str, Any]], own: Extension, seed: int) -> P
 
 
 def _sampling(request: ChatRequest, limit: int | None) -> dict[str, Any]:
-    """Return the sampling parameters of a request; refuse fields that have no effect on a method."""
+    """Return the sampling parameters of a request; reject fields that have no effect on a method."""
     for name in sorted(request.model_fields_set - _TAKEN - _NO_EFFECT - set(_SAMPLING)):
         value = getattr(request, name)
         if value not in (None, False, [], {}, *_NEUTRAL.get(name, ())):
@@ -242,10 +244,10 @@ class MethodWork(CancellableWork[Result]):
             try:
                 return next(results)[1]
             except ParameterError as error:
-                raise ApiError(400, f"{request.method.name} cannot begin: {error}", "intact.method") from error
+                raise ApiError(400, f"{request.method.name} cannot start: {error}", "intact.method") from error
 
     def _progress(self, tokens: int) -> None:
-        """Stop if cancelled; occasionally report unfinished texts. Called after each round."""
+        """Stop if cancelled; occasionally report unfinished completions. Called after each round."""
         self.check()
         now = time.monotonic()
         if self._notify is None or now - self._notified < INTERVAL:
@@ -341,7 +343,7 @@ def _message(text: str) -> dict[str, Any]:
 async def _described(
     service: Service, wanted: MethodRequest, backend: NativeBackend, result: Result, reply: ReplyText
 ) -> dict[str, Any]:
-    """Return the response's field `intact`, with what the server's calibration runs say about the answer."""
+    """Return the response's field `intact`, including what the server's calibration runs say about the answer."""
     value = wanted.describe(result, reply)
     if service.calibrations:
         from intact.evaluate.calibrated import calibrated
@@ -382,7 +384,7 @@ async def answer(service: Service, request: ChatRequest, client: str, chosen: me
 async def chunks(
     service: Service, request: ChatRequest, client: str, chosen: methods.MethodChoice
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield the answer in chunks: `intact.progress` events while the method runs, then the whole text."""
+    """Yield the answer in chunks: `intact.progress` events while the method runs, then the whole completion."""
     async with _admitted(service, request, client, chosen) as (served, wanted, backend, admission):
         first = head("chat.completion.chunk", request.model, served.fingerprint, wanted.problem.seed)
         if wanted.own.progress:

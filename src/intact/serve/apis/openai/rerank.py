@@ -1,4 +1,4 @@
-"""`/v1/rerank`: order documents by how well they answer a query, in the format of Jina's and Cohere's APIs."""
+"""`/v1/rerank`: rank documents by how well they answer a query, in the format of Jina's and Cohere's APIs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RerankRequest(LenientForm):
 
 @router.post("/v1/rerank")
 async def rerank(body: RerankRequest, service: TheService, client: Client) -> JsonReply:
-    """Order documents by relevance."""
+    """Rank documents by relevance."""
     body.intact.accept_only({"priority", "deadline"}, "on /v1/rerank")
     texts = [one if isinstance(one, str) else one.text for one in body.documents]
 
@@ -64,7 +64,7 @@ async def rerank(body: RerankRequest, service: TheService, client: Client) -> Js
 async def _rank(service: Service, body: RerankRequest, texts: list[str], client: str) -> list[Ranked]:
     most = service.settings.max_choices
     if not 1 <= len(texts) <= most:
-        raise ApiError(400, f"documents must be 1 to {most} texts, got {len(texts)}", "documents")
+        raise ApiError(400, f"documents must have 1 to {most} texts, got {len(texts)}", "documents")
     async with service.models.lease(body.model) as served:
         loaded = served.loaded
 

@@ -1,6 +1,7 @@
-"""`/v1/responses`: the common part of OpenAI's newer API, built on `/v1/chat/completions`.
+"""`/v1/responses`: the commonly used part of OpenAI's newer API, built on `/v1/chat/completions`.
 
-A response is stored unless the request says `store: false` (`stored.py`), and can be continued by its identifier.
+A response is stored unless the request says `store: false` (`stored.py`), and later requests can continue it by its
+identifier.
 
 This module is optional.
 """
@@ -84,14 +85,14 @@ class CallOutputItem(InputItem):
 
 
 class ReasoningItem(InputItem):
-    """Thoughts of an earlier response: their text, or else their summary."""
+    """Reasoning from an earlier response: its text, or else its summary."""
 
     content: Many[ContentPart] | None = None
     summary: Many[ContentPart] | None = None
 
     @property
     def text(self) -> str:
-        """The thoughts."""
+        """The reasoning."""
         return "\n".join(part.text or "" for part in self.content or self.summary or ())
 
 
@@ -110,7 +111,7 @@ AnyItem = Annotated[
 
 
 class TextOptions(Form):
-    """The format of the text; only OpenAI's default verbosity is accepted, since others would have no effect."""
+    """The output format; only OpenAI's default verbosity is accepted, since others would have no effect."""
 
     format: dict[str, Any] | None = None
     verbosity: Literal["medium"] | None = None
@@ -121,7 +122,7 @@ _ITEMS: TypeAdapter[list[Any]] = TypeAdapter(Many[AnyItem], config=ConfigDict(st
 
 
 class ResponsesRequest(BodySampling, NoEffectFields):
-    """`/v1/responses`; besides OpenAI's fields, it takes a chat's sampling parameters and stops for benchmarks."""
+    """`/v1/responses`; OpenAI's fields, and for benchmarks a chat's sampling parameters and stop strings."""
 
     narrow: ClassVar[Collection[str]] = ()
 
@@ -212,9 +213,9 @@ def renamed(error: ApiError) -> ApiError:
 
 
 def _messages(request: ResponsesRequest) -> list[dict[str, Any]]:
-    """Return the turns of a chat, merging consecutive items of the assistant, and likewise of the system.
+    """Return the turns of a chat, merging consecutive assistant items, and likewise consecutive system items.
 
-    The texts of a turn are joined by line feeds, like the parts of a message.
+    The text parts of a turn are joined by line feeds, like the parts of a message.
     """
     turns: list[dict[str, Any]] = []
     if request.instructions is not None:
@@ -244,7 +245,7 @@ def _turn(item: MessageItem | CallItem | CallOutputItem | ReasoningItem) -> dict
 
 
 def _join(turn: dict[str, Any], more: dict[str, Any]) -> None:
-    """Merge a turn into the previous one of the same speaker, in place."""
+    """Merge a turn into the previous one of the same role, in place."""
     texts = [_parts(one["content"]) for one in (turn, more) if one["content"] is not None]
     turn["content"] = [part for text in texts for part in text] if texts else None
     if thoughts := [one["reasoning_content"] for one in (turn, more) if one.get("reasoning_content")]:
@@ -262,7 +263,7 @@ def _content(content: str | list[ContentPart]) -> Any:
 
 
 class _TextItem(NamedTuple):
-    """The kind of an output item that is a text.
+    """A kind of output item that consists of text.
 
     Attributes
     ----------
@@ -273,7 +274,7 @@ class _TextItem(NamedTuple):
     event : str
         Prefix of its events' names.
     more : mapping
-        Further fields of these events.
+        Additional fields of these events.
     """
 
     prefix: str
@@ -313,7 +314,7 @@ def _call(call: dict[str, Any], status: str = "completed") -> dict[str, Any]:
 
 
 def _whole(request: ResponsesRequest, first: dict[str, Any], output: list[Any], finish: str | None) -> dict[str, Any]:
-    """Return a response; without a finish reason, it is in progress."""
+    """Return a response; if it has no finish reason, it is in progress."""
     status = "in_progress" if finish is None else "incomplete" if finish == "length" else "completed"
     usage = first.get("usage")
     return {
@@ -373,7 +374,7 @@ async def _encoded(events: Events) -> AsyncGenerator[bytes, None]:
 
 
 def _continued(request: ResponsesRequest, before: list[dict[str, Any]]) -> tuple[ResponsesRequest, Items]:
-    """Prepend the items of the continued response to a request's input; return the request, and all items for storage.
+    """Prepend the items of the continued response to a request's input; return the request, and all items to store.
 
     Raises
     ------
@@ -384,14 +385,16 @@ def _continued(request: ResponsesRequest, before: list[dict[str, Any]]) -> tuple
     own = as_items(given if isinstance(given, str) else [item.model_dump(exclude_none=True) for item in given])
     items = [*before, *own]
     if len(items) > TURNS:
-        raise ApiError(400, f"input: the conversation has {len(items):,} items, more than {TURNS:,}", "input")
+        raise ApiError(
+            400, f"input: the conversation has {len(items):,} items, more than the limit of {TURNS:,}", "input"
+        )
     if before:
         request = request.model_copy(update={"input": _ITEMS.validate_python(items)})
     return request, items
 
 
 async def _events(service: Service, store: ResponseStore, request: ResponsesRequest, client: str) -> Events:
-    """Yield the names and fields of events; the last has the complete response, which is stored by then."""
+    """Yield the names and fields of events; the last contains the complete response, which has been stored by then."""
     name = request.previous_response_id
     before = [] if name is None else await previous_items(store, client, name)
     request, items = await asyncio.to_thread(_continued, request, before)  # may have thousands of turns
@@ -438,7 +441,7 @@ class _Output:
         self._name = self._text = ""
 
     def add(self, delta: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        """Add the thoughts, the content and the tool calls of a chat's chunk."""
+        """Add the thinking, content and tool calls of a chat chunk."""
         events: list[tuple[str, dict[str, Any]]] = []
         for kind, field in ((_REASONING, "reasoning_content"), (_MESSAGE, "content")):
             if text := delta.get(field):

@@ -1,7 +1,7 @@
 """Stored responses: fetch, delete and continue them through `/v1/responses/ID`, and list their input.
 
-Responses are kept in memory until the server ends; with `--state` they are files, which survive a restart. Each client
-has its own bounded store, in which a new response evicts the oldest.
+Responses are kept in memory until the server stops; with `--state`, they are files, which survive a restart. Each
+client has its own bounded store, in which a new response evicts the oldest.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class ResponseStore:
     Parameters
     ----------
     folder : Path, optional
-        Folder for their files; without one they are kept in memory.
+        Folder for their files; without one, responses are kept in memory.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -85,14 +85,14 @@ class ResponseStore:
                 self._sizes.setdefault(path.parent.name, OrderedDict())[path.stem] = status.st_size
 
     async def add(self, client: str, stored: StoredResponse) -> bool:
-        """Store a response; return false if that failed. A full disk affects only this response."""
+        """Store a response; return false on failure. A full disk affects only this response."""
         content, owner, name = await asyncio.to_thread(_encoded, stored), _owner(client), stored.response["id"]
         if len(content) > CLIENT_BYTES:
             return False
         try:
             await uninterrupted(asyncio.to_thread(self._write, owner, name, content))
         except OSError as error:
-            _LOG.error("a response cannot be kept: %s", error.strerror)
+            _LOG.error("a response cannot be stored: %s", error.strerror)
             return False
         self._sizes.setdefault(owner, OrderedDict())[name] = len(content)
         self._make_room(owner)
@@ -160,7 +160,7 @@ def _encoded(stored: StoredResponse) -> bytes:
 
 
 def as_items(given: str | Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a request's input as items with identifiers, with every text as a part."""
+    """Return a request's input as items with identifiers, with all text as content parts."""
     values = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given
     return [_as_item(value) for value in values]
 
@@ -174,7 +174,7 @@ def _as_item(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class ItemsPaging(Paging):
-    """Query of a response's input; like OpenAI's, it lists the last item first by default."""
+    """Query of a response's input; as in OpenAI's API, the last item comes first by default."""
 
     order: Literal["asc", "desc"] = "desc"
 
@@ -203,7 +203,7 @@ async def _found(store: ResponseStore, client: str, name: str) -> StoredResponse
 
 
 def _missing(name: str) -> ApiError:
-    message = f"there is no response {name!r:.60}: it was not kept, or newer ones took its place"
+    message = f"no response with the id {name!r:.60}: it was not stored, or was replaced by newer ones"
     return ApiError(404, message, "response_id", "not_found")
 
 

@@ -18,13 +18,13 @@ from intact._base.plugins import pieces
 class RewardModel(ABC):
     """A reward model: the probability that a solution is right, after each of its steps, in [0, 1].
 
-    Each solution is judged separately, so its rewards depend on nothing else. Code that comes with a checkpoint is
-    never run.
+    Each solution is judged separately, so its rewards do not depend on other solutions. Code that comes with a
+    checkpoint is never run.
 
     Parameters
     ----------
     folder : Path
-        The folder with configuration, tokenizer and weights.
+        The folder that contains the configuration, tokenizer and weights.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class RewardModel(ABC):
         """Return a reward for each step, given all steps before it."""
 
     def split(self, text: str) -> list[str]:
-        """Return the steps of a solution; a text without steps counts as one empty step."""
+        """Return the steps of a solution; a solution without steps counts as one empty step."""
         return [step.strip() for step in text.split(self.delimiter) if step.strip()] or [""]
 
     @cached_property
@@ -86,7 +86,7 @@ def open_reward(name: str) -> RewardModel:
     known = families()
     family, equals, rest = name.partition("=")
     if equals and family not in known:
-        raise ParameterError(f"there is no family {family!r} of reward models; there are {', '.join(known)}")
+        raise ParameterError(f"no family of reward models named {family!r}; available: {', '.join(known)}")
     name = rest if equals else name
     folder = expand_home(name)
     if not folder.is_dir():
@@ -109,6 +109,6 @@ def open_reward(name: str) -> RewardModel:
 
 
 def architecture(config: Mapping[str, Any]) -> str:
-    """Return the class name of a network."""
+    """Return the class name of a network's architecture."""
     names = config.get("architectures") or [""]
     return str(names[0])

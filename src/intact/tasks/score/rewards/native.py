@@ -49,12 +49,12 @@ class NativeReward(RewardModel):
         return hashlib.sha256(own.encode()).hexdigest()
 
     def at(self, tokens: Sequence[int], places: Sequence[int]) -> list[float]:
-        """Return the rewards at some token positions of a text.
+        """Return the rewards at the given token positions of a sequence.
 
         Raises
         ------
         ScorerError
-            If the text is longer than the model's context.
+            If the sequence is longer than the model's context.
         """
         if len(tokens) >= self.model.context:
             most = self.model.context - 1
@@ -72,18 +72,18 @@ class NativeReward(RewardModel):
         reply : bool
             If true, the tokens end where the model would begin its reply.
         marks : collection of str
-            Control tokens in the contents that are encoded as such; any others are encoded as plain text.
+            Control tokens to encode as such where messages contain them; any others are encoded as plain text.
         """
         messages = [{"role": role, "content": content} for role, content in turns]
         return self.model.tokenizer.encode_chat(messages, add_generation_prompt=reply, control_tokens=marks)
 
     def last_token(self, text: str) -> int:
-        """Return the last token of a text."""
+        """Return the last token of a string."""
         return self.model.tokenizer.encode(text, bos=False)[-1]
 
 
 def without(text: str, mark: str) -> str:
-    """Return a text without a mark, removing also marks that are formed by the removal of others."""
+    """Remove a marker from a string, including markers that form when others are removed."""
     while mark in text:
         text = text.replace(mark, "")
     return text
@@ -97,7 +97,7 @@ class LayeredReward(NativeReward):
 
     @classmethod
     def fits(cls, config: Mapping[str, Any], name: str) -> bool:
-        """Match the class that the configuration names."""
+        """Match the class named in the configuration."""
         return architecture(config).endswith(cls.kind)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Reward models that are language models: the reward is the probability of one next token against another."""
+"""Reward models that are language models: the reward is the probability of one next token relative to another."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _NextToken(NativeReward):
 class RLHFlow(_NextToken):
     """RLHFlow's models (Dong et al. 2024, "RLHF workflow", and their PRMs on Mistral and DeepSeek data).
 
-    Every step is a user turn, the first of them following the question, and the model answers each with + or -.
+    Every step is a user turn, the first of them following the question, and the model answers each one with + or -.
     """
 
     family = "rlhflow"
@@ -38,7 +38,7 @@ class RLHFlow(_NextToken):
         return architecture(config).endswith("ForCausalLM") and "rlhflow" in name
 
     def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
-        """Return a reward for each step: the model's next answer, given + after all earlier steps."""
+        """Return a reward for each step: the model's next answer, given that it answered + to all earlier steps."""
         contents = [f"{question} {steps[0]}", *steps[1:]]
         turns = [turn for step in contents for turn in (("user", step), ("assistant", GOOD))]
         prompts = [self.chat(*turns[: 2 * index + 1], reply=True) for index in range(len(steps))]

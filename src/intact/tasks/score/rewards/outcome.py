@@ -8,9 +8,9 @@ from intact.tasks.score.rewards.native import LayeredReward
 
 
 class OutcomeReward(LayeredReward):
-    """The sigmoid of one number for a conversation of question and answer (with two labels: a softmax).
+    """The sigmoid of the model's single output for a conversation of question and answer (with two labels: a softmax).
 
-    The models are trained on pairs (Bradley-Terry), so their numbers have no natural zero; the sigmoid keeps their
+    The models are trained on pairs (Bradley-Terry), so their outputs have no natural zero; the sigmoid preserves their
     order and turns them into weights.
     """
 
@@ -22,6 +22,6 @@ class OutcomeReward(LayeredReward):
         return [text.strip()]
 
     def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
-        """Return a reward for each text, judged separately."""
+        """Return a reward for each given step, judging each separately."""
         texts = [self.chat(("user", question), ("assistant", text)) for text in steps]
         return [self.at(tokens, [len(tokens) - 1])[0] for tokens in texts]

@@ -47,5 +47,5 @@ def scorer_kind(name: str) -> type[Any]:
     """
     kind = name.partition(":")[0]
     if kind not in SCORERS:
-        raise ParameterError(unknown_name(f"there is no scorer {kind!r:.60}", kind, SCORERS))
+        raise ParameterError(unknown_name(f"no scorer named {kind!r:.60}", kind, SCORERS))
     return SCORERS[kind]

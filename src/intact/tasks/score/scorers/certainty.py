@@ -1,6 +1,6 @@
-"""Score how certain the model was, from the log-probabilities of its own tokens and of their alternatives.
+"""Score how certain the model was, from the log-probabilities of its own tokens and their alternatives.
 
-Each scorer raises ParameterError for texts whose log-probabilities are not known.
+Each scorer raises ParameterError for completions whose log-probabilities are not known.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from intact.reason.parts.likeliest import rivals as rivals_of
 from intact.reason.problem import Problem, State
 
 RIVALS = 20
-"""The number of likeliest tokens requested at each position, the maximum supported.
+"""The number of likeliest tokens requested at each position, which is the maximum supported.
 
 The rest of the distribution is bounded.
 """
 UNWRITTEN = -1000.0
-"""The score of a text in which the model generated nothing; lower than any other."""
+"""The score of a completion in which the model generated nothing; lower than any other."""
 
 
 class MeanLogprob:
-    """The mean log-probability of a text's tokens at temperature 1, in nats, at most 0."""
+    """The mean log-probability of a completion's tokens at temperature 1, in nats, at most 0."""
 
     name, digest = "mean_logprob", ""
     version = 1
@@ -38,7 +38,7 @@ class MeanLogprob:
 
 
 class LikelihoodScorer:
-    """exp of the mean log-probability of a text's tokens: 1 over its perplexity, in (0, 1]; 0 for an empty text."""
+    """exp of the mean log-probability of a completion's tokens: 1 over its perplexity, in (0, 1]; 0 if it is empty."""
 
     name, digest = "likelihood", ""
     version = 1
@@ -51,7 +51,7 @@ class LikelihoodScorer:
 
 
 class PerplexityScorer:
-    """Minus the perplexity of a text, exp of minus the mean log-probability: at most -1, at least -e^100."""
+    """Minus the perplexity of a completion, exp of minus the mean log-probability: at most -1, at least -e^100."""
 
     name, digest = "perplexity", ""
     version = 1
@@ -64,10 +64,10 @@ class PerplexityScorer:
 
 
 class Entropy:
-    """Minus the mean entropy of the distributions from which a text's tokens were sampled, in nats, at most 0.
+    """Minus the mean entropy of the distributions that a completion's tokens were sampled from, in nats, at most 0.
 
     It is exact if the back end knows the full distributions (`State.spread`), as intact's engine does. Other back ends
-    only return the 20 likeliest tokens at each position; the rest counts as one more token, so this is the least
+    only return the 20 likeliest tokens at each position; the rest counts as one more token, so this is the smallest
     entropy compatible with their probabilities. If not even those are known, as with some endpoints, the entropy is
     estimated by minus the mean log-probability of the sampled tokens, which has the entropy as its expectation at
     temperature 1.
@@ -113,7 +113,9 @@ class SelfCertainty:
         try:
             self._vocabulary = int(vocabulary)
         except ValueError as error:
-            raise ParameterError(f"self_certainty takes the vocabulary size, got {vocabulary!r}") from error
+            raise ParameterError(
+                f"the argument of self_certainty must be a vocabulary size, got {vocabulary!r}"
+            ) from error
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """Return the scores, in order."""

@@ -19,7 +19,7 @@ _QUESTIONS: Final = {
     _SLIPPED: f"Is there a mistake in a calculation or in a conclusion of the proposed answer? {_REPLY}",
 }
 WEIGHT: Final = 5.0
-"""Weight of each rule, in nats: a world that breaks it counts 1/148 as much."""
+"""Weight of each rule, in nats: a world that violates it counts 1/148 as much."""
 RULES: Final = (
     exactly_one((_RIGHT, _WRONG), WEIGHT),
     exactly_one((_SOUND, _SLIPPED), WEIGHT),
@@ -34,11 +34,11 @@ class Colep:
     Kang et al. 2024, arXiv 2403.11348 (COLEP): the answer is right or wrong; it is sound or has a mistake; a sound
     answer is right; a wrong answer has a mistake. The probabilities are p(True) as for `PTrue`; the corrected
     probability of the first claim is computed exactly over all 16 worlds (`intact.stats.rules`). A model that agrees
-    with all four claims equally gives no information about any text.
+    equally with all four claims gives no information about any completion.
 
-    Deviations: the claims are about a text and put to a language model, instead of labels and attributes of images;
-    there is one circuit, where theirs mixes several and the uncorrected probability; the weights are not learnt; there
-    are no conformal sets, whose certificates assume Gaussian noise.
+    Deviations: the claims concern a completion and are put to a language model, rather than labels and attributes of
+    images; we use one circuit, whereas theirs mixes several with the uncorrected probability; the weights are not
+    learnt; and we omit the conformal sets, whose certificates assume Gaussian noise.
 
     Parameters
     ----------

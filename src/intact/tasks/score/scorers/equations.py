@@ -1,4 +1,4 @@
-"""Score a text by its calculations."""
+"""Score a completion by its calculations."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from intact.tasks.score.equations import share_right
 
 
 class Equations:
-    """The share of a text's equations that hold, in [0, 1]; over the whole text, so one slip also lowers later scores.
+    """The share of a completion's equations that hold, in [0, 1]; over the whole, so a slip also lowers later scores.
 
     Parameters
     ----------
     without : str or float
-        The score of a text without equations.
+        The score of a completion without equations.
     """
 
     name, digest = "equations", ""
@@ -26,7 +26,9 @@ class Equations:
         try:
             self._without = float(without)
         except ValueError as error:
-            raise ParameterError(f"equations takes the score of a text without equations, got {without!r}") from error
+            raise ParameterError(
+                f"the argument of equations must be the score of a text without equations, got {without!r}"
+            ) from error
         self.least, self.most = min(0.0, self._without), max(1.0, self._without)
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:

@@ -14,18 +14,18 @@ from intact.tasks.score.value.next_head import UNSEEN, NextHead
 
 
 class NextValueScorer:
-    """The reward of each text's last piece, a single token, as the continuation of the text before it.
+    """The reward of each completion's last piece, a single token, as a continuation of the text before it.
 
-    Texts that differ only in their last piece are judged from a single hidden state, at the end of their common prefix.
-    The engine returns it with one extra token, which is charged. A token that the head was not trained on has the
-    reward -1024, and so has every token after a text that fills the context.
+    Completions that differ only in their last piece are judged from a single hidden state, at the end of their common
+    prefix. The engine returns it with one extra token, which is charged. Tokens that the head was not trained on get
+    the reward -1024, as does every token after a sequence that fills the context.
 
     Parameters
     ----------
     file : str
         A file written by `intact learn value --next` for the generating model.
     head : NextHead, optional
-        Its content, if already loaded.
+        The head itself, if already loaded.
     """
 
     name = "next_value"

@@ -1,4 +1,4 @@
-"""Pair prediction: how much likelier a model finds an answer after being told that somebody else gave it."""
+"""Pair prediction: how much likelier a model finds an answer after being told that someone else gave it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _INFORMED = "{question}\n\nSomebody else answered: {answer}\n\n{task}{cue}"
 
 
 class PairPrediction:
-    """The probability of a text's answer, divided by its probability given that somebody else answered the same.
+    """The probability of a completion's answer divided by its probability given that someone else gave the same answer.
 
     The score is in [0, 1]. Johnson et al. 2024, arXiv 2402.08733: C = p1(y) / p2(y | y) (`intact.stats.pairs`). A model
     that knows the answer has no need to cheat, and has C = 1. The probabilities are those of the answer as the whole
-    reply including its end token, without any other constraint, in the likeliest tokens that spell it. A text without
-    an answer scores 0. Deviations: the model is not trained on pairs but told of the other answer in words, so it is
-    not calibrated and nothing is proved; ratios above 1 count as 1.
+    reply, including its end token and without any other constraint, in the likeliest tokens that spell it. A completion
+    without an answer scores 0. Deviations: the model is not trained on pairs but told about the other answer in words,
+    so it is not calibrated and has no guarantee; ratios above 1 count as 1.
 
     Parameters
     ----------

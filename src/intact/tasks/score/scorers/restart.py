@@ -14,7 +14,7 @@ _QUESTION = "Would you do better if you started over? Reply with one word, Yes o
 class Restart:
     """The probability of "No" rather than "Yes" as the model's reply when asked if it would do better by starting over.
 
-    p(No) / (p(No) + p(Yes)) over the 20 likeliest tokens, as for `PTrue`; unfinished texts are scored too.
+    p(No) / (p(No) + p(Yes)) over the 20 likeliest tokens, as for `PTrue`; unfinished completions are scored too.
 
     Parameters
     ----------

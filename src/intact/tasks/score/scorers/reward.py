@@ -1,4 +1,4 @@
-"""Score a text by a reward model from the Hub."""
+"""Score a completion with a reward model from the Hub."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from intact.tasks.score.rewards import RewardModel, open_reward
 
 
 class Reward:
-    """The reward after a text's last step, in [0, 1], from a reward model (`intact.tasks.score.rewards`).
+    """The reward after a completion's last step, in [0, 1], from a reward model (`intact.tasks.score.rewards`).
 
     Examples: ``reward:FOLDER``, ``reward:Qwen/Qwen2.5-Math-PRM-7B``, or ``reward:rlhflow=FOLDER`` if the family is not
-    recognised. A text that is a prefix of another one in the same request is judged together with it, in one pass.
+    recognised. A completion that is a prefix of another one in the same request is judged together with it in one pass.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Reward:
 
     def __init__(self, model: str = "") -> None:
         if not model:
-            raise ParameterError("reward takes a model: reward:FOLDER, or reward:NAME with a Hub name")
+            raise ParameterError("reward needs a model: reward:FOLDER, or reward:NAME with a Hub name")
         self._model: RewardModel = open_reward(model)
 
     @cached_property

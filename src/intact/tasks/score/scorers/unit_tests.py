@@ -12,9 +12,9 @@ from intact.tasks.score import code
 
 
 class UnitTests:
-    """The share of the problem's public tests (``problem.data["tests"]``) that a text's program passes in the sandbox.
+    """The share of the problem's public tests (``problem.data["tests"]``) that the program passes in the sandbox.
 
-    Each program is charged as one run. A text without a program scores 0.
+    Each program is charged as one run. A completion without a program scores 0.
 
     Parameters
     ----------
@@ -32,7 +32,9 @@ class UnitTests:
         try:
             self._seconds = float(seconds)
         except ValueError as error:
-            raise ParameterError(f"unit_tests takes the timeout in seconds for one program, got {seconds!r}") from error
+            raise ParameterError(
+                f"the argument of unit_tests must be the timeout of a program in seconds, got {seconds!r}"
+            ) from error
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
         """Return the scores, in order."""

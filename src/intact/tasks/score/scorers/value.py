@@ -1,4 +1,4 @@
-"""Score a text by a value head learnt on the model's hidden states."""
+"""Score a completion with a value head learnt on the model's hidden states."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from intact.reason.requests import Extend
 from intact.tasks.score.value.head import ValueHead
 
 HOPELESS = 0.0
-"""The value of a text that fills the context: its hidden state is not available, and it cannot be finished."""
+"""The value of a completion that fills the context: its hidden state is not available, and it cannot be finished."""
 
 
 class ValueScorer:
-    """The probability that a text ends in a right answer, from the model's hidden state at its end, in [0, 1].
+    """The probability that a completion ends in a right answer, from the model's hidden state at its end, in [0, 1].
 
     The engine returns the hidden state with one extra token, which is charged; cached pages are not recomputed.
 
@@ -25,7 +25,7 @@ class ValueScorer:
     file : str
         A file written by `intact learn value` for the generating model.
     head : ValueHead, optional
-        Its content, if already loaded.
+        The head itself, if already loaded.
     """
 
     name = "value"

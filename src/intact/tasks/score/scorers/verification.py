@@ -14,7 +14,7 @@ _TASK = (
     "conclusion is right. Be brief, and do not solve the problem anew unless you must."
 )
 LENGTH = 512
-"""The maximum number of tokens of a check."""
+"""The maximum number of tokens per check."""
 _VERDICT = "\n\nIs the solution correct (Yes or No)?"
 
 
@@ -22,9 +22,8 @@ class Verification:
     """The probability of the verdict "Yes" after a check in words, in [0, 1].
 
     Zhang et al. 2024, arXiv 2408.15240 (GenRM-CoT); Singhi et al. 2025, arXiv 2504.01005. Deviations: the judge is any
-    given model rather than one trained to verify, and the verdict is requested after its check, so a truncated check
-    counts as well; the score is p(Yes) / (p(Yes) + p(No)) over the 20 likeliest tokens, or 0.5 if neither is among
-    them.
+    given model rather than one trained to verify, and the verdict is requested after its check, so truncated checks
+    count as well; the score is p(Yes) / (p(Yes) + p(No)) over the 20 likeliest tokens, or 0.5 if neither is among them.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Value heads: estimate the probability that a text ends in a right answer from a model's own hidden state."""
+"""Value heads: estimate from a model's own hidden state the probability that a completion ends in a right answer."""
 
 from intact.tasks.score.value.head import ValueHead
 from intact.tasks.score.value.labels import prefix_values

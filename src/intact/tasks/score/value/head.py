@@ -23,14 +23,14 @@ FARTHEST = 700
 
 @dataclass(frozen=True)
 class ValueHead(LearntHead):
-    """The probability that a text ends in a right answer: a logistic function of a model's final hidden state.
+    """The probability that a completion ends in a right answer: a logistic function of a model's final hidden state.
 
     Attributes
     ----------
     model, learnt
         As in every `LearntHead`.
     weights : tuple of int
-        One for each component, at most 2^20 in magnitude, scaled by 2^-fraction.
+        One per component, at most 2^20 in magnitude, scaled by 2^-fraction.
     fraction : int
     bias : int
         Scaled by 2^-32.
@@ -54,7 +54,7 @@ class ValueHead(LearntHead):
         """
         given = np.asarray(weights, np.float64)
         if not 1 <= len(given) <= WIDEST or not np.all(np.isfinite(given)) or not abs(bias) < 1 << 30:
-            raise ParameterError(f"a value head has 1 to {WIDEST} finite weights, and a finite bias")
+            raise ParameterError(f"a value head must have 1 to {WIDEST} finite weights and a finite bias")
         rounded, fraction = integer_weights(given)
         return cls(model, tuple(rounded.tolist()), fraction, round(bias * (1 << 32)), learnt=learnt)
 
@@ -64,7 +64,7 @@ class ValueHead(LearntHead):
         Raises
         ------
         ParameterError
-            If the state has another width.
+            If the state has a different width.
         """
         self.check_width(state, len(self.weights))
         total = int(state.values @ np.array(self.weights, np.int64))

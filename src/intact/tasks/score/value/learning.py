@@ -1,4 +1,4 @@
-"""Learn a value head from texts with known outcomes, and evaluate it on held-out problems."""
+"""Learn a value head from completions with known outcomes, and evaluate it on held-out problems."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from intact._base.packages import install
 from intact.engine.hidden import HiddenState
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-"""Candidate inverse strengths of the L2 penalty, on standardised components."""
+"""Candidate inverse strengths of the L2 penalty on standardised components."""
 FOLDS = 5
 
 
 class Example(NamedTuple):
-    """A text with its hidden states at several positions: after steps, and finally at the end.
+    """A completion with its hidden states at several positions: after steps, and finally at the end.
 
     Attributes
     ----------
     problem : str
-        The problem that the text answers; texts of one problem are never on both sides of a split.
+        The problem that the completion answers; completions for one problem are never on both sides of a split.
     right : bool
         True if its final answer is right.
     states : tuple of HiddenState
@@ -49,7 +49,8 @@ class Learnt:
     strength : float
         The inverse strength of the penalty: the one in `STRENGTHS` with the highest likelihood on held-out problems.
     held_out : list of list of float
-        For each example, the values at its positions, by a regression of the same kind fitted to the other folds.
+        For each example, the values at its positions, predicted by a regression of the same kind fitted to the other
+        folds.
     """
 
     weights: NDArray[np.float64]
@@ -59,11 +60,11 @@ class Learnt:
 
 
 def learn(examples: Sequence[Example], folds: int = FOLDS) -> Learnt:
-    """Fit a value head: logistic regression on all positions of all texts, with equal weight for each text.
+    """Fit a value head: logistic regression on all positions of all completions, each with equal total weight.
 
-    Every position is labelled with the text's final outcome, so the value of an unfinished text is the probability that
-    it ends in a right answer (training verifiers: Cobbe et al. 2021, arXiv 2110.14168, with a linear probe in place of
-    the network). Labels may also be shares between 0 and 1; the regression then estimates their mean, again by
+    Every position is labelled with the completion's final outcome, so the value of an unfinished one is the probability
+    that it ends in a right answer (training verifiers: Cobbe et al. 2021, arXiv 2110.14168, with a linear probe instead
+    of the network). Labels may also be shares between 0 and 1; the regression then estimates their mean, again by
     cross-entropy.
 
     Parameters
@@ -74,7 +75,7 @@ def learn(examples: Sequence[Example], folds: int = FOLDS) -> Learnt:
     Raises
     ------
     ParameterError
-        If scikit-learn is not installed, texts are all right or all wrong, or there are too few problems.
+        If scikit-learn is not installed, completions are all right or all wrong, or there are too few problems.
     """
     check_installed()
     from threadpoolctl import threadpool_limits
@@ -83,7 +84,7 @@ def learn(examples: Sequence[Example], folds: int = FOLDS) -> Learnt:
     if len(problems) < 2 * folds:
         raise ParameterError(f"{folds} folds need at least {2 * folds} problems, got {len(problems)}")
     if len({example.right for example in examples}) < 2:
-        raise ParameterError("a value head is learnt from right and wrong texts, but these are all the same")
+        raise ParameterError("learning a value head needs both right and wrong texts, but these are all the same")
     table = _Table.of(examples)
     held_out = np.zeros(len(table.right))
     with threadpool_limits(1):  # many fits, each too small for several threads
@@ -107,7 +108,7 @@ def _labels(example: Example) -> tuple[float, ...]:
 
 
 class _Table(NamedTuple):
-    """One row for each position of each text."""
+    """One row for each position of each completion."""
 
     components: NDArray[np.float64]
     right: NDArray[np.float64]  # the target value of a position
@@ -129,7 +130,7 @@ class _Table(NamedTuple):
         return _Table(self.components[rows], self.right[rows], self.problems[rows], self.weights[rows])
 
     def folds(self, count: int) -> Iterator[NDArray[np.bool_]]:
-        """Yield the rows of each fold; problems are assigned in turn, so labels have no influence."""
+        """Yield the rows of each fold; problems are assigned round-robin, so labels do not matter."""
         order = {problem: i for i, problem in enumerate(dict.fromkeys(self.problems.tolist()))}
         places = np.array([order[problem] for problem in self.problems.tolist()])
         for fold in range(count):
@@ -157,7 +158,7 @@ def _fit(table: _Table, folds: int) -> tuple[_Regression, float]:
 
 
 def _loss(model: _Regression, part: _Table) -> float:
-    """Return the negative log-probability of the texts' outcomes."""
+    """Return the negative log-probability of the completions' outcomes."""
     chances = np.clip(model.chances(part.components), 1e-12, 1 - 1e-12)
     logs = part.right * np.log(chances) + (1 - part.right) * np.log(1 - chances)
     return float(-(part.weights * logs).sum())
@@ -166,7 +167,7 @@ def _loss(model: _Regression, part: _Table) -> float:
 def _regress(table: _Table, strength: float) -> _Regression:
     """Return a regression on standardised components.
 
-    If all texts have the same outcome, return a constant: their smoothed share.
+    If all completions have the same outcome, return a constant: their smoothed share.
     """
     from sklearn.linear_model import LogisticRegression
 

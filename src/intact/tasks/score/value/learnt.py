@@ -20,7 +20,7 @@ from intact.reason.problem import Hidden
 
 VERSION: Final = 1
 BITS: Final = 20
-"""Bits of a weight: with components below 2^31 and at most 2^12 of them, a sum fits int64."""
+"""Bits of a weight: with at most 2^12 components, each below 2^31, a sum fits in int64."""
 WIDEST: Final = 4096
 """The maximum number of components of a state."""
 
@@ -53,7 +53,7 @@ class LearntHead(ABC):
 
     @classmethod
     def name(cls) -> str:
-        """Return its name in messages."""
+        """Return the name used in messages."""
         return cls.kind.removeprefix("intact ")
 
     def state_of(self, hidden: Hidden) -> HiddenState:
@@ -62,10 +62,10 @@ class LearntHead(ABC):
         Raises
         ------
         ParameterError
-            If it comes from another model.
+            If it comes from a different model.
         """
         if hidden.model != self.model:
-            raise ParameterError(f"the {self.name()} was learnt on {self.model!r}, the text is by {hidden.model!r}")
+            raise ParameterError(f"the {self.name()} was learnt on {self.model!r}, but the text is by {hidden.model!r}")
         return read_hidden(bytes.fromhex(hidden.data), profile_of(self.model))
 
     def check_width(self, state: HiddenState, width: int) -> None:
@@ -103,9 +103,9 @@ class LearntHead(ABC):
             if not isinstance(value, dict) or value.get("kind") != cls.kind:
                 raise ValueError(f"expected an object of kind {cls.kind!r}")
             if value["version"] != VERSION:
-                raise ValueError(f"it has version {value['version']!r}; this program reads version {VERSION}")
+                raise ValueError(f"it has version {value['version']!r}, but this program reads version {VERSION}")
             if not isinstance(value["model"], str) or not isinstance(value["learnt"], dict):
-                raise ValueError("model must be a text, learnt an object")
+                raise ValueError("model must be a string and learnt an object")
             return cls.from_members(value)
         except (ValueError, KeyError, TypeError) as error:
             raise FormatError(f"{file} is not a {cls.name()} written by `intact learn value`: {error}") from error

@@ -1,4 +1,4 @@
-"""A multifurcation head: the rewards of all possible next tokens at once, from a model's hidden state before them."""
+"""A multifurcation head: the rewards of all possible next tokens at once, from the model's preceding hidden state."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class NextHead(LearntHead):
         The directions p_j, times 2^fraction; integers of at most 2^20 in magnitude.
     fraction : int
     tokens : mapping of str to tuple of int
-        For each token's text, the factors q_tj, times 2^token_fraction, and the bias b_t, times 2^32. The end of a text
-        is the empty string.
+        Maps each token's text to the factors q_tj, times 2^token_fraction, and the bias b_t, times 2^32. The end of a
+        completion is the empty string.
     token_fraction : int
     """
 
@@ -62,19 +62,21 @@ class NextHead(LearntHead):
         ----------
         rows : float64 (directions, width)
         tokens : mapping of str to sequence of float
-            For each token's text, its factors and its bias.
+            Maps each token's text to its factors and its bias.
 
         Raises
         ------
         ParameterError
-            If a number is not finite, a token does not have one factor for each row and a bias, or there are too many.
+            If a number is not finite, a token does not have one factor per row and a bias, or there are too many.
         """
         table = np.array(list(tokens.values()), np.float64)
         if rows.ndim != 2 or not 1 <= len(rows) <= MOST_ROWS or not 1 <= rows.shape[1] <= WIDEST:
-            raise ParameterError(f"a next-token head has 1 to {MOST_ROWS} rows of 1 to {WIDEST}, got {rows.shape}")
+            raise ParameterError(
+                f"a next-token head must have 1 to {MOST_ROWS} rows of 1 to {WIDEST}, got {rows.shape}"
+            )
         if table.ndim != 2 or table.shape[1] != len(rows) + 1 or not 1 <= len(table) <= MOST_TOKENS:
             raise ParameterError(
-                f"a next-token head has 1 to {MOST_TOKENS} tokens, each with {len(rows)} factors and a bias, "
+                f"a next-token head must have 1 to {MOST_TOKENS} tokens, each with {len(rows)} factors and a bias, "
                 f"got {table.shape}"
             )
         if not (np.all(np.isfinite(rows)) and np.all(np.isfinite(table)) and np.all(np.abs(table[:, -1]) < 1 << 20)):
@@ -89,14 +91,14 @@ class NextHead(LearntHead):
         )  # fmt: skip
 
     def rewards(self, state: HiddenState, words: Sequence[str]) -> list[float]:
-        """Return the rewards of next tokens, given by their texts: exact sums, rounded once.
+        """Return the rewards of next tokens, given as strings: exact sums, rounded once.
 
         Unknown tokens get `UNSEEN`.
 
         Raises
         ------
         ParameterError
-            If the state has another width.
+            If the state has a different width.
         """
         self.check_width(state, len(self.rows[0]))
         products = [int(state.values @ np.array(row, np.int64)) for row in self.rows]

@@ -22,7 +22,7 @@ The one with the smallest error is chosen.
 SHRINK = 4.0
 """Pseudo-observations that shrink a token's bias towards 0, and the penalty of its own direction."""
 RANK = 4
-"""Number of directions besides the shared one."""
+"""Number of directions in addition to the shared one."""
 FOLDS = 5
 
 Floats = NDArray[np.float64]
@@ -38,7 +38,7 @@ class NextExample(NamedTuple):
     state : HiddenState
         The hidden state from which it was sampled.
     word : str
-        Its text; empty for the end of a text.
+        Its text; empty for the end of a completion.
     value : float
         Its reward, the target of the head.
     """
@@ -57,12 +57,12 @@ class NextLearnt:
     ----------
     rows : float64 (1 + RANK, width)
     tokens : mapping of str to list of float
-        For each token, its factors and its bias.
+        Maps each token to its factors and its bias.
     ridge : float
         The penalty chosen from `RIDGES`.
     constant, shared, whole : float
-        Errors on tokens that also occur in other problems: of a constant prediction (the mean), of the shared direction
-        only, and of the whole head.
+        Errors of a constant prediction (the mean), of the shared direction only, and of the whole head, on tokens that
+        also occur in other problems.
     seen : float
         The share of held-out tokens that also occur in other problems.
     """
@@ -77,10 +77,10 @@ class NextLearnt:
 
 
 def learn_next(examples: Sequence[NextExample]) -> NextLearnt:
-    """Fit a head to rewards of observed tokens; nothing is known about other tokens (the paper's partial supervision).
+    """Fit a head to rewards of observed tokens; other tokens are unobserved (the paper's partial supervision).
 
-    It fits in three steps of penalised least squares: a direction and a constant that all tokens share; a bias of each
-    token, fitted to the residuals; a direction of each token, fitted to the residuals that remain. Of these last
+    The fit has three steps of penalised least squares: a direction and a constant shared by all tokens; a bias for each
+    token, fitted to the residuals; and a direction for each token, fitted to the remaining residuals. Of these last
     directions, the `RANK` largest singular directions are kept.
 
     Raises
@@ -174,7 +174,7 @@ def _fit(table: _Table, ridge: float) -> _Fitted:
 
 
 def _errors(known: _Table, other: _Table, ridge: float) -> tuple[float, float, float, float]:
-    """Return squared errors on known tokens, of the mean, the shared direction and the whole head, and their count."""
+    """Return the squared errors of the mean, the shared direction and the whole head on known tokens, and the count."""
     fitted = _fit(known, ridge)
     seen = np.array([word in fitted.biases for word in other.words], bool)
     part = other.part(seen)

@@ -23,8 +23,8 @@ def find_assistant(name: str) -> Assistant:
     Raises
     ------
     ParameterError
-        If there is none of that name. The message lists the available ones.
+        If no assistant has that name. The message lists the available ones.
     """
     if name not in ASSISTANTS:
-        raise ParameterError(unknown_name(f"there is no proof assistant {name!r:.60}", name, list(ASSISTANTS)))
+        raise ParameterError(unknown_name(f"no proof assistant named {name!r:.60}", name, list(ASSISTANTS)))
     return ASSISTANTS[name]

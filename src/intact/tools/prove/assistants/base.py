@@ -1,4 +1,4 @@
-"""The interface of proof assistants: proof states as values, single proof steps, and checks of whole files."""
+"""The interface of proof assistants: proof states as values, single proof steps, and checking of whole files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from intact.tools.prove.assistants.transcript import ProofKind, ProofTranscript
 from intact.tools.sandbox import ProgramLimits
 
 MEMORY: Final = 2 << 30
-"""Address space in bytes of an assistant that runs as a process."""
+"""Size of the address space of an assistant that runs as a process, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class AssistantLimits:
     Attributes
     ----------
     seconds : float
-        Limit on wall time and on processor time; reaching it gives no verdict.
+        Limit on wall time and on CPU time; if it is reached, there is no verdict.
     """
 
     seconds: float = 30.0
@@ -37,7 +37,7 @@ class AssistantLimits:
 
 @dataclass(frozen=True)
 class ProofState:
-    """A statement, the steps of a proof so far, and their result. An immutable value.
+    """A statement, the steps of its proof so far, and their result; an immutable value.
 
     Attributes
     ----------
@@ -50,9 +50,9 @@ class ProofState:
     goals : tuple of str
         Remaining goals, each with hypotheses and conclusion; the next step works on the first.
     message : str
-        Error message, axioms that an accepted proof depends on, or limit.
+        The error message, the axioms that an accepted proof depends on, or the limit that was reached.
     failed : int or None
-        Index of the step that failed, from 0; None if the statement failed.
+        Zero-based index of the step that failed; None if the statement failed.
     settled : bool
         If true, the result is the same on every machine; false after a time limit.
     """
@@ -67,7 +67,7 @@ class ProofState:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the remaining goals: states that print the same goals count as the same."""
+        """SHA-256 of the remaining goals: states that print the same goals are treated as the same."""
         return sha256("\0".join([self.kind, *self.goals]).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -88,11 +88,11 @@ class FileReport:
     errors : tuple of FileError
         Errors in file order.
     holes : tuple of int
-        Lines at which a proof gives up a goal.
+        Lines on which a proof gives up a goal.
     axioms : tuple of str
         Axioms that the file itself assumes.
     limit : str
-        Description of the limit that ended the check, in which case nothing is known; otherwise empty.
+        Description of the limit that ended the check, in which case nothing is known; empty if no limit was reached.
     """
 
     errors: tuple[FileError, ...] = ()
@@ -102,7 +102,7 @@ class FileReport:
 
     @property
     def compiles(self) -> bool:
-        """True if the file has no errors; holes are allowed."""
+        """If true, the file has no errors; holes are allowed."""
         return not (self.errors or self.limit)
 
 
@@ -116,23 +116,23 @@ class KnownStatements(NamedTuple):
 class Assistant(ABC):
     """A proof assistant.
 
-    No process is kept between steps: each step replays the proof from the beginning in a new one. A result therefore
-    depends only on the statement and the steps, and undoing a step means returning to an earlier state.
+    No process is kept between steps: each step replays the proof from the beginning in a new process. A result
+    therefore depends only on the statement and the steps, and undoing a step means returning to an earlier state.
 
     Attributes
     ----------
     name : str
         Name in commands.
     title : str
-        Name in prose.
+        Name in running text.
     ending : str
         File name extension.
     is_process : bool
-        If true, it runs as a process, in the sandbox.
+        If true, it runs as a process in the sandbox.
     shows : str
-        Name of what it shows after a step.
+        Name of the output it shows after a step.
     errors : mapping of FailureLabel to pattern
-        Patterns of error messages, of which the first match counts; any other error is a failed tactic.
+        Patterns of error messages; the first match counts, and any other error is a failed tactic.
     """
 
     name: str
@@ -144,11 +144,11 @@ class Assistant(ABC):
 
     @abstractmethod
     def missing(self) -> str | None:
-        """Return what is missing on this machine and how to install it, or None if the assistant can run."""
+        """Say what is missing on this machine and how to install it; return None if the assistant can run."""
 
     @abstractmethod
     def version(self) -> str:
-        """Return a version that identifies its results, such as the digest of its program; empty if not installed."""
+        """Return a version that identifies results, such as the digest of the program; empty if not installed."""
 
     @abstractmethod
     def run(
@@ -196,11 +196,11 @@ class Assistant(ABC):
             As for `run`.
         """
         raise ParameterError(
-            f"{self.title} cannot list the statements of its library: name a file of them with `library`"
+            f"{self.title} cannot list the statements of its library: give a file of them as `library`"
         )
 
     def failure(self, kind: ProofKind, message: str) -> FailureLabel | None:
-        """Return the label for a failed proof, given its result and the assistant's message; None if it did not fail.
+        """Return the label of a failed proof, given its result and the assistant's message; None if it did not fail.
 
         A proof with open goals counts as one that ends there.
         """
@@ -223,11 +223,11 @@ class Assistant(ABC):
         return [label for label in found if label is not None]
 
     def split(self, text: str) -> tuple[str, ...]:
-        """Split the text of a proof into steps; by default, words."""
+        """Split the text of a proof into steps; by default, each word is a step."""
         return tuple(text.split())
 
     def without(self, steps: tuple[str, ...], failed: int, message: str) -> tuple[str, ...]:
-        """Replace a failing step and whatever depends on it by a hole; by default, keep only the steps before it."""
+        """Replace a failing step and its dependents with a hole; by default, keep only the steps before it."""
         return steps[:failed]
 
     def is_hole(self, step: str) -> bool:
@@ -235,7 +235,7 @@ class Assistant(ABC):
         return False
 
     def enclose(self, steps: tuple[str, ...]) -> tuple[str, ...]:
-        """Wrap steps so that they can only affect the first goal; by default unchanged."""
+        """Wrap steps so that they can affect only the first goal; by default, return them unchanged."""
         return steps
 
     def join(self, steps: tuple[str, ...]) -> str:
@@ -264,7 +264,7 @@ class Assistant(ABC):
         Raises
         ------
         ParameterError
-            If there are no steps.
+            If the state has no steps.
         """
         if not state.steps:
             raise ParameterError("there is no step to undo")

@@ -16,7 +16,7 @@ Symbols: TypeAlias = tuple[str, ...]
 LONGEST: Final = 1 << 28
 """Maximum number of characters in a database."""
 MOST_SYMBOLS: Final = 1 << 16
-"""Maximum number of symbols in an expression on the stack, since substitution may double it in every step."""
+"""Maximum number of symbols in an expression on the stack, since each substitution may double it."""
 _LABEL: Final = re.compile(r"[A-Za-z0-9._-]+")
 _KEYWORDS: Final = frozenset(["$c", "$v", "$f", "$e", "$d", "$a", "$p", "$.", "$=", "${", "$}"])
 
@@ -31,14 +31,14 @@ class Hypothesis(NamedTuple):
 
 @dataclass(frozen=True)
 class Assertion:
-    """An axiom, or a theorem with its proof, as later proofs may use it.
+    """An axiom, or a theorem with its proof, in the form used by later proofs.
 
     Attributes
     ----------
     hypotheses : tuple of Hypothesis
         Hypotheses that a proof must provide, in order.
     distinct : frozenset of pairs
-        Variables that must be replaced by expressions without common variables.
+        Pairs of variables that must be replaced by expressions without common variables.
     allowed : frozenset of pairs
         All pairs declared distinct at this point, on which its own proof may rely.
     proof : tuple of str or None
@@ -48,7 +48,7 @@ class Assertion:
     line : int
         Line on which it begins.
     place : int
-        Index among the assertions; a proof may only use earlier ones.
+        Index among the assertions; a proof may use only earlier ones.
     """
 
     label: str
@@ -88,7 +88,7 @@ class Database:
 
 
 class ProofError(FormatError):
-    """An invalid proof; `step` is the index of the failing label, from 0, or None if the end fails."""
+    """An invalid proof; `step` is the zero-based index of the failing label, or None if the end of the proof fails."""
 
     def __init__(self, message: str, step: int | None = None) -> None:
         super().__init__(message)
@@ -101,7 +101,7 @@ def tokens_of(text: str) -> Iterator[tuple[str, int]]:
     Raises
     ------
     FormatError
-        If a comment does not end, or a file is included.
+        If a comment is not closed, or a file is included.
     """
     comment = 0
     for number, row in enumerate(text.split("\n"), 1):
@@ -125,7 +125,7 @@ def read(text: str) -> Database:
     Raises
     ------
     FormatError
-        If it is malformed. The message has the line number.
+        If the database is malformed. The message gives the line number.
     """
     if len(text) > LONGEST:
         raise FormatError(f"a database may have {LONGEST:,} characters; this has {len(text):,}")
@@ -263,7 +263,7 @@ def verify(database: Database, theorem: Assertion) -> None:
     Raises
     ------
     ProofError
-        If it does not prove the theorem.
+        If the proof does not prove the theorem.
     """
     assert theorem.proof is not None
     stack = Stack(database, theorem)
@@ -295,7 +295,7 @@ class Stack:
         Raises
         ------
         ProofError
-            If the label is unknown, or the stack does not hold what it needs.
+            If the label is unknown, or the stack does not contain the required hypotheses.
         """
         if (hypothesis := self.theorem.active.get(label)) is not None:
             self.items.append(hypothesis.symbols)
@@ -322,7 +322,7 @@ class Stack:
             yield label
 
     def _walk_compressed(self, proof: Sequence[str]) -> Iterator[str]:
-        """Apply a compressed proof, whose letters refer to labels; yields a reference to an earlier step as a step."""
+        """Apply a compressed proof, whose letters refer to labels; references to earlier steps are yielded as steps."""
         if ")" not in proof:
             raise ProofError("the labels of a compressed proof must end with a closing parenthesis")
         end = list(proof).index(")")
@@ -352,7 +352,7 @@ class Stack:
             raise ProofError("the compressed proof ends within a number")
 
     def _use(self, used: Assertion, place: int | None) -> None:
-        """Replace the hypotheses of an assertion on the stack by its conclusion, under one substitution."""
+        """Replace an assertion's hypotheses on the stack with its conclusion, under a single substitution."""
         count = len(used.hypotheses)
         if count > len(self.items):
             raise ProofError(f"{used.label} needs {count} statements, and the stack holds {len(self.items)}", place)

@@ -19,20 +19,20 @@ FailureLabel: TypeAlias = Literal[
 ]
 
 FAILURES: Final[dict[FailureLabel, str]] = {
-    "parse error": "the text is no sentence of the assistant's language",
-    "unknown name": "a lemma, hypothesis, library or notation is named that is not there",
-    "type error": "a term has another type than is needed",
+    "parse error": "the text is not a sentence in the assistant's language",
+    "unknown name": "the step names a lemma, hypothesis, library or notation that does not exist",
+    "type error": "a term does not have the required type",
     "failed tactic": "a step that can be read cannot be applied, or does not find what it looks for",
-    "unsolved goals": "the proof ends, or leaves a goal, before that is proved",
-    "forbidden": "a goal is given up, an axiom assumed that is not the library's own, or a command is among the steps",
-    "timeout": "the time of a try, or of a step, ran out",
-    "resource limit": "memory, output or another limit of the assistant ran out",
-    "budget": "the method's own limit, or the user's budget, ended before there was a proof",
+    "unsolved goals": "the proof ends, or moves on from a goal, before the goal is proved",
+    "forbidden": "a step gives up a goal, assumes an axiom that is not part of the library, or is a command",
+    "timeout": "an attempt, or a step, ran out of time",
+    "resource limit": "the assistant reached a limit on memory, output or another resource",
+    "budget": "the method's own limit was reached, or the user's budget was used up, before a proof was found",
 }
 """Description of each label. Each failed attempt has exactly one label."""
 
 
 def count_failures(labels: Iterable[str | None]) -> dict[str, int]:
-    """Count the labels that occur, in the order of `FAILURES`; None is not counted."""
+    """Count the occurring labels, in the order of `FAILURES`; None is not counted."""
     found = Counter(labels)
     return {label: found[label] for label in FAILURES if found[label]}

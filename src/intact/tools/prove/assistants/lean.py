@@ -1,4 +1,4 @@
-"""Lean 4 through its REPL (leanprover-community/repl), which speaks JSON on standard input and output."""
+"""Lean 4 via its REPL (leanprover-community/repl), which speaks JSON on standard input and output."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from intact.tools.prove.provers import digest
 from intact.tools.sandbox import ProgramLimits, run_command
 
 PROGRAM: Final = "INTACT_LEAN_REPL"
-"""Environment variable with the path of the REPL; Lean's own variables locate its libraries."""
+"""Environment variable with the path of the REPL; Lean's own environment variables locate its libraries."""
 FOLDERS: Final = ("LEAN_SYSROOT", "LEAN_PATH")
 MEMORY: Final = 16 << 30
-"""Address space in bytes, which must hold Mathlib's mapped files."""
+"""Size of the address space in bytes; it must be large enough for Mathlib's mapped files."""
 OUTPUT: Final = 4 << 20
 AXIOMS: Final = frozenset({"propext", "Classical.choice", "Quot.sound"})
 """Lean's own axioms, which a proof may use."""
@@ -45,14 +45,14 @@ ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
         r"a statement ends with a theorem|unterminated"
     ),
 }
-"""Lean 4's messages for each failure label; any other error is a failed tactic."""
+"""Patterns of Lean 4's messages by failure label; any other error is a failed tactic."""
 
 _COMMAND: Final = re.compile(
     r"#\w+|@\[|\b(?:axiom|theorem|lemma|def|abbrev|example|instance|opaque|structure|inductive|class|elab\w*|macro\w*|"
     r"syntax|notation|infix[lr]?|prefix|postfix|attribute|namespace|section|end|open|import|export|universe|variable|"
     r"set_option|unsafe|partial|private|protected|mutual|initialize|run_cmd|run_tac|run_elab|run_meta|unseal|deriving)\b"
 )
-"""Words of commands, which must not occur in a proof."""
+"""Command keywords, which must not occur in a proof."""
 
 
 def parse_replies(text: str) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def parse_replies(text: str) -> list[dict[str, Any]]:
     Raises
     ------
     FormatError
-        If the output contains anything else.
+        If the output contains anything other than JSON objects.
     """
     decoder, place, found = json.JSONDecoder(), 0, list[dict[str, Any]]()
     while text[place:].strip():
@@ -69,7 +69,7 @@ def parse_replies(text: str) -> list[dict[str, Any]]:
         try:
             value, place = decoder.raw_decode(text, place)
         except (json.JSONDecodeError, RecursionError):
-            raise FormatError(f"Lean's REPL wrote what is no JSON: {text[place:]!r:.80}") from None
+            raise FormatError(f"Lean's REPL wrote output that is not JSON: {text[place:]!r:.80}") from None
         if not isinstance(value, dict):
             raise FormatError(f"Lean's REPL wrote {value!r:.60}, expected an object")
         found.append(value)
@@ -128,7 +128,7 @@ def _accepted(state: ProofState, reply: Mapping[str, Any]) -> ProofState:
 
 
 def commands_of(statement: str, steps: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the requests: the statement with a hole, each step in the state before it, and the whole theorem.
+    """Return the requests: the statement with a hole, each step in the state that precedes it, and the whole theorem.
 
     The REPL numbers states from 0 in the order in which they are created.
     """
@@ -145,7 +145,7 @@ def theorem_name(statement: str) -> str:
     Raises
     ------
     FormatError
-        If there is none.
+        If the text contains no theorem.
     """
     found = re.findall(r"^\s*(?:theorem|lemma)\s+([^\s:({\[]+)", statement, re.MULTILINE)
     if not found or not statement.rstrip().endswith("by"):
@@ -156,8 +156,8 @@ def theorem_name(statement: str) -> str:
 class LeanAssistant(Assistant):
     """Lean 4, located by the variables INTACT_LEAN_REPL (REPL), LEAN_SYSROOT (toolchain) and LEAN_PATH (libraries).
 
-    `lake env printenv`, run in a project, prints the last two. A step is one tactic. After the last step, the whole
-    theorem is compiled once more, with its axioms.
+    In a project, `lake env printenv` prints the last two. A step is one tactic. After the last step, the whole theorem
+    is compiled again, and its axioms are listed.
     """
 
     name = "lean"
@@ -166,12 +166,12 @@ class LeanAssistant(Assistant):
     errors: ClassVar[Mapping[FailureLabel, re.Pattern[str]]] = ERRORS
 
     def path(self) -> Path | None:
-        """Return the path of the REPL, or None."""
+        """Return the path of the REPL, or None if it is not found."""
         named = os.environ.get(PROGRAM)
         return Path(named) if named and Path(named).is_file() else None
 
     def missing(self) -> str | None:
-        """Return what is missing on this machine and how to install it, or None if the assistant can run."""
+        """Say what is missing on this machine and how to install it; return None if the assistant can run."""
         if self.path() is not None:
             return None
         return (

@@ -1,4 +1,4 @@
-"""Metamath: databases checked by this package itself, and proofs written label by label."""
+"""Metamath: databases checked by this package's own checker, and proofs written label by label."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
         r"^line \d+:|the file ends|the comment|compressed proof|a statement is a database that ends"
     ),
 }
-"""The checker's messages for each failure label; an assertion that does not fit the stack is a failed tactic."""
+"""Patterns of the checker's messages by failure label; an assertion that does not fit the stack is a failed tactic."""
 
 
 class MetamathAssistant(Assistant):
-    """The built-in checker, which is always available, starts no process, and has no time limit.
+    """The built-in checker, which is always available, starts no process and has no time limit.
 
-    A statement is a database whose last theorem is to be proved; the theorem's own proof, such as `?`, is ignored. A
+    The statement is a database whose last theorem is to be proved; the proof given there, such as `?`, is ignored. A
     step is one or more labels, in the order of a normal proof. The remaining goal is shown as the theorem and the
     stack: a proof ends when the stack holds only the theorem.
     """
@@ -120,7 +120,7 @@ class MetamathAssistant(Assistant):
         return found.end("hole" if failure == "forbidden" else "error", message, failure)
 
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
-        """Check a database: report where it is malformed, or else every invalid proof."""
+        """Check a database: report where it is malformed or, if it is well-formed, every invalid proof."""
         try:
             read = database.read(text)
         except FormatError as error:

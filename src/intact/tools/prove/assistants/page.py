@@ -1,4 +1,4 @@
-"""Proofs as a single HTML file without scripts or external resources; shows the goals after each step."""
+"""Proofs as a single HTML file without scripts or external resources; it shows the goals after each step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_STEPS = 20_000
 
 
 def html(proofs: Sequence[ProofTranscript], assistant: Assistant, title: str) -> str:
-    """Render the template `proofs.html.j2`, which escapes all text.
+    """Render the template `proofs.html.j2`, in which all text is escaped.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Rocq (formerly Coq): its toplevel as a process without network access, one for each attempted proof."""
+"""Rocq (formerly Coq): its toplevel as a process without network access, one process per attempted proof."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ from intact.tools.sandbox import ProgramLimits, run_command
 
 PROGRAM: Final = "coqtop"
 OPTIONS: Final = ("-q", "-emacs")
-"""Options: read no user files; print prompts that number the states to standard error."""
+"""Options: read no user files; print prompts with state numbers to standard error."""
 FILES: Final = (Path("/etc/ocamlfind.conf"),)
-"""Files that Debian's program reads in addition to the system's libraries."""
+"""Files that Debian's executable reads in addition to the system libraries."""
 OUTPUT: Final = 4 << 20
-"""Maximum output of a run in bytes."""
+"""Maximum output of a run, in bytes."""
 
 SEARCH: Final = "Search [ is:Theorem | is:Lemma | is:Fact | is:Remark | is:Corollary | is:Proposition | is:Axiom ]."
-"""Command that lists all statements known at that point."""
+"""Command that lists all statements known at a given point."""
 MOST_LISTS: Final = 8
 """Maximum number of cached lists, each of about 10,000 statements."""
 
 HOLE: Final = "admit."
 NO_GOAL: Final = ("No such goal", "No more subgoals", "no focused goal", "No focused proof", "no more goals")
-"""Error messages of a step when no goals are left."""
+"""Error messages for a step when no goals are left."""
 
 _PROMPT: Final = re.compile(r"<prompt>[^<\n]+ < \d+ \|[^|\n]*\| \d+ < </prompt>")
 _INFO: Final = re.compile(r"<(infomsg|warning)>.*?</\1>\n?", re.DOTALL)
@@ -70,7 +70,7 @@ class RocqAssistant(Assistant):
     """Rocq, as in Debian's package coq.
 
     All sentences are written to the toplevel's standard input, one per line, each followed by a query with a name that
-    no text can contain. This separates the outputs, whatever a tactic prints. A proof counts as accepted if the
+    no text can contain. This separates the outputs, no matter what a tactic prints. A proof counts as accepted if the
     toplevel lists its axioms after `Qed`. The sentences of a proof must be tactics, so that they can neither assume
     anything nor change the statement.
     """
@@ -84,15 +84,15 @@ class RocqAssistant(Assistant):
         self._listed: dict[bytes, tuple[str, ...]] = {}
 
     def path(self) -> Path | None:
-        """Return the path of the program, or None."""
+        """Return the path of the executable, or None if it is not found."""
         found = shutil.which(PROGRAM)
         return None if found is None else Path(found)
 
     def missing(self) -> str | None:
-        """Return what is missing on this machine and how to install it, or None if the assistant can run."""
+        """Say what is missing on this machine and how to install it; return None if the assistant can run."""
         if self.path() is not None:
             return None
-        return f"Rocq is not installed: there is no program {PROGRAM} on the path; install Debian's package coq"
+        return f"Rocq is not installed: the program {PROGRAM} is not on the path; install Debian's package coq"
 
     def version(self) -> str:
         """Return the digest of the program; empty if not installed."""
@@ -100,11 +100,11 @@ class RocqAssistant(Assistant):
         return "" if path is None else f"{PROGRAM} sha256:{digest(path.resolve())}"
 
     def split(self, text: str) -> tuple[str, ...]:
-        """Return the tactics, bullets and braces of a proof; for a whole file, those of its last proof."""
+        """Return the tactics, bullets and braces of a proof; for a whole file, use its last proof."""
         return tuple([one.text for one in proof_in(text)])
 
     def join(self, steps: tuple[str, ...]) -> str:
-        """Return a proof with one sentence per line, each with its full stop."""
+        """Return a proof with one sentence per line, each ending in a full stop."""
         return "\n".join([one.text for step in steps for one in proof_in(step)])
 
     def is_hole(self, step: str) -> bool:
@@ -166,7 +166,7 @@ class RocqAssistant(Assistant):
     def known(self, statement: str, limits: AssistantLimits, stop: Event | None = None) -> KnownStatements:
         """Return the statements that `Search` lists before the theorem: lemmas and axioms of all loaded libraries.
 
-        The list is cached for later goals of the same text, since it depends only on the text and the program.
+        The list is cached for later goals with the same text, since it depends only on the text and the executable.
         """
         try:
             given = [one.text for one in before_proof(statement)[:-1]]
@@ -226,7 +226,7 @@ class RocqAssistant(Assistant):
         return reply.reason or reply.output.strip()
 
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
-        """Check a whole file, continuing after errors like an editor."""
+        """Check a whole file, continuing after errors as an editor does."""
         try:
             sentences = split(text)
         except FormatError as error:

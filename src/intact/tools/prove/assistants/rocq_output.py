@@ -28,9 +28,9 @@ AXIOMS: Final = frozenset(
         "ClassicalUniqueChoice.dependent_unique_choice",
     }
 )
-"""Axioms of the standard library that a proof may use: those of the reals and of classical logic."""
+"""Axioms of the standard library that a proof may use: the axioms of the reals and of classical logic."""
 _BASES: Final = frozenset(name.rpartition(".")[2] for name in AXIOMS)
-"""Last components of the names in `AXIOMS`, which Rocq prints if they are unambiguous."""
+"""Last components of the names in `AXIOMS`, which Rocq prints when they are unambiguous."""
 
 ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
     "forbidden": re.compile(r"only tactics, bullets and braces can be steps|with given up goals"),
@@ -49,7 +49,7 @@ ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
     "timeout": re.compile(r"[Tt]imeout!"),
     "resource limit": re.compile(r"Stack overflow|Out of memory"),
 }
-"""Rocq 8.16's messages for each failure label; a search that finds nothing is a failed tactic."""
+"""Patterns of Rocq 8.16's messages by failure label; a search that finds nothing is a failed tactic."""
 
 _IDENTITY: Final = re.compile(r" \(ID \d+\)")
 _HOLE_LEFT: Final = "given up"
@@ -63,7 +63,7 @@ class RocqReply(NamedTuple):
 
     @property
     def place(self) -> int:
-        """Column of the error within its sentence, from 0."""
+        """Zero-based column of the error within its sentence."""
         found = re.search(r"Toplevel input, characters (\d+)-", self.error)
         return int(found[1]) if found else 0
 
@@ -92,7 +92,7 @@ def conclude(state: ProofState, ended: RocqReply, assumed: RocqReply, declared: 
 
 
 def declared_names(sentences: Sequence[Sentence]) -> set[str]:
-    """Return the names that a file declares without a definition, and those of its theorems; none are the library's."""
+    """Return the names of a file's theorems and of its declarations without a definition; none are the library's."""
     words = r"(?:#\[[^\]]*\]\s*)?(?:\w+\s+)?(?:Axioms?|Parameters?|Conjectures?|Variables?|Hypothes[ei]s|Context)\b"
     found = {name for one in sentences if (name := theorem_name(one)) is not None}
     assumed = [one.text for one in sentences if re.match(words, one.text)]
@@ -100,7 +100,7 @@ def declared_names(sentences: Sequence[Sentence]) -> set[str]:
 
 
 def listed_statements(output: str) -> tuple[str, ...]:
-    """Return the statements that `Search` lists, one per line, sorted by name; omits obligations of programs."""
+    """Return the statements that `Search` lists, one per line, sorted by name, without program obligations."""
     found = {}
     for entry in re.split(r"\n(?=[^\s(])", f"\n{output}"):
         if (named := re.match(r"([^\W\d][\w'.]*):\s+(.+)", entry, re.DOTALL)) and "_obligation_" not in named[1]:

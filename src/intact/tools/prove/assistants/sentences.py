@@ -11,7 +11,7 @@ from intact._base.errors import FormatError
 _BULLET: Final = re.compile(r"-+|\++|\*+")
 _BRACE: Final = re.compile(r"(?:\d+\s*:\s*|\[\w+\]\s*:\s*)?\{|\}")
 _TACTIC: Final = re.compile(r"[a-z_(\[!?{}*+-]|\d+\s*[:,-]")
-"""Beginnings of tactics, bullets and goal selectors; commands begin with a capital letter."""
+"""Pattern for the beginning of a tactic, bullet or goal selector; commands begin with a capital letter."""
 _HOLE: Final = re.compile(r"\b(?:admit|give_up)\b")
 _ENDS: Final = re.compile(r"(?:Proof|Qed|Defined|Admitted|Abort)\b[^.]*\.")
 
@@ -22,9 +22,9 @@ class Sentence(NamedTuple):
     Attributes
     ----------
     text : str
-        The sentence, as long as in the file; line feeds and comments are replaced by blanks.
+        The sentence, with the same length as in the file; line feeds and comments are replaced by blanks.
     line, column : int
-        Start of the sentence, from 1.
+        Start of the sentence, counted from 1.
     """
 
     text: str
@@ -33,12 +33,12 @@ class Sentence(NamedTuple):
 
     @property
     def is_tactic(self) -> bool:
-        """True if the sentence can only be part of a proof."""
+        """If true, the sentence can only be part of a proof."""
         return _TACTIC.match(self.text) is not None
 
     @property
     def is_hole(self) -> bool:
-        """True if the sentence gives up a goal."""
+        """If true, the sentence gives up a goal."""
         return _HOLE.search(self.text) is not None
 
 
@@ -48,7 +48,7 @@ def split(text: str) -> list[Sentence]:
     Raises
     ------
     FormatError
-        If a comment, a quoted string or the last sentence does not end. The message says where it begins.
+        If a comment, a quoted string or the last sentence is not closed. The message says where it begins.
     """
     plain = _without_comments(text)
     found, place = list[Sentence](), 0
@@ -87,7 +87,7 @@ def tactics(text: str) -> list[Sentence]:
 
 
 def proof_in(text: str) -> list[Sentence]:
-    """Return the tactics in a text written by a model: a proof, or a file whose last proof is used.
+    """Return the tactics in a model's output: a proof, or a file whose last proof is used.
 
     Everything after the first sentence that is not a tactic is ignored; a missing last full stop is added.
     """
@@ -145,7 +145,7 @@ def is_brace(text: str) -> bool:
 
 
 def block_end(sentences: Sequence[str], place: int) -> int:
-    """Return the end of the block that contains a sentence: the index of the next bullet or brace outside of it."""
+    """Return the end of the block that contains a sentence: the index of the next bullet or brace outside the block."""
     open_blocks = list[str]()
     for text in sentences[:place]:
         _move(open_blocks, text)
@@ -184,7 +184,7 @@ def _level(open_blocks: Sequence[str]) -> Sequence[str]:
 
 
 def _end(plain: str, place: int) -> int | None:
-    """Return the end of the sentence that begins at a position, or None if it does not end."""
+    """Return the end of the sentence that begins at a position, or None if the sentence is not closed."""
     for special in (_BULLET, _BRACE):
         if found := special.match(plain, place):
             return found.end()
@@ -204,7 +204,7 @@ def _end(plain: str, place: int) -> int | None:
 
 
 def _without_comments(text: str) -> str:
-    """Replace comments, which may be nested, by blanks of the same length."""
+    """Replace comments, which may be nested, with blanks of the same length."""
     result, depth, at, begun, quoted = list(text), 0, 0, 0, False
     while at < len(text):
         pair = text[at : at + 2]

@@ -1,4 +1,4 @@
-"""Proof transcripts: each step with the goals after it, and the assistant's messages."""
+"""Proof transcripts: each step with the goals that remain after it, and the assistant's messages."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class ProofStep(NamedTuple):
     text : str
         Source text of the step.
     line : int
-        Line on which it begins in the file, from 1.
+        Line of the file on which the step begins, counted from 1.
     goals : tuple of str
-        Remaining goals after it; the next step works on the first.
+        Goals that remain after the step; the next step works on the first.
     message : str
         Other output of the assistant, such as the error of a failing step.
     failure : FailureLabel or None
@@ -53,9 +53,9 @@ class ProofTranscript:
     name : str
         Name of the theorem.
     statement : str
-        Statement as written in the file.
+        Statement as it appears in the file.
     line : int
-        Line on which the statement begins, from 1.
+        Line on which the statement begins, counted from 1.
     goals : tuple of str
         Goals before the first step.
     steps : tuple of ProofStep
@@ -65,7 +65,7 @@ class ProofTranscript:
     message : str
         Axioms that an accepted proof depends on, or the reason why it is not accepted.
     failure : FailureLabel or None
-        Label of the first failing step, otherwise of the result.
+        Label of the first failing step or, if no step failed, of the result.
     """
 
     name: str
@@ -78,7 +78,7 @@ class ProofTranscript:
     failure: FailureLabel | None = None
 
     def add(self, step: ProofStep) -> ProofTranscript:
-        """Return the transcript with one more step; the failure is that of the first failing step."""
+        """Return the transcript with one more step; the failure label is that of the first failing step."""
         return replace(self, steps=(*self.steps, step), failure=self.failure or step.failure)
 
     def end(self, kind: ProofKind, message: str, failure: FailureLabel | None) -> ProofTranscript:

@@ -1,1 +1,1 @@
-"""Forward deduction: all consequences of rules up to a depth, with the provenance of every fact (Generative Logic)."""
+"""Forward deduction: all consequences of rules up to a depth, with the provenance of each fact (Generative Logic)."""

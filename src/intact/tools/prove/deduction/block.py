@@ -15,11 +15,11 @@ from intact.tools.prove.formula import EQUALS, Apply, Term, Variable
 MOST_FACTS: Final = 100_000
 """Maximum number of facts in a block."""
 MOST_FOUND: Final = 4 * MOST_FACTS
-"""Maximum number of facts found in a round, some of which may be equal."""
+"""Maximum number of facts found in one round; some of them may be equal."""
 HIGHEST: Final = 8
-"""Default maximum nesting depth of terms in facts; deeper ones are not derived."""
+"""Default maximum nesting depth of terms in facts; facts with deeper terms are not derived."""
 MOST_HEIGHT: Final = 200
-"""Largest value that a user may set."""
+"""Largest nesting depth that a user may set."""
 
 
 class Derived(NamedTuple):
@@ -30,12 +30,12 @@ class Derived(NamedTuple):
     rule : str
         Name of the rule; `GIVEN` if the block assumes the fact.
     place : int
-        Index among the rules of that name.
+        Index among the rules with that name.
     values : dict
         Term assigned to each of the rule's variables.
     premises : tuple
-        For each premise, the numbers of the facts from which it follows by equality; a single one if it is a fact
-        itself.
+        For each premise, the numbers of the facts from which it follows by equality; a single number if the premise is
+        itself a fact.
     depth : int
         Round in which it was derived; 0 if given.
     """
@@ -72,9 +72,10 @@ class FactBlock:
     reached : tuple of int or None
         Facts from which the goal follows by equality.
     contradiction : tuple of int or None
-        Facts that contradict each other: the block ends there, as everything would follow.
+        Facts that contradict each other: the block ends there, since everything would follow.
     complete : bool
-        If true, the last round found nothing new: these are all consequences, except for terms that are too deep.
+        If true, the last round found nothing new: these are all the consequences, except those with terms that are too
+        deep.
     """
 
     rules: Sequence[HornRule]
@@ -85,11 +86,11 @@ class FactBlock:
 
 
 class Deducer:
-    """Deduces facts in a block, round by round.
+    """A deducer of the facts in a block, round by round.
 
     Each round matches every rule against the facts from before the round, in the order of rules and terms. A variable
-    that no premise has is matched by the sides of an equality in the head; otherwise it ranges over all terms. Matching
-    is modulo equality, with the oldest term as the representative of its class.
+    that does not occur in a premise is matched by the sides of an equality in the head, if there is one; otherwise it
+    ranges over all terms. Matching is modulo equality, with the oldest term as the representative of its class.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ class Deducer:
     Raises
     ------
     CapacityError
-        If there are more than `MOST_FACTS` facts, or too many terms.
+        If the block has more than `MOST_FACTS` facts, or too many terms.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Deducer:
         self.look()
 
     def run(self, depth: int) -> FactBlock:
-        """Deduce for `depth` rounds, or until the goal is reached or nothing is new."""
+        """Deduce for `depth` rounds, or until the goal is reached or a round finds nothing new."""
         for round_ in range(1, depth + 1):
             if self.block.reached is not None or self.block.contradiction is not None:
                 break
@@ -241,7 +242,7 @@ class Deducer:
         return None if number is None else self.classes.find(number)
 
     def _sources(self, premise: Fact) -> tuple[int, ...]:
-        """Return facts from which a premise follows."""
+        """Return the facts from which a premise follows."""
         return tuple(sorted(self.classes.explain(*self.sides(premise))))
 
     def _bindings(self, rule: HornRule) -> Iterator[Values]:

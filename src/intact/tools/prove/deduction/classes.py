@@ -11,7 +11,7 @@ from typing import Final
 from intact._base.errors import CapacityError
 
 TRUE, FALSE = 0, 1
-"""Numbers of the two truth values."""
+"""The term numbers of the two truth values."""
 ATOM: Final = "\n"
 """Suffix of the names of predicates and truth values, which no function has: names in TPTP have no line breaks."""
 REFLEXIVE: Final = -1
@@ -20,11 +20,11 @@ MOST_TERMS: Final = 50_000
 """Maximum number of terms."""
 
 Node = tuple[str, tuple[int, ...]]
-"""A function or predicate applied to terms, given by number."""
+"""A function or predicate applied to terms, which are given by number."""
 
 
 class Classes:
-    """Numbered terms, the classes of equal ones, and the reasons for equality."""
+    """Numbered terms, the classes of equal terms, and the reasons for their equality."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []

@@ -9,7 +9,7 @@ from intact.tools.prove.deduction.theory import Deduction
 
 
 def html(deduction: Deduction, title: str) -> str:
-    """Render the template `deduction.html.j2`, which escapes all text."""
+    """Render the template `deduction.html.j2`, in which all text is escaped."""
     document: dict[str, Any] = deduction.as_dict()
     template = environment("intact.tools.prove", "deduction").get_template("deduction.html.j2")
     return template.render(title=title, **document)

@@ -25,7 +25,7 @@ from intact.tools.prove.tptp import format_term
 MOST_RULES: Final = 2_000
 """Maximum number of rules from one formula."""
 MOST_PREMISES: Final = 250
-"""Maximum number of premises of a rule, and of arguments of its predicates and functions."""
+"""Maximum number of premises in a rule, and of arguments to its predicates and functions."""
 
 
 class Fact(NamedTuple):
@@ -43,7 +43,7 @@ class Fact(NamedTuple):
 
     @property
     def variables(self) -> list[str]:
-        """The variables, without duplicates."""
+        """The variables in the literal, without duplicates."""
         terms = [term for argument in self.arguments for term in subterms(argument)]
         return list(dict.fromkeys(term.name for term in terms if isinstance(term, Variable)))
 
@@ -65,7 +65,7 @@ class HornRule(NamedTuple):
 
 
 def replaced(term: Term, values: dict[str, Term]) -> Term:
-    """Substitute terms for variables; other variables stay."""
+    """Substitute terms for variables; other variables are kept."""
     if isinstance(term, Variable):
         return values.get(term.name, term)
     return Apply(term.name, tuple([replaced(argument, values) for argument in term.arguments]))
@@ -74,8 +74,9 @@ def replaced(term: Term, values: dict[str, Term]) -> Term:
 def rules_of(name: str, formula: Formula, symbols: Collection[str] = ()) -> list[HornRule]:
     """Convert a closed formula to rules.
 
-    A conjunction becomes several rules, an equivalence two, and nested implications one rule with all their premises.
-    An existential in a head becomes a witness: a function of the variables before it, named after the formula.
+    A conjunction becomes several rules, an equivalence two, and nested implications become one rule with all their
+    premises. An existential quantifier in a head becomes a witness: a function of the variables before it, named after
+    the formula.
 
     Parameters
     ----------
@@ -85,7 +86,8 @@ def rules_of(name: str, formula: Formula, symbols: Collection[str] = ()) -> list
     Raises
     ------
     FormatError
-        If the formula cannot be converted, for example because of a disjunction in a head. The message names the part.
+        If the formula cannot be converted, for example because of a disjunction in a head. The message names the
+        offending part.
     """
     witnesses = (witness for number in count(1) if (witness := f"witness_{name}_{number}") not in symbols)
     rules = []
@@ -117,7 +119,7 @@ def _split(
     name: str,
     numbers: count[int],
 ) -> Iterator[tuple[tuple[Fact, ...], Fact]]:
-    """Yield premises and head of each rule that follows from a formula in head position.
+    """Yield the premises and head of each rule that follows from a formula in head position.
 
     `used` holds the rule's variables so far: two quantifiers with the same name become two variables.
     """
@@ -154,7 +156,7 @@ def _split(
 
 
 def _literals(formula: Formula, values: dict[str, Term], used: set[str], name: str) -> Iterator[Fact]:
-    """Yield the premises in a formula; variables of existentials get unused names, which are added to `used`."""
+    """Yield the premises in a formula; existential variables get unused names, which are added to `used`."""
     if isinstance(formula, Binary) and formula.connective == "&":
         yield from _literals(formula.left, values, used, name)
         yield from _literals(formula.right, values, used, name)

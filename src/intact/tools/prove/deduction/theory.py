@@ -1,4 +1,4 @@
-"""Deduction from a theory: all consequences of its axioms, then its goals in order, by induction where needed."""
+"""Deduction from a theory: all consequences of its axioms, then proofs of its goals, by induction where needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from intact.tools.prove.tptp import NamedFormula, format_formula, format_term
 class Induction(NamedTuple):
     """The constant and the function from which everything is built.
 
-    A goal that holds for `zero`, and for the `successor` of everything for which it holds, holds for all.
+    A goal that holds for `zero`, and for the `successor` of everything for which it holds, holds for everything.
     """
 
     zero: str
@@ -53,7 +53,7 @@ class GoalBlock:
 
     @property
     def proved(self) -> bool:
-        """True if the goal was reached, or the given facts contradict each other."""
+        """If true, the goal was reached, or the given facts contradict each other."""
         return self.block.reached is not None or self.block.contradiction is not None
 
 
@@ -66,7 +66,7 @@ class Goal:
     by : str
         "direct", "induction", or "" if open.
     earlier : tuple of str
-        Goals proved earlier, which are rules for this one.
+        Goals proved earlier, which serve as rules for this one.
     """
 
     name: str
@@ -125,12 +125,12 @@ HYPOTHESIS = "induction hypothesis"
 def deduce(
     entries: Sequence[NamedFormula], depth: int, induction: Induction | None = None, height: int = HIGHEST
 ) -> Deduction:
-    """Deduce all consequences of axioms up to a depth, and prove conjectures, each from the axioms and earlier ones.
+    """Deduce all consequences of axioms up to a depth, and prove each conjecture from the axioms and earlier ones.
 
-    A goal for all values of variables opens a block with a constant for each variable, in which the premises are given.
-    If that block does not reach the goal and there is an `induction`, two blocks per variable follow: the base uses
-    zero, and the step uses the successor of a constant for which the goal is a rule (Generative Logic, arXiv
-    2508.00017).
+    A universally quantified goal opens a block with a constant for each variable, in which the premises are given. If
+    that block does not reach the goal and there is an `induction`, two blocks per variable follow: the base case uses
+    zero, and the step uses the successor of a constant for which the goal is available as a rule (Generative Logic,
+    arXiv 2508.00017).
 
     Parameters
     ----------
@@ -142,10 +142,10 @@ def deduce(
     Raises
     ------
     ParameterError
-        If depth or height is less than 1, height more than `MOST_HEIGHT`, or induction does not name a constant and a
-        function of the formulas.
+        If depth or height is less than 1, height is more than `MOST_HEIGHT`, or `induction` does not name a constant
+        and a function that occur in the formulas.
     FormatError
-        If a formula is not a rule.
+        If a formula cannot be converted to rules.
     CapacityError
         If a limit on facts or terms is exceeded.
     """
@@ -263,7 +263,7 @@ def _facts(block: FactBlock, only: set[int] | None = None) -> list[dict[str, Any
 
 
 def needed(block: FactBlock, numbers: Sequence[int]) -> set[int]:
-    """Return the numbers of facts and of all facts from which they were derived."""
+    """Return the numbers of the given facts and of all facts from which they were derived."""
     found: set[int] = set()
     waiting = list(numbers)
     while waiting:

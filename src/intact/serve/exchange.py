@@ -1,4 +1,4 @@
-"""A request and its answer as recorded in a test lock: without identifiers, times, and the chunking of streams."""
+"""A request and its answer as locks and cassettes compare them: without identifiers, times, and stream chunking."""
 
 from __future__ import annotations
 
@@ -14,40 +14,38 @@ _WORDS: Final = frozenset(
         *("reasoning_content", "response", "stop_reason", "text", "thinking"),
     )
 )
-"""Members of replies, in any API, that hold generated text or a finish reason."""
+"""Members of replies, in any API, that contain generated text or a finish reason."""
 _IDS: Final = frozenset(("id", "call_id", "tool_call_id", "tool_use_id"))
 _ARGUMENTS: Final = frozenset(("arguments", "input"))
-"""Members that hold a tool's arguments; in some APIs these are objects, whose members are the tool's own."""
+"""Members that contain a tool's arguments; in some APIs these are objects, whose members are the tool's own."""
 _EXCERPT = 200
 _BOUNDARY: Final = re.compile(rb"--[^\s]{1,70}\r?\n")
 """The first line of a multipart body."""
 
 
 class Exchange:
-    """A request and its answer, without what may differ between runs: identifiers, times, and the chunking of streams.
+    """A request and its answer, without parts that may differ between runs: identifiers, times, and stream chunking.
 
     Attributes
     ----------
     digest : str
-        SHA-256 over path and body of the request.
+        SHA-256 of the request's path and body.
     answer : dict
-        The generated text, by place in the reply: texts of a stream's events are joined.
+        The generated text, by position in the reply: the pieces in a stream's events are joined.
     """
 
     def __init__(self, path: str, request: bytes, reply: bytes, names: dict[str, str]) -> None:
-        body = _renamed(_parse(_with_fixed_boundary(request)), names)
+        body = _renamed(_parse(with_fixed_boundary(request)), names)
         self.path = path
         self.digest = hashlib.sha256(f"{path}\n{json.dumps(body, sort_keys=True)}".encode()).hexdigest()
         messages = body.get("messages") if isinstance(body, Mapping) else None
         last = messages[-1] if isinstance(messages, list) and messages else body
         self.excerpt = json.dumps(last, ensure_ascii=False)[-_EXCERPT:]
-        self.answer: dict[str, str] = {}
+        self.answer = generated_texts(reply)
         own: dict[str, str] = {}  # names by the request, since replies may come in any order
-        for event in _events(reply):
+        for event in reply_values(reply):
             for name in _ids(event):
                 own.setdefault(name, f"id {len(own)} of the reply to {self.digest[:12]}")
-            for place, text in _texts(event):
-                self.answer[place] = self.answer.get(place, "") + text
         names.update(own | names)
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,8 +53,41 @@ class Exchange:
         return {"path": self.path, "request": self.digest, "asked": self.excerpt, "answer": self.answer}
 
 
-def _with_fixed_boundary(request: bytes) -> bytes:
-    """Return a multipart body with a fixed boundary, since clients draw a new one for each."""
+def generated_texts(reply: bytes) -> dict[str, str]:
+    """Return the generated text and the stop reasons of a reply, by place; texts of a stream's events are joined."""
+    found: dict[str, str] = {}
+    for value in reply_values(reply):
+        for place, text in _texts(value):
+            found[place] = found.get(place, "") + text
+    return found
+
+
+def first_difference(before: str | None, now: str | None, labels: tuple[str, str] = ("locked", "now")) -> str:
+    """Show two texts from the first character that differs, with a little of what precedes it.
+
+    Parameters
+    ----------
+    before, now : str or None
+        None if there is no text at this place.
+    labels : (str, str)
+        Names of the two texts.
+    """
+    width = max(map(len, labels)) + 1
+    first, second = (f"  {label + ':':{width}} " for label in labels)
+    if before is None or now is None:
+        return f"{first}{_excerpt(before)}\n{second}{_excerpt(now)}"
+    shorter = min(len(before), len(now))
+    at = next((i for i in range(shorter) if before[i] != now[i]), shorter)
+    begin = max(0, at - 40)
+    return f"  from character {at} on\n{first}{before[begin : at + 80]!r}\n{second}{now[begin : at + 80]!r}"
+
+
+def _excerpt(text: str | None) -> str:
+    return "nothing" if text is None else repr(text[:_EXCERPT])
+
+
+def with_fixed_boundary(request: bytes) -> bytes:
+    """Return a multipart body with a fixed boundary, since clients choose a random one each time."""
     found = _BOUNDARY.match(request)
     if found is None or not request.rstrip().endswith(found[0].rstrip() + b"--"):
         return request
@@ -70,7 +101,7 @@ def _parse(text: bytes) -> Any:
         return text.decode(errors="replace")
 
 
-def _events(reply: bytes) -> Iterator[Any]:
+def reply_values(reply: bytes) -> Iterator[Any]:
     """Yield the JSON values of a reply: a single one, one per line, or one per event."""
     try:
         yield json.loads(reply)
@@ -82,7 +113,7 @@ def _events(reply: bytes) -> Iterator[Any]:
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """Replace identifiers of earlier replies in a request by names that are the same in every run."""
+    """Replace identifiers of earlier replies in a request with names that are the same in every run."""
     if isinstance(value, Mapping):
         return {key: _renamed(one, names) for key, one in value.items()}
     if isinstance(value, list):
@@ -103,7 +134,7 @@ def _ids(value: Any) -> Iterator[str]:
 
 
 def _texts(value: Any, place: str = "", key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield generated texts with their places; list items that state their index use it as their place."""
+    """Yield generated strings with their positions; a list item that states its index is positioned by it."""
     if isinstance(value, Mapping):
         if key in _ARGUMENTS:
             yield place, json.dumps(value, sort_keys=True)
