@@ -162,7 +162,7 @@ def read_piece(chunk: Mapping[str, Any]) -> ChatText:
 
 def accumulate(pieces: Iterable[ChatText]) -> Iterator[tuple[ChatText, ChatText]]:
     """Yield each piece of a stream with the answer up to it."""
-    whole = ChatText("", "", [], "", None, usage={}, model="", fingerprint="")
+    whole = ChatText("", "", [], finish="", receipt=None, usage={}, model="", fingerprint="")
     calls: dict[int, dict[str, Any]] = {}
     for piece in pieces:
         for call in piece.calls:
@@ -171,8 +171,8 @@ def accumulate(pieces: Iterable[ChatText]) -> Iterator[tuple[ChatText, ChatText]
             whole.text + piece.text,
             whole.thoughts + piece.thoughts,
             [calls[index] for index in sorted(calls)],
-            piece.finish or whole.finish,
-            piece.receipt or whole.receipt,
+            finish=piece.finish or whole.finish,
+            receipt=piece.receipt or whole.receipt,
             usage=piece.usage or whole.usage,
             model=piece.model or whole.model,
             fingerprint=piece.fingerprint or whole.fingerprint,
@@ -205,7 +205,9 @@ def _read(reply: Mapping[str, Any], member: str) -> ChatText:
         raise _malformed(reply)
     if not isinstance(receipt, dict | None):
         raise _malformed(reply)
-    return ChatText(text, thoughts, calls, finish, receipt, usage=counts, model=names[0], fingerprint=names[1])
+    return ChatText(
+        text, thoughts, calls, finish=finish, receipt=receipt, usage=counts, model=names[0], fingerprint=names[1]
+    )
 
 
 def _malformed(reply: Mapping[str, Any]) -> EndpointError:

@@ -11,7 +11,7 @@ from intact._base.errors import IntactError, NotInstalledError, ParameterError
 from intact._base.packages import install, missing
 
 if missing("dspy"):
-    raise NotInstalledError(f"the plug-in for DSPy needs dspy: {install('dspy>=3.4')}")
+    raise NotInstalledError(f"the plug-in for DSPy needs dspy: {install('dspy')}")
 
 import anyio
 import dspy

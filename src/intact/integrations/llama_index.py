@@ -191,8 +191,8 @@ class IntactLLM(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        asked = ChatMessage(user_msg) if isinstance(user_msg, str) else user_msg
-        given = {"messages": [*(chat_history or []), *([asked] if asked is not None else [])], **kwargs}
+        question = ChatMessage(user_msg) if isinstance(user_msg, str) else user_msg
+        given = {"messages": [*(chat_history or []), *([question] if question is not None else [])], **kwargs}
         if tools:
             given["tools"] = [_tool(tool) for tool in tools]
             given["tool_choice"] = "required" if tool_required else "auto"

@@ -293,7 +293,7 @@ def tree_text(trace: Mapping[str, Any]) -> str:
     drawing = draw_tree(trace)
     lines = [f"{trace.get('method')} → {trace.get('answer')}"]
     size = 0
-    for shown, (node, _, _) in enumerate(drawing.nodes):
+    for place, (node, _, _) in enumerate(drawing.nodes):
         if node.kind == "question":
             continue
         text = " ".join(node.text.split())
@@ -301,7 +301,7 @@ def tree_text(trace: Mapping[str, Any]) -> str:
         line = f"{'  ' * node.depth}{'*' if node.winning else '-'} {node.line}: {excerpt}"
         size += len(line.encode("utf-8", "replace"))
         if size > MOST_REPLY:
-            return "\n".join([*lines, f"({len(drawing.nodes) - shown + drawing.more:,} more)"])
+            return "\n".join([*lines, f"({len(drawing.nodes) - place + drawing.more:,} more)"])
         lines.append(line)
     return "\n".join([*lines, *([f"({drawing.more:,} more)"] if drawing.more else [])])
 

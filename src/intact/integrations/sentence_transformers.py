@@ -394,12 +394,12 @@ def _pair(given: Any) -> tuple[str, str]:
     return cast("tuple[str, str]", pair)
 
 
-def _steps(values: list[Any], size: int, shown: bool | None, what: str) -> Iterator[list[Any]]:
+def _steps(values: list[Any], size: int, progress: bool | None, what: str) -> Iterator[list[Any]]:
     """Yield the values in batches, with a progress bar if it is asked for."""
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ParameterError(f"batch_size must be a positive integer, got {size!r:.40}")
     batches = [values[start : start + size] for start in range(0, len(values), size)]
-    if not shown:
+    if not progress:
         return iter(batches)
     return iter(track(batches, what, console=Console(stderr=True)))
 
