@@ -158,7 +158,7 @@ def test_the_fp32_profile_adds_the_change_to_the_product(tier: str) -> None:
 @pytest.mark.parametrize("executor", [NativeExecutor, ReferenceExecutor])
 def test_profiles_without_adapters_say_so(executor: type, profile: str) -> None:
     program = replace(CASE.program, adapters=("one",))
-    with pytest.raises(ParameterError, match="adapters support only the profiles int8 and fp32"):
+    with pytest.raises(ParameterError, match="adapters run in the profiles int8 and fp32"):
         executor(program, profile=profile)
 
 

@@ -166,11 +166,7 @@ def test_convolutions_take_their_parts_of_the_cache_in_order(tmp_path: Path) -> 
     [
         ("shortconv.l_cache", 5, "l_cache must be an integer from 1 to 4"),
         ("shortconv.l_cache", 2, r"shortconv\.conv\.weight has shape \(96, 3\), expected \(96, 2\)"),
-        (
-            "attention.head_count_kv",
-            [0, 0, 0, 0],
-            "0 for layers with a convolution, and the same number for all other layers",
-        ),
+        ("attention.head_count_kv", [0, 0, 0, 0], "0 for layers with a convolution, and for at least one other"),
         ("attention.head_count_kv", [0, 1, 3, 0], "0 for layers with a convolution"),
         ("attention.head_count_kv", [0, 1], "has 2 entries, expected 4"),
         ("attention.head_count_kv", [0, 0, 1, 0], r"tensor blk\.1\.shortconv\.in_proj\.weight is missing"),
@@ -185,9 +181,7 @@ def test_wrong_numbers_of_convolutions_are_refused(tmp_path: Path, key: str, val
         intact.load(path)
 
 
-@pytest.mark.parametrize(
-    ("value", "problem"), [(300.0, "weights must be smaller than 256"), (np.nan, "NaN or infinite")]
-)
+@pytest.mark.parametrize(("value", "problem"), [(300.0, "weights of 256 and more"), (np.nan, "NaN or infinite")])
 def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path, value: float, problem: str) -> None:
     with open_checkpoint(write_tiny(tmp_path / "tiny.gguf", "lfm2", ["F32"])) as checkpoint:
         tensors = {name: (t.kind, t.shape, t.data.tobytes()) for name, t in checkpoint.tensors.items()}
@@ -219,5 +213,5 @@ def test_profiles_that_run_no_experts_run_lfm2(tmp_path: Path) -> None:
     for profile in ("mxfp4", "mxfp8", "mxfp8e5m2", "int8+wina50"):
         fast, slow = (intact.load(path, profile=profile, executor=name) for name in ("native", "reference"))
         assert np.array_equal(fast.logits([3, 5, 8, 13], raw=True)[0], slow.logits([3, 5, 8, 13], raw=True)[0])
-    with pytest.raises(ParameterError, match="mixtures of experts support only the profiles int8 and fp32"):
+    with pytest.raises(ParameterError, match="mixtures of experts run in the profiles int8 and fp32"):
         intact.load(write_tiny(tmp_path / "moe.gguf", "lfm2moe"), profile="mxfp8")

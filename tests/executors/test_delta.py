@@ -163,7 +163,7 @@ def test_chains_of_drafts_that_are_not_followed_leave_no_trace(profile: str) -> 
         executor.step([SequenceChunk(60, text[100:120], pages)], np.arange(20))
         found = [executor.step([SequenceChunk(p, text[p : p + 1], pages)], np.arange(1)).copy() for p in range(60, 80)]
         assert np.array_equal(np.concatenate(found), expected)
-        with pytest.raises(ParameterError, match="consecutive tokens or chains of drafts, not trees"):
+        with pytest.raises(ParameterError, match="consecutive tokens or chains of drafts, no trees"):
             executor.step([SequenceChunk(80, text[:2], pages, np.array([-1, -1], np.int32))], np.arange(2))
 
 

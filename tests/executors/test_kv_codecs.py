@@ -139,17 +139,17 @@ def test_profiling_counts_the_bytes_of_coded_pages(program: Program) -> None:
 @pytest.mark.parametrize("executor", ["native", "reference"])
 def test_a_codec_refuses_heads_that_it_cannot_hold(tmp_path: Path, executor: str) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", head_width=20)
-    with pytest.raises(ParameterError, match="head widths that are multiples of 8, but this model's heads are 20 wide"):
+    with pytest.raises(ParameterError, match="heads whose width is a multiple of 8; this model's are 20 wide"):
         intact.load(path, kv="int4", executor=executor)
 
 
 def test_names_that_are_none_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     nowhere = tmp_path / "nothing.gguf"
     for arguments, message in (
-        ({"kv": "int44"}, "no codec named 'int44'.*int4"),
-        ({"kv": 4}, "no codec named 4"),
+        ({"kv": "int44"}, "there is no codec 'int44'.*int4"),
+        ({"kv": 4}, "there is no codec 4"),
         ({"kv": "int4", "profile": "fp32"}, "fp32 keeps keys and values as floats"),
-        ({"kv": "int4", "profile": "int8+kv-int8"}, "already has the codec int8"),
+        ({"kv": "int4", "profile": "int8+kv-int8"}, "has the codec int8 already"),
         ({"profile": "int8+kv-int5"}, "profile must be.*codecs: int4, int8"),
         ({"profile": "fp32+kv-int4"}, "profile must be"),
     ):

@@ -152,9 +152,9 @@ def test_samples_forks_and_preemption_leave_bits_alone(tmp_path: Path, architect
     ("kind", "changes", "problem"),
     [
         ("selective", {"layer": 1}, "scans take the parts of the cache in their order"),
-        ("selective", {"states": 257}, "states of 257 columns exceed the proven bound of 256"),
+        ("selective", {"states": 257}, "states of 257 columns pass the proven bounds, at most 256"),
         ("trapezoidal", {"layer": 1}, "scans take the parts of the cache in their order"),
-        ("trapezoidal", {"states": 257}, "states of 257 columns exceed the proven bound of 256"),
+        ("trapezoidal", {"states": 257}, "states of 257 columns pass the proven bounds, at most 256"),
         ("trapezoidal", {"angles": 7}, "an angle for at most each pair"),
         ("trapezoidal", {"width": 6}, "reads x, B, C and what leads each position"),
         ("trapezoidal", {"slowest": 0.0}, r"the slowest decay of a trapezoidal scan must lie in \(0, 1\], found 0"),

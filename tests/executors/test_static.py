@@ -84,7 +84,7 @@ def test_a_product_is_that_of_the_clipped_inputs() -> None:
 
 @pytest.mark.parametrize("largest", [-1.0, 2.0**31, float("nan"), float("inf")])
 def test_a_largest_input_is_a_size(largest: float) -> None:
-    with pytest.raises(ValueError, match=r"must lie in \[0, 2"):
+    with pytest.raises(ValueError, match="must lie in 0 to 2"):
         fixed_scale(largest)
 
 
@@ -256,11 +256,9 @@ def test_scales_that_cannot_be_are_refused(model: Path, tmp_path: Path) -> None:
 
 def test_a_model_without_scales_says_how_to_get_them(source: Path, program: Program) -> None:
     for executor in ("native", "reference"):
-        with pytest.raises(
-            ParameterError, match=r"needs a model with static input scales, .* intact quantize --static makes"
-        ):
+        with pytest.raises(ParameterError, match=r"needs a model with scales .* intact quantize --static writes one"):
             intact.load(source, PROFILE, executor=executor)
-    with pytest.raises(ParameterError, match="adapters support only the profiles int8 and fp32"):
+    with pytest.raises(ParameterError, match="adapters run in the profiles int8 and fp32"):
         NativeExecutor(replace(program, adapters=("one",)), PROFILE)
 
 
@@ -295,7 +293,7 @@ def test_mistakes_are_named_before_the_work(source: Path, text: Path, tmp_path: 
         quantize(source, tmp_path / "out", "keep", static=True)
     with pytest.raises(ParameterError, match="keep leaves everything unchanged"):
         quantize(source, tmp_path / "out", "keep")
-    with pytest.raises(ParameterError, match="a GGUF file cannot store input scales"):
+    with pytest.raises(ParameterError, match="a GGUF file has no place for input scales"):
         quantize(source, tmp_path / "out.gguf", "q8_0", static=True, calibrate=text)
     with pytest.raises(ParameterError, match="static activations are not supported for mixtures of experts"):
         quantize(write_tiny(tmp_path / "moe.gguf", "olmoe"), tmp_path / "out", "keep", static=True, calibrate=text)

@@ -62,9 +62,9 @@ def test_sums_at_their_bound_saturate() -> None:
 @pytest.mark.parametrize(
     ("weight", "problem"),
     [
-        (np.zeros((3, 5), np.float32), r"1 to 4 weights per channel, found shape \(3, 5\)"),
-        (np.zeros(3, np.float32), "1 to 4 weights per channel"),
-        (np.array([[0.0, -256.0]], np.float32), "weights must be smaller than 256 to fit"),
+        (np.zeros((3, 5), np.float32), r"1 to 4 weights a channel, found shape \(3, 5\)"),
+        (np.zeros(3, np.float32), "1 to 4 weights a channel"),
+        (np.array([[0.0, -256.0]], np.float32), "weights of 256 and more do not fit"),
     ],
 )
 def test_weights_that_do_not_fit(weight: np.ndarray, problem: str) -> None:

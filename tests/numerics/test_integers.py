@@ -72,7 +72,7 @@ def test_an_index_of_inputs_is_kept(rows: int, columns: int, inputs: int, seed: 
 def test_a_damaged_index_is_refused() -> None:
     weight = random_weight(1, (2, 32), (3, 40))._replace(inputs=InputIndex(np.arange(40, dtype=np.int32), 40))
     for place, value, message in (
-        (36, 0, "an index has 0 inputs"),
+        (36, 0, "an index of 0 inputs"),
         (40, -2, "from -2 to 39"),
         (44, 40, "expected -1 to 39"),
     ):
@@ -80,7 +80,7 @@ def test_a_damaged_index_is_refused() -> None:
         data[place : place + 4] = np.frombuffer(np.int32(value).tobytes(), np.uint8)
         with pytest.raises(ModelError, match=message):
             from_bytes(data)
-    with pytest.raises(ModelError, match=r"an index has -?\d+ inputs"):
+    with pytest.raises(ModelError, match=r"an index of -?\d+ inputs"):
         read_header(to_bytes(weight)[:38])
 
 
@@ -109,15 +109,15 @@ def test_a_block_format_and_floats_survive() -> None:
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (0, 0, "must begin with b'INTW'"),
+        (0, 0, "begins b'INTW'"),
         (4, 3, "version 3"),
-        (8, 0, "is not supported; expected"),
-        (12, 0, "is not supported; expected"),
-        (16, 7, "is not supported; expected"),
-        (20, 64, "is not supported; expected"),
+        (8, 0, "expected one of"),
+        (12, 0, "expected one of"),
+        (16, 7, "expected one of"),
+        (20, 64, "expected one of"),
         (24, 200, "too far"),
-        (28, 2, "is not supported; expected"),
-        (16, 5, r"an integer weight of .* has .* bytes; expected"),
+        (28, 2, "expected one of"),
+        (16, 5, "bytes of an integer weight"),
     ],
 )
 def test_a_damaged_header_is_refused(place: int, value: int, message: str) -> None:
@@ -133,7 +133,7 @@ def test_bytes_that_are_missing_and_exponents_out_of_bounds_are_refused() -> Non
         from_bytes(data[:-1])
     wrong = data.copy()
     wrong[-4:] = np.frombuffer(np.int32(500).tobytes(), np.uint8)
-    with pytest.raises(ModelError, match="500; expected -200 to 120"):
+    with pytest.raises(ModelError, match="500: expected -200 to 120"):
         from_bytes(wrong)
 
 
@@ -148,7 +148,7 @@ def test_a_table_has_an_entry_for_each_code() -> None:
 def test_a_table_with_negative_entries_is_refused() -> None:
     data = to_bytes(random_weight(1, (6, 32), (3, 64), table=1984)).copy()
     data[36:38] = 255
-    with pytest.raises(ModelError, match=r"a table has entries from -1 to \d+; expected 0 to 32767"):
+    with pytest.raises(ModelError, match=r"a table with entries from -1 to \d+: expected 0 to 32767"):
         from_bytes(data)
 
 

@@ -26,5 +26,5 @@ def test_numbers_are_rounded_half_up_and_bounded() -> None:
     assert row_multiplier(Fraction(1)) == 1 << 24
     assert [row_multiplier(Fraction(n, 1 << 25)) for n in (1, -1, 3)] == [1, 0, 2]
     for number in (64, -64, Fraction(1000, 3)):
-        with pytest.raises(ValueError, match="numbers between -64 and 64, got"):
+        with pytest.raises(ValueError, match="numbers between -64 and 64, not"):
             row_multiplier(Fraction(number))

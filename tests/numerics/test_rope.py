@@ -142,7 +142,7 @@ def test_attention_factors() -> None:
     assert attention_factor({"type": "linear", "factor": 4.0}) == attention_factor({}) == 1
     both = {"type": "yarn", "factor": 8.0, "original": 64, "mscale": 1.0, "mscale_all_dim": 1.0}
     assert attention_factor(both) == 1
-    with pytest.raises(ModelError, match=r"attention factor must lie in \[1/128, 7/4\], found 2"):
+    with pytest.raises(ModelError, match="attention factor of 2"):
         attention_factor(longrope | {"attention_factor": 2.0})
 
 

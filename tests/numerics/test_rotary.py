@@ -73,5 +73,5 @@ def test_a_scaling_that_makes_no_sense_is_refused(scaling, message):
 
 @pytest.mark.parametrize("divisors", [[1.0] * 31, [0.0] * 32, [math.nan] * 32, [math.inf] * 32, [-1.0] * 32])
 def test_divisors_that_make_no_sense_are_refused(divisors):
-    with pytest.raises(ModelError, match=r"rope_freqs\.weight or longrope's factors must be 32 positive numbers"):
+    with pytest.raises(ModelError, match=r"rope_freqs\.weight or longrope's factors: expected 32 positive numbers"):
         rotation(10000.0, 64, {}, np.array(divisors, np.float32))

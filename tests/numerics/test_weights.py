@@ -211,9 +211,9 @@ def test_bad_arguments_are_named() -> None:
         weights.from_blocks("Q9", data, (1, 32))
     with pytest.raises(ParameterError, match="multiple of 32"):
         weights.from_blocks("Q4_0", data, (1, 33))
-    with pytest.raises(ParameterError, match="must have 36"):
+    with pytest.raises(ParameterError, match="should have 36"):
         weights.from_blocks("Q4_0", data, (2, 32))
-    with pytest.raises(ParameterError, match="must be 8 or 4"):
+    with pytest.raises(ParameterError, match="should be 8 or 4"):
         weights.from_floats(np.zeros((1, 32), np.float32), bits=5)
 
 

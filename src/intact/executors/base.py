@@ -127,9 +127,9 @@ def check_program(program: Program, profile: ProfileParts, exchange: Exchanger |
         If an operation does not support the profile, or needs an exchange.
     """
     if exchange is None and any(op.exchanges for op in program.ops):
-        raise ParameterError("this program is one part of a program that several processes run: pass `exchange`")
+        raise ParameterError("this program is a part of one that several processes run: give `exchange`")
     if program.adapters and profile.for_linear_alone:
-        raise ParameterError("adapters support only the profiles int8 and fp32, and those with narrow activations")
+        raise ParameterError("adapters run in the profiles int8 and fp32, and those of narrow activations")
     for op in program.ops:
         op.check_profile(program, profile)
 
@@ -137,7 +137,7 @@ def check_program(program: Program, profile: ProfileParts, exchange: Exchanger |
 def check_consecutive(program: Program, chunks: Sequence[SequenceChunk]) -> None:
     """Reject trees of drafts for programs with a recurrent state, which can only advance by consecutive tokens."""
     if any(chunk.parents is not None for chunk in chunks) and program.recurrent():
-        raise ParameterError("a model with a recurrent state takes consecutive tokens or chains of drafts, not trees")
+        raise ParameterError("a model with a recurrent state takes consecutive tokens or chains of drafts, no trees")
 
 
 def check_whole(program: Program, chunks: Sequence[SequenceChunk]) -> None:
@@ -174,7 +174,7 @@ def choose_tier(available: Sequence[str], missing: Sequence[str] = ()) -> str:
         return available[0]
     if chosen in missing:
         held = ", ".join(available)
-        raise ParameterError(f"INTACT_ISA is {chosen}, which was not built; only {held} were. {BUILD_TIERS}")
+        raise ParameterError(f"INTACT_ISA is {chosen}, which was not built ({held} were). {BUILD_TIERS}")
     if chosen not in available:
         raise ParameterError(
             f"INTACT_ISA must name a tier that this machine has ({', '.join(available)}), got {chosen!r}"

@@ -87,9 +87,7 @@ def describe_faster_tier() -> str | None:
     """Describe the faster tier that was not built and how to build it; return None if there is no such tier."""
     if (tier := faster_tier()) is None:
         return None
-    return (
-        f"This processor supports {tier}, which is faster than {available_tiers()[0]} but was not built. {BUILD_TIERS}"
-    )
+    return f"This processor has {tier}, which is faster than {available_tiers()[0]} and was not built. {BUILD_TIERS}"
 
 
 @contextmanager
@@ -301,14 +299,14 @@ class NativeExecutor:
     @recording.setter
     def recording(self, on: bool) -> None:
         if on and self._parts.scheme.wide:
-            raise ParameterError(f"the profile {self.profile} cannot record the inputs of products; use int8")
+            raise ParameterError(f"the profile {self.profile} records no inputs of products; use int8")
         self._model.recording = on
 
     def recorded(self, op: int) -> Quantized:
         """Return the inputs that the product at operation index `op` read in the last step."""
         product = self.program.ops[op]
         if not isinstance(product, Linear | Logits):
-            raise ParameterError(f"operation {op} is a {type(product).__name__}, but only products are recorded")
+            raise ParameterError(f"operation {op} is a {type(product).__name__}: products alone are recorded")
         with _parameter_errors():
             data = self._model.recorded(op)
         return from_row_bytes(data, self.program.buffers[product.source].width)

@@ -36,7 +36,7 @@ def with_outliers(program: Program, parts: ProfileParts) -> tuple[Program, dict[
     for name, count in blocks.items():
         width = buffers[name].width + BLOCK * count
         if width > MOST_INPUTS:
-            raise ModelError(f"outliers in 16 bits make {width} columns, but a product supports at most {MOST_INPUTS}")
+            raise ModelError(f"{width} columns with outliers in 16 bits: a product has at most {MOST_INPUTS}")
         buffers[name] = replace(buffers[name], width=width)
     for op in program.ops:
         if isinstance(op, Linear) and op.source in found:

@@ -194,7 +194,7 @@ class ReferenceExecutor:
     def recorded(self, op: int) -> Quantized:
         """Return the inputs that the product at operation index `op` read in the last recorded step."""
         if self._memory.recorded is None or op not in self._memory.recorded:
-            raise ParameterError(f"no inputs were recorded for operation {op}: it did not run, or is not a product")
+            raise ParameterError(f"no recorded step has passed a product that is operation {op}")
         return self._memory.recorded[op]
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -228,7 +228,7 @@ class ReferenceExecutor:
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the head's inputs for some rows of the last step's logits."""
         if self._head is None:
-            raise ParameterError("no step has computed logits yet")
+            raise ParameterError("no step has given logits yet")
         return to_bytes(Quantized(*(part[rows] for part in self._head)))
 
     def draw(

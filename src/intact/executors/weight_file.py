@@ -97,17 +97,17 @@ class WeightFile:
     def __init__(self, path: Path, key: bytes) -> None:
         mapped = map_file(path)
         if not isinstance(mapped, mmap.mmap) or len(mapped) < _PAGE:
-            raise FormatError(f"{path} ({len(mapped)} bytes) is not a file of packed weights; regenerate it")
+            raise FormatError(f"{path}: {len(mapped)} bytes are no file of packed weights; it should be made again")
         self.path, self.data = path, np.frombuffer(mapped, np.uint8)
         magic, own, at, size, digest = _HEAD.unpack_from(mapped)
         if magic != _MAGIC or own != key:
-            raise FormatError(f"{path} contains packed weights of another model or version; regenerate it")
+            raise FormatError(f"{path}: has packed weights of another model or version; it should be made again")
         text = mapped[at : at + size]
         if at + size != len(mapped) or hashlib.sha256(text).digest() != digest:
-            raise FormatError(f"{path} is truncated or damaged; regenerate it")
+            raise FormatError(f"{path}: is truncated or damaged; it should be made again")
         self._index: dict[str, Any] = json.loads(text)
         if any(one["at"] < _PAGE or one["at"] + one["bytes"] > at for one in self._index.values()):
-            raise FormatError(f"{path} lists matrices beyond its end; regenerate it")
+            raise FormatError(f"{path}: has matrices that lie outside it; it should be made again")
         release(self.data)
 
     def __contains__(self, name: str) -> bool:
@@ -134,7 +134,7 @@ class WeightFile:
         with ThreadPoolExecutor(threads) as pool:  # hash functions release the interpreter's lock
             for name, digest in zip(self._index, pool.map(self._digest, self._index.values()), strict=True):
                 if digest != self._index[name]["sha256"]:
-                    raise FormatError(f"{self.path}: the bytes of {name} are damaged; regenerate the file")
+                    raise FormatError(f"{self.path}: the bytes of {name} are damaged; it should be made again")
 
     def _digest(self, one: dict[str, Any]) -> str:
         made, left = hashlib.sha256(), one["bytes"]

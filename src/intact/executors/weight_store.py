@@ -92,13 +92,13 @@ def map_packed(program: Program, weights: str, bits: int, threads: int, limit: i
             path.with_suffix(".used").touch()
             return found
     except FormatError as error:
-        raise CapacityError(f"weights_memory: {error}; its disk loses written data") from error
+        raise CapacityError(f"weights_memory: {error}; its disk loses what is written") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise CapacityError(f"weights_memory: {_no_room(folder, program)}") from error
         raise ParameterError(
-            f"weights_memory: cannot store packed weights in {folder} ({error.strerror}); set INTACT_HOME to a "
-            "writable folder"
+            f"weights_memory: {folder} cannot keep packed weights ({error.strerror}); set INTACT_HOME to a folder that "
+            "can be written"
         ) from error
 
 
@@ -152,7 +152,7 @@ def _estimate(program: Program) -> int:
 def _no_room(folder: Path, program: Program) -> str:
     return (
         f"the disk of {folder} has too little room for packed weights: they need about {_estimate(program):,} bytes, "
-        f"but only {shutil.disk_usage(folder).free:,} are free; free some, or point INTACT_HOME to another disk"
+        f"{shutil.disk_usage(folder).free:,} are free; free some, or set INTACT_HOME to a folder on another disk"
     )
 
 

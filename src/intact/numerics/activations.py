@@ -201,7 +201,7 @@ def fixed_scale(largest: float) -> FixedScale:
         If the magnitude is not a number from 0 to 2^31.
     """
     if not 0 <= largest < MOST_INPUT:
-        raise ValueError(f"the largest input of a product must lie in [0, 2^31], got {largest}")
+        raise ValueError(f"the largest input of a product must lie in 0 to 2^31, got {largest}")
     fraction, exponent = np.frexp(max(float(np.float32(largest)), LEAST_INPUT))
     units = int(fraction * (1 << 24))
     e = 5 if units > LARGEST << 4 else 4

@@ -34,9 +34,9 @@ def integer_taps(weight: NDArray[np.float32]) -> NDArray[np.int64]:
         If there are more than four taps, or a weight is too large.
     """
     if weight.ndim != 2 or not 1 <= weight.shape[1] <= MOST_TAPS:
-        raise ValueError(f"a convolution must have 1 to {MOST_TAPS} weights per channel, found shape {weight.shape}")
+        raise ValueError(f"a convolution has 1 to {MOST_TAPS} weights a channel, found shape {weight.shape}")
     if not np.abs(weight).max() < TAP_LIMIT:
-        raise ValueError(f"weights must be smaller than {TAP_LIMIT} to fit in fixed point")
+        raise ValueError(f"weights of {TAP_LIMIT} and more do not fit fixed point")
     return np.floor(np.ldexp(weight.astype(np.float64), TAP_FRACTION) + 0.5).astype(np.int64)
 
 

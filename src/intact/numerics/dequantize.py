@@ -40,11 +40,11 @@ def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
     if kind == INTEGER:
         return values(from_bytes(data)).astype(np.float32).reshape(shape)
     if kind not in FORMATS:
-        raise ValueError(f"unknown storage format {kind!r}; available: {', '.join(FORMATS)}")
+        raise ValueError(f"unknown storage format {kind!r}; known are {', '.join(FORMATS)}")
     form = FORMATS[kind]
     count = int(np.prod(shape, dtype=np.int64))
     if shape and shape[-1] % form.values:
-        raise ValueError(f"rows of {kind} must have a multiple of {form.values} values, got {shape[-1]}")
+        raise ValueError(f"{kind} needs rows of a multiple of {form.values} values, got {shape[-1]}")
     if data.size * form.values != count * form.size:
         raise ValueError(f"{kind} of shape {shape} needs {count // form.values * form.size} bytes, got {data.size}")
     blocks = np.ascontiguousarray(data).reshape(-1, form.size)

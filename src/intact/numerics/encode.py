@@ -40,10 +40,10 @@ def encode(kind: str, codes: Bytes, scales: BlockScales) -> Bytes:
     """
     form = BLOCK_FORMATS[kind]
     if form.pack is None:
-        raise ParameterError(f"cannot write {kind}; supported types: {', '.join(WRITTEN)}")
+        raise ParameterError(f"{kind} is not written; the types that are: {', '.join(WRITTEN)}")
     rows, columns = codes.shape
     if columns % form.values:
-        raise ParameterError(f"rows of {kind} must have a multiple of {form.values} values, got {columns}")
+        raise ParameterError(f"{columns} columns of {kind}: a row should be a multiple of {form.values}")
     count = columns // form.values
 
     def cut(numbers: Int | None) -> Int | None:

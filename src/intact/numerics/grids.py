@@ -78,7 +78,7 @@ class NumberGrid:
         if padded:
             found = [option for option in found if option.has_zero] or found
         if not found:
-            raise ParameterError(f"{self.name}: no kernel supports blocks of {block}; use a multiple of 32")
+            raise ParameterError(f"{self.name}: no kernel has its codes in blocks of {block}; use a multiple of 32")
         return min(found, key=lambda option: (option.stored, option.bits))
 
     def _layouts(self) -> list[Layout]:

@@ -104,7 +104,7 @@ def shift_of(bits: int, zero: int, table: NDArray[np.int16] | None) -> int:
     while table is not None and most + (1 << shift >> 1) >> shift > _LARGEST_SUM:
         shift += 1
     if most + (1 << shift >> 1) >> shift > _LARGEST_SUM:
-        raise ModelError(f"{bits}-bit codes with a zero point of {zero} have values too far from it")
+        raise ModelError(f"{bits}-bit codes about a zero of {zero}: a value lies too far from it")
     return shift
 
 
@@ -117,31 +117,29 @@ def read_header(data: Bytes) -> IntegerHeader:
         If the bytes are not an integer weight, have a different version, or describe an impossible weight.
     """
     if data.size < _HEADER.size or not starts_integers(data):
-        raise ModelError(
-            f"integer weights must begin with {_MAGIC!r}, got {data.size} bytes that begin with {data[:4].tobytes()!r}"
-        )
+        raise ModelError(f"{data.size} bytes that begin {data[:4].tobytes()!r}: an integer weight begins {_MAGIC!r}")
     _, version, rows, columns, bits, block, zero, table, minimum = _HEADER.unpack(data[: _HEADER.size].tobytes())
     if version not in (1, 2):
-        raise ModelError(f"integer weights have version {version}, but this program reads versions 1 and 2")
+        raise ModelError(f"version {version} of integer weights: this program reads versions 1 and 2")
     layouts = TABLED if table else LAYOUTS
     if rows < 1 or columns < 1 or block not in layouts.get(bits, ()) or {table, minimum} - {0, 1}:
         raise ModelError(
-            f"an integer weight of {rows} x {columns}, {bits} bits, blocks of {block}{' with a table' * bool(table)} "
-            "is not supported; expected "
+            f"an integer weight of {rows} x {columns}, {bits} bits, blocks of {block}{' with a table' * bool(table)}: "
+            "expected one of "
             + ", ".join(f"{b} bits in blocks of {n}" for b, blocks in layouts.items() for n in blocks)
         )
     most = LARGEST_ENTRY if table else 255
     if not 0 <= zero <= most:
-        raise ModelError(f"an integer weight of {bits} bits has a zero point of {zero}; expected 0 to {most}")
+        raise ModelError(f"an integer weight of {bits} bits with a zero of {zero}: expected 0 to {most}")
     inputs = None
     if version == 2:
         after = data[_HEADER.size : _HEADER.size + 4].tobytes()
         inputs = int.from_bytes(after, "little", signed=True)
         if len(after) < 4 or not 1 <= inputs <= MOST_INPUTS:
-            raise ModelError(f"an index has {inputs} inputs; expected 1 to {MOST_INPUTS}")
+            raise ModelError(f"an index of {inputs} inputs: expected 1 to {MOST_INPUTS}")
     header = IntegerHeader(rows, columns, bits, block, zero, bool(table), bool(minimum), inputs)
     if data.size != header.nbytes:
-        raise ModelError(f"an integer weight of {rows} x {columns} has {data.size} bytes; expected {header.nbytes}")
+        raise ModelError(f"{data.size} bytes of an integer weight of {rows} x {columns}: expected {header.nbytes}")
     return header
 
 
@@ -158,9 +156,7 @@ def read_inputs(data: Bytes) -> InputIndex | None:
         return None
     index = data[_HEADER.size + 4 : _HEADER.size + header.index_bytes].view("<i4").astype(np.int32)
     if not -1 <= int(index.min()) <= int(index.max()) < header.inputs:
-        raise ModelError(
-            f"an index has entries from {index.min()} to {index.max()}; expected -1 to {header.inputs - 1}"
-        )
+        raise ModelError(f"an index from {index.min()} to {index.max()}: expected -1 to {header.inputs - 1}")
     return InputIndex(index, header.inputs)
 
 
@@ -221,7 +217,7 @@ def from_bytes(data: Bytes) -> BlockWeight:
 
     table = take("<i2", entries_of(header.bits)).astype(np.int16) if header.has_table else None
     if table is not None and int(table.min()) < 0:
-        raise ModelError(f"a table has entries from {table.min()} to {table.max()}; expected 0 to {LARGEST_ENTRY}")
+        raise ModelError(f"a table with entries from {table.min()} to {table.max()}: expected 0 to {LARGEST_ENTRY}")
     planes = np.unpackbits(
         take("u1", header.rows, header.bits, header.padded // 8).astype(np.uint8), axis=-1, bitorder="little"
     )
@@ -234,7 +230,7 @@ def from_bytes(data: Bytes) -> BlockWeight:
         exponent = take("<i4", header.rows).astype(np.int32)
         least, most = EXPONENTS
         if not least <= int(exponent.min()) <= int(exponent.max()) <= most:
-            raise ModelError(f"exponents range from {exponent.min()} to {exponent.max()}; expected {least} to {most}")
+            raise ModelError(f"exponents from {exponent.min()} to {exponent.max()}: expected {least} to {most}")
         return scale, exponent
 
     scale, scale_exp = scales()

@@ -27,7 +27,7 @@ def row_multiplier(number: Fraction) -> int:
         If the number is not between -64 and 64.
     """
     if not -MOST < number < MOST:
-        raise ValueError(f"rows can only be multiplied by numbers between -{MOST} and {MOST}, got {float(number):g}")
+        raise ValueError(f"rows are multiplied by numbers between -{MOST} and {MOST}, not {float(number):g}")
     return math.floor(number * (1 << FRACTION) + Fraction(1, 2))
 
 

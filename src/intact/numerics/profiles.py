@@ -68,14 +68,14 @@ def parse_profile(profile: Profile) -> ProfileParts:
     match = _FORM.fullmatch(profile) if isinstance(profile, str) else None
     if match is None:
         raise ParameterError(
-            f"profile must be one of {', '.join(PROFILES)}; integer profiles may be followed by +RULE and "
-            f"a percentage from 1 to 99, such as int8+wina50 (rules: {', '.join(RULES)}), and by +kv-CODEC, such as "
-            f"int8+kv-int4 (codecs: {', '.join(CODECS)}); got {profile!r:.60}"
+            f"profile must be one of {', '.join(PROFILES)}, the integer ones perhaps with +RULE and a per cent from 1 "
+            f"to 99, such as int8+wina50 (rules: {', '.join(RULES)}), and with +kv-CODEC, such as int8+kv-int4 "
+            f"(codecs: {', '.join(CODECS)}); got {profile!r:.60}"
         )
     scheme, rule, percent, codec = match.groups()
     if rule and not SCHEMES[scheme].takes_sparsity:
         takes = ", ".join(name for name, one in SCHEMES.items() if one.takes_sparsity)
-        raise ParameterError(f"profile: only {takes} support sparse inputs; got {profile!r:.60}")
+        raise ParameterError(f"profile: sparse inputs go with {takes}; got {profile!r:.60}")
     sparsity = Sparsity(rule, int(percent)) if rule else None
     return ProfileParts(False, SCHEMES[scheme], sparsity, CODECS[codec] if codec else None)
 
@@ -98,12 +98,12 @@ def with_codec(profile: Profile, kv: str | None) -> Profile:
     if kv is None:
         return profile
     if not isinstance(kv, str) or kv not in CODECS:
-        raise ParameterError(unknown_name(f"kv: no codec named {kv!r:.60}", str(kv), list(CODECS)))
+        raise ParameterError(unknown_name(f"kv: there is no codec {kv!r:.60}", str(kv), list(CODECS)))
     if parts.float32:
         raise ParameterError(f"kv: fp32 keeps keys and values as floats; the codec {kv} needs an integer profile")
     if parts.codec is not None:
         if parts.codec.name != kv:
-            raise ParameterError(f"kv: the profile {profile} already has the codec {parts.codec.name}, got {kv}")
+            raise ParameterError(f"kv: the profile {profile} has the codec {parts.codec.name} already, got {kv}")
         return profile
     return f"{profile}{_KV}{kv}"
 

@@ -148,7 +148,7 @@ def attention_factor(scaling: Mapping[str, Any]) -> Fraction:
         exact = Fraction(math.isqrt((square.numerator << 2 * PRECISION) // square.denominator), UNIT)
     exact *= _exact(scaling, "factor_of_scores", 1.0)
     if not Fraction(1, 128) <= exact < Fraction(7, 4):
-        raise ModelError(f"rope scaling: the attention factor must lie in [1/128, 7/4], found {float(exact):.6g}")
+        raise ModelError(f"rope scaling: an attention factor of {float(exact):.6g} is beyond 1/128 to 7/4")
     return Fraction(float(np.float32(float(exact))))
 
 
@@ -177,7 +177,7 @@ def rotation(
     frequencies = inverse_frequencies(base, width)
     if factors is not None:
         if len(factors) != len(frequencies) or not np.all(np.isfinite(factors)) or np.any(factors <= 0):
-            raise ModelError(f"rope_freqs.weight or longrope's factors must be {len(frequencies)} positive numbers")
+            raise ModelError(f"rope_freqs.weight or longrope's factors: expected {len(frequencies)} positive numbers")
         frequencies = [f / Fraction(float(d)) for f, d in zip(frequencies, factors, strict=True)]
     kind = scaling.get("type")
     if kind == "linear":
@@ -188,7 +188,7 @@ def rotation(
         frequencies = _yarn(frequencies, scaling, base)
     elif kind == "longrope":
         if factors is None:
-            raise ModelError("rope scaling of type longrope needs lists of factors, which are missing")
+            raise ModelError("rope scaling of type longrope: its lists of factors are missing")
     elif kind is not None:
         raise ModelError(f"rope scaling of type {kind!r} is not supported; expected {', '.join(SCALINGS)}")
     return turns(frequencies)

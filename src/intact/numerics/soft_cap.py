@@ -21,7 +21,7 @@ class SoftCap(NamedTuple):
 def make_soft_cap(cap: Fraction) -> SoftCap:
     """Convert a cap from 1 to 2^14 to integers."""
     if not 1 <= cap <= 1 << 14:
-        raise ValueError(f"a soft cap must lie in [1, 16384], got {float(cap):g}")
+        raise ValueError(f"a soft cap must lie in 1 to 16,384, got {float(cap):g}")
     half = Fraction(1, 2)
     return SoftCap(int((1 << 25) / cap + half), int(cap * (1 << 16) + half))
 

@@ -89,15 +89,15 @@ def decode(kind: str, data: Bytes, shape: tuple[int, int]) -> Decoded:
         If the kind is unknown, or `data` or K does not match it.
     """
     if kind not in BLOCK_FORMATS:
-        raise ParameterError(f"unknown block format {kind!r}; expected one of {', '.join(BLOCK_FORMATS)}")
+        raise ParameterError(f"unknown block format {kind!r}: it should be one of {', '.join(BLOCK_FORMATS)}")
     form = BLOCK_FORMATS[kind]
     rows, columns = shape
     if columns % form.values:
-        raise ParameterError(f"rows of {kind} must have a multiple of {form.values} values, got {columns}")
+        raise ParameterError(f"{columns} columns of {kind}: a row should be a multiple of {form.values}")
     count = columns // form.values
     if data.size != rows * count * form.size:
         raise ParameterError(
-            f"a {kind} matrix of shape {shape} must have {rows * count * form.size} bytes, got {data.size}"
+            f"{data.size} bytes for a {kind} matrix of shape {shape}: it should have {rows * count * form.size}"
         )
     blocks = np.ascontiguousarray(data, np.uint8).reshape(rows, count, form.size)
     codes, scale, minimum = form.unpack(blocks)
@@ -144,7 +144,7 @@ def from_floats(x: NDArray[np.float32], bits: int = 8) -> BlockWeight:
         If `bits` is neither 8 nor 4.
     """
     if bits not in (4, 8):
-        raise ParameterError(f"bits must be 8 or 4 for a float matrix, got {bits}")
+        raise ParameterError(f"{bits} bits for a float matrix: it should be 8 or 4")
     _check_finite("float", ~np.isfinite(x), 1)
     rows, columns = x.shape
     padded = np.zeros((rows, -(-columns // 32) * 32), np.float64)
@@ -197,7 +197,7 @@ def _check_finite(kind: str, infinite: NDArray[np.bool_], width: int) -> None:
 
 def _not_finite(kind: str, row: int, column: int) -> NoReturn:
     what = "weight" if kind == "float" else f"{kind} scale"
-    raise ModelError(f"the {what} at row {row}, column {column} is NaN or infinite; all weights must be finite")
+    raise ModelError(f"the {what} at row {row}, column {column} is NaN or infinite: every weight should be finite")
 
 
 def _half_value(bits: Int) -> Int:

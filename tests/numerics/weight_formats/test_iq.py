@@ -45,9 +45,9 @@ def test_values_are_bit_by_bit_those_of_the_gguf_package(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_of_parts_of_blocks_are_refused(kind: str) -> None:
     size = BLOCK_FORMATS[kind].size
-    with pytest.raises(ParameterError, match=f"rows of {kind} must have a multiple of 256 values, got 96"):
+    with pytest.raises(ParameterError, match=f"96 columns of {kind}: a row should be a multiple of 256"):
         from_blocks(kind, np.zeros(size, np.uint8), (1, 96))
     with pytest.raises(
-        ParameterError, match=f"a {kind} matrix of shape .1, 256. must have {size} bytes, got {size - 1}"
+        ParameterError, match=f"{size - 1} bytes for a {kind} matrix of shape .1, 256.: it should have {size}"
     ):
         from_blocks(kind, np.zeros(size - 1, np.uint8), (1, 256))

@@ -110,7 +110,7 @@ class Op(ABC):
 
     def refuse_cut(self) -> None:
         """Raise the error for an operation that cannot be split between processes."""
-        raise ParameterError(f"tensor parallelism does not support {self.noun}: load the model in one process")
+        raise ParameterError(f"tensor parallel runs no {self.noun}: load in one process")
 
 
 class Cached(Op):

@@ -48,7 +48,7 @@ def fixed_bias(tensor: Tensor, fraction: int) -> NDArray[np.int64]:
     """
     values = float_values(tensor, tensor.shape[0], "bias").astype(np.float64)
     if np.abs(values).max() >= 1 << 14:
-        raise ModelError(f"tensor {tensor.name}: values must be smaller than 16,384 to fit in fixed point")
+        raise ModelError(f"tensor {tensor.name}: values of 16,384 and more do not fit fixed point")
     return np.floor(np.ldexp(values, fraction) + 0.5).astype(np.int64)
 
 

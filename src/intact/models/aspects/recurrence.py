@@ -43,7 +43,7 @@ def check_states(tables: Tables, states: int, parameter: str) -> None:
     """Raise if sums over the columns of a state could exceed their bounds; `parameter` names one of its tensors."""
     if states > MOST_STATES:
         tensor = tables.tensors[parameter].name
-        raise ModelError(f"tensor {tensor}: states of {states} columns exceed the proven bound of {MOST_STATES}")
+        raise ModelError(f"tensor {tensor}: states of {states} columns pass the proven bounds, at most {MOST_STATES}")
 
 
 def integer_rates(tables: Tables, name: str, decay: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -79,8 +79,8 @@ class Attend(Cached):
         """Raise if the profile's KV codec does not support this head width."""
         if profile.codec is not None and not profile.codec.holds(tables.head_width):
             raise ParameterError(
-                f"the KV codec {profile.codec.name} supports head widths that are multiples of {GRANULE}, but "
-                f"this model's heads are {tables.head_width} wide: load it without kv"
+                f"the KV codec {profile.codec.name} holds heads whose width is a multiple of {GRANULE}; this model's "
+                f"are {tables.head_width} wide: load it without kv"
             )
 
     def cached_shapes(self, tables: Tables) -> list[tuple[int, ...]]:

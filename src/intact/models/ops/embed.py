@@ -127,7 +127,7 @@ def embed_multiplier(scale: Fraction) -> int:
 def check_embedding(name: str, largest_exponent: int) -> None:
     """Refuse an embedding whose scales would need a left shift."""
     if largest_exponent > 4:
-        raise ModelError(f"tensor {name}: a scale of 2^{largest_exponent} or more is too large for an embedding")
+        raise ModelError(f"tensor {name}: a scale of 2^{largest_exponent} and more is too large for an embedding")
 
 
 def _rows_of(s: ReferenceStep, name: str, rows: NDArray[np.integer], multiplier: int) -> Rows:

@@ -93,7 +93,7 @@ class Experts(Op):
         """Raise if the profile does not support mixtures."""
         if profile.for_linear_alone:
             raise ParameterError(
-                "mixtures of experts support only the profiles int8 and fp32, and those with narrow activations"
+                "mixtures of experts run in the profiles int8 and fp32, and those of narrow activations"
             )
 
     def step(self, s: ReferenceStep) -> None:

@@ -185,7 +185,7 @@ def input_scale(tables: Tables, op: Linear, profile: ProfileParts) -> FixedScale
     if op.largest is None:
         name = tables.tensors[op.targets[0].weight].name
         raise ParameterError(
-            f"the profile {profile.scheme.name} needs a model with static input scales, but {name} has "
-            "none; intact quantize --static makes such a model"
+            f"the profile {profile.scheme.name} needs a model with scales of its products' inputs, and {name} has "
+            "none; intact quantize --static writes one"
         )
     return fixed_scale(float(float_values(tables.tensors[op.largest], 1, "largest input")[0]))

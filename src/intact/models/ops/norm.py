@@ -103,8 +103,8 @@ class Norm(Op):
             size = cutter.tables.buffers[self.source].width // self.heads
             if any(part.start % size or part.stop % size for part in parts):
                 raise ParameterError(
-                    f"tensor parallelism cannot split norms over whole rows of {self.source} "
-                    f"({cutter.tables.architecture}): load the model in one process"
+                    f"tensor parallel cannot cut norms over whole rows of {self.source} "
+                    f"({cutter.tables.architecture}): load in one process"
                 )
             cutter.written(self.target, parts)
             cutter.append(replace(self, heads=parts[cutter.rank].width // size))
@@ -134,5 +134,5 @@ def integer_gain(tables: Tables, op: Norm) -> Gain:
     gain = make_gain(gain_values(tables, op), op.eps, op.groups)
     if not -20 <= gain.exponent <= 30:
         name, size = tables.tensors[op.gain].name, f"2^{gain.exponent}"
-        raise ModelError(f"tensor {name}: the largest gain times sqrt(n) is {size}, too large for fixed point")
+        raise ModelError(f"tensor {name}: the largest gain times sqrt(n) is {size}, beyond what fixed point holds")
     return gain

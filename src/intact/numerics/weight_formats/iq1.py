@@ -33,7 +33,7 @@ def _moves(fields: BlockFields, together: int) -> Bytes:
     """
     down = (fields.codes >> np.uint8(2)).reshape(*fields.codes.shape[:-1], -1, together)
     if np.any(down != down[..., :1]):
-        raise ValueError(f"a block of {together} has values shifted both up and down")
+        raise ValueError(f"values of a block of {together} that are moved up and down")
     first: Bytes = down[..., 0]
     return first
 

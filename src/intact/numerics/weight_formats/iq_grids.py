@@ -125,7 +125,7 @@ def find_entries(kind: str, fields: Bytes, width: int) -> Int:
     entries = (apart << np.arange(0, 16, width)).sum(axis=-1)
     found: Int = np.searchsorted(GRIDS[kind], entries).astype(np.int64)
     if not np.array_equal(GRIDS[kind][np.minimum(found, len(GRIDS[kind]) - 1)], entries):
-        raise ValueError(f"some codes are not entries of the codebook of {kind}")
+        raise ValueError(f"codes that are no entries of the codebook of {kind}")
     return found
 
 
@@ -143,7 +143,7 @@ def seven_signs(signs: Bytes) -> NDArray[np.uint32]:
         If the number of negative values in a group of eight is odd.
     """
     if np.bitwise_xor.reduce(np.unpackbits(signs[..., None], axis=-1), axis=-1).any():
-        raise ValueError("a group of eight has an odd number of negative values")
+        raise ValueError("an odd number of negative values among eight")
     return (signs & np.uint8(127)).astype(np.uint32)
 
 
