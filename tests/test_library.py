@@ -499,7 +499,7 @@ def test_an_impossible_text_to_score_is_named(model, method, tokens, message):
         ({"profile": "int3"}, "profile must be one of int8, int8_row, .* fp32; .* got 'int3'"),
         (
             {"profile": "llm_int8+wina50"},
-            "profile: only int8, int8_row, .* support sparse inputs; got 'llm_int8.wina50'",
+            "profile: sparse inputs go with int8, int8_row, .*; got 'llm_int8.wina50'",
         ),
         ({"profile": "llm_int8", "weights_memory": "1GB"}, "weights_memory does not support the profile llm_int8"),
         ({"bits": 5}, "bits must be 8 or 4, got 5"),

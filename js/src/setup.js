@@ -120,7 +120,7 @@ export function makeGain(gain, eps, name) {
 export function makeBias(values, fraction, name) {
   return BigInt64Array.from(values, (x) => {
     if (Math.abs(x) >= 1 << 14)
-      throw new InputError(`tensor ${name}: values must be smaller than 16,384 to fit in fixed point`);
+      throw new InputError(`tensor ${name}: values of 16,384 and more do not fit fixed point`);
     return BigInt(Math.floor(x * 2 ** fraction + 0.5));
   });
 }

@@ -63,7 +63,7 @@ def test_a_faster_tier_that_is_missing_is_named_by_doctor_and_once_by_the_first_
     fetch._note_faster_tier()
     assert "was not built" not in capsys.readouterr().err + intact_command("doctor").out
     monkeypatch.setattr(native, "faster_tier", lambda: "amx")
-    sentence = "This processor supports amx, which is faster than"
+    sentence = "This processor has amx, which is faster than"
     assert sentence in " ".join(intact_command("doctor").out.split())
     assert sentence in " ".join(intact_command("info").out.split())
     capsys.readouterr()
