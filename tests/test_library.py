@@ -496,7 +496,7 @@ def test_an_impossible_text_to_score_is_named(model, method, tokens, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"profile": "int3"}, "profile must be one of int8, int8_row, .* fp32; .* got 'int3'"),
+        ({"profile": "int3"}, "profile must be one of int8, int8_row, .* fp32, .* got 'int3'"),
         (
             {"profile": "llm_int8+wina50"},
             "profile: sparse inputs go with int8, int8_row, .*; got 'llm_int8.wina50'",
