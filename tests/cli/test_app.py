@@ -17,7 +17,7 @@ from support import speaker as speaker_module
 from support.patience import PATIENCE
 
 COMMANDS = [
-    *("run", "chat", "superposed", "solve", "methods", "check", "embed", "rerank", "serve", "shard"),
+    *("run", "chat", "superposed", "solve", "methods", "check", "embed", "rerank", "serve", "mcp", "shard"),
     *("eval", "judge", "sweep", "report", "tasks", "perplexity", "lab", "bench", "tune", "plan"),
     *("verify", "page", "audit", "meter", "diff"),
     *("prove", "deduce"),
