@@ -22,11 +22,12 @@ COMMANDS = [
     *("verify", "page", "audit", "meter", "diff"),
     *("prove", "deduce"),
     *("pull", "quantize", "steer", "info", "selftest", "doctor", "help"),
-    *("logs", "trace", "learn", "traffic", "keys", "receipt", "lock", "models"),
+    *("logs", "trace", "learn", "traffic", "cassette", "keys", "receipt", "lock", "models"),
 ]
 GROUPS = {
     "logs": ["", "show", "replay", "path", "rm", "clear"],
     "trace": ["show"],
+    "cassette": ["record", "replay", "drift"],
     "keys": ["new", "show", "sign"],
     "receipt": ["show", "commit", "open"],
     "lock": ["new", "check", "cite"],
@@ -53,7 +54,7 @@ def start(*arguments, module="intact.cli", stdout=subprocess.PIPE, **environment
 def test_every_command_has_json_and_teaches_by_examples(intact_command, command):
     result = intact_command(*command.split(), "--help-all")
     assert result.code == 0
-    assert "--json" in result.out or command == "help"
+    assert "--json" in result.out or command in ("help", "mcp")
     assert f"  intact {command}" in result.out.split("╯")[-1]
 
 

@@ -242,7 +242,7 @@ def test_items_are_read_from_lines(tmp_path):
             '{"question": "q", "answer": "a", "id": 2}\n{"question": "q", "answer": "a"}',
             "an earlier line has the id '2'",
         ),
-        ('{"question": "q", "question": "r"}', "twice"),
+        ('{"question": "q", "question": "r"}', "duplicate member"),
         ('{"question": "' + "x" * (1 << 20) + '"}', "at most 1,048,576 are read"),
     ],
 )
