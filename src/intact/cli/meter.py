@@ -243,16 +243,16 @@ def _facts(
 
     measured = {trial.condition for trial in journal.trials}
     return MeterFacts(
-        endpoint.address,
-        endpoint.api.name,
-        endpoint.model,
-        endpoint.owner,
-        journal.used(endpoint.spending),
-        outcome.unmeasured,
-        endpoint.notes,
-        {condition.name: condition.line for condition in plan.conditions if condition.name in measured},
-        endpoint.clean(command),
-        claim,
+        url=endpoint.address,
+        api=endpoint.api.name,
+        model=endpoint.model,
+        owner=endpoint.owner,
+        used=journal.used(endpoint.spending),
+        unmeasured=outcome.unmeasured,
+        notes=endpoint.notes,
+        lines={condition.name: condition.line for condition in plan.conditions if condition.name in measured},
+        command=endpoint.clean(command),
+        claim=claim,
     )
 
 

@@ -87,7 +87,7 @@ class ChatIntact(BaseChatModel):
     seed: int | None = None
     stop: list[str] | None = None
     now: str | None = None
-    profile: str | None = None  # type: ignore[assignment]
+    profile: str | None = None
     threads: int | None = None
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     _opened: ChatModel = PrivateAttr()

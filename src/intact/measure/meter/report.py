@@ -142,7 +142,7 @@ def picture(summary: MeterSummary) -> Picture | None:
             sizes, shares = zip(*some, strict=True)
             bounds: tuple[ChangedShare, ...] = shares
             low, high = [one.low for one in bounds], [one.high for one in bounds]
-            lines.append(PlotLine(setting, sizes, [one.share for one in bounds], low, high))
+            lines.append(PlotLine(setting, sizes, [one.share for one in bounds], low=low, high=high))
     if not lines:
         return None
     svg = curves("meter", lines, "requests at the same time", "answers changed")

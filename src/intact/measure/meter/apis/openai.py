@@ -89,6 +89,8 @@ def _answer(text: str, finish: Any, listed: Sequence[Mapping[str, Any]]) -> Endp
         text,
         str(finish or ""),
         tuple(str(one["token"]) for one in listed),
-        tuple(float(one["logprob"]) for one in listed),
-        tuple({str(top["token"]): float(top["logprob"]) for top in one.get("top_logprobs") or ()} for one in listed),
+        logprobs=tuple(float(one["logprob"]) for one in listed),
+        top=tuple(
+            {str(top["token"]): float(top["logprob"]) for top in one.get("top_logprobs") or ()} for one in listed
+        ),
     )

@@ -63,7 +63,9 @@ class PrefixValue:
             value = float(problem.answer(state) == known.answer)
         else:
             value = shares[state.text] if state.text in shares else known.prefixes[digest_of(state.text)].value
-        return score_of_prefix(self.table, self.quality, problem.id, problem.seed, state.text, value)
+        return score_of_prefix(
+            self.table, self.quality, problem=problem.id, seed=problem.seed, text=state.text, value=value
+        )
 
 
 def _over(state: State) -> bool:
