@@ -156,7 +156,7 @@ def test_models_beyond_the_bounds_are_refused(key: str | None) -> None:
     if key is None:
         Llama(checkpoint)
     else:
-        with pytest.raises(ModelError, match=r"m\.gguf: a .*width .* passes the proven bounds"):
+        with pytest.raises(ModelError, match=r"m\.gguf: a .*width .* exceeds the proven bound"):
             Llama(checkpoint)
 
 

@@ -193,7 +193,7 @@ def test_every_mix_has_a_version_a_source_and_parameters_that_are_checked():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("guidence", "there is no mix 'guidence': did you mean guidance"),
+        ("guidence", "no mix named 'guidence': did you mean guidance"),
         ({"scale": 2}, "mix must be a name"),
         (3, "mix must be a name"),
         ({"name": "guidance", "beta": 2}, "the mix guidance has no parameter 'beta'"),
