@@ -23,7 +23,8 @@ def test_old_names_are_the_modules_themselves():
             module = importlib.import_module(f"intact.{new}")
             assert sys.modules[f"intact.{old}"] is module, old
             assert module.__name__ == module.__spec__.name == f"intact.{new}", old
-            found = [one for one in found if str(one.message) == f"intact.{old} has moved to intact.{new}: import that"]
+            told = f"intact.{old} has moved to intact.{new}: import that module instead"
+            found = [one for one in found if str(one.message) == told]
             assert [(one.category, one.filename) for one in found] == [(FutureWarning, "<string>")], old
     """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -71,7 +71,7 @@ def test_a_codec_of_the_cache_joins_the_profile(intact_command, speaker, default
     assert speaker.loaded == [(default_here, {"profile": "mxfp4+kv-int4", "cache_bytes": None})]
     wrong = intact_command("run", "x", "--kv", "int4", "--profile", "fp32")
     assert (wrong.code, "fp32 keeps keys and values as floats" in wrong.err) == (2, True)
-    assert "no codec named 'int5'" in " ".join(intact_command("run", "x", "--kv", "int5").err.split())
+    assert "there is no codec 'int5'" in " ".join(intact_command("run", "x", "--kv", "int5").err.split())
     assert len(speaker.loaded) == 1
 
 

@@ -33,7 +33,7 @@ def test_the_command_searches_draws_and_forgets(intact_command, tiny_path, tmp_p
         "model": str(tiny_path),
         "dropped": False,
     }
-    assert "nothing was kept" in intact_command("tune", "-m", tiny_path, "--forget").out
+    assert "no settings were saved" in intact_command("tune", "-m", tiny_path, "--forget").out
 
 
 def test_bad_input_is_named_before_anything_runs(intact_command, tiny_path, monkeypatch):

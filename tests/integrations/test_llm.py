@@ -72,7 +72,7 @@ def test_a_server_gives_the_same_answer(model, tiny_path, monkeypatch):
         monkeypatch.setenv("INTACT_BASE_URL", server.url + "/v1")
         again = model.prompt("Why?", system="Be brief.", max_tokens=9, seed=5)
         assert again.text() == here.text()
-        with pytest.raises(llm.ModelError, match="HTTP 404: there is no model 'nobody'"):
+        with pytest.raises(llm.ModelError, match="HTTP 404: no model named 'nobody'"):
             llm.get_model("intact").prompt("Why?", model="nobody").text()
     assert receipt_of(there).chain == receipt_of(again).chain
     assert receipt_of(there).header.request.prompt == receipt_of(here).header.request.prompt

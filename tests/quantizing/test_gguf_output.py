@@ -229,7 +229,7 @@ def test_an_importance_matrix_of_a_text_gives_the_model_of_that_text(spec, model
         ("q4_k", {}, "q4_k cannot use an importance matrix; expected the quantiser imatrix"),
         ("mix:4.3(imatrix:q4_k|imatrix:q3_k)", {}, "mixtures and transforms need a calibration text"),
         ("imatrix:q4_k", {"calibrate": "text.txt"}, "cannot be combined with calibrate or static"),
-        ("imatrix:q4_k", {"static": True}, "cannot store input scales|cannot be combined with calibrate or static"),
+        ("imatrix:q4_k", {"static": True}, "has no place for input scales|cannot be combined with calibrate or static"),
     ],
 )
 def test_where_an_importance_matrix_does_not_serve_is_said_before_the_work(spec, more, message, model, text, tmp_path):

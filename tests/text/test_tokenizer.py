@@ -709,7 +709,7 @@ def test_the_page_gives_every_splitting_pattern(root: Path) -> None:
     assert {name: patterns for patterns, names in groups.items() for name in names} == {
         name: kind.patterns for name, kind in KINDS.items()
     }
-    flags = {"whole_words": "A word that is itself", "bos": "A text begins with BOS", "nfc": "The text is brought"}
+    flags = {"whole_words": "A word that is itself", "bos": "A text begins with BOS", "nfc": "The text is converted"}
     for flag, begin in flags.items():
         (item,) = re.findall(rf"^- {begin}.*?(?=\n- |\n\n)", page, re.MULTILINE | re.DOTALL)
         stated = re.findall(r"`([\w-]+)`", item.rpartition(":")[2])

@@ -41,7 +41,7 @@ def read_gguf_layers(m: Metadata, other: str) -> HybridLayers:
     if len(counts) != 1 or not all(isinstance(n, int | np.integer) and n in (0, counts[0]) for n in heads):
         m.refuse(
             _KV_HEADS,
-            f"0 for layers with {other}, and the same number for all other layers, of which there is at least one",
+            f"0 for layers with {other}, and for at least one other layer, all with the same number",
             heads,
         )
     common = Metadata({**m.values, m.prefix + _KV_HEADS: counts[0]}, m.source, prefix=m.prefix)

@@ -113,7 +113,7 @@ class StateSpaces(Decoder):
         """Refuse a config.json with limits on steps."""
         limit = m.get("time_step_limit")
         if limit is not None and limit != _NO_LIMIT:
-            m.refuse("time_step_limit", f"{_NO_LIMIT} (other limits are not supported)", limit)
+            m.refuse("time_step_limit", f"{_NO_LIMIT} (other limits of steps are not supported)", limit)
 
     @classmethod
     def shape(cls, m: Metadata, heads: int, width: int, keys: tuple[str, str]) -> ScanShape:

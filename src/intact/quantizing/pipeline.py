@@ -183,7 +183,7 @@ def quantize(
         _remove_leftover(_work_of(target))
         raise ParameterError(f"{target} already exists; choose a new name")
     if is_gguf(target) and static:
-        raise ParameterError(f"{target}: a GGUF file cannot store input scales; give a folder as output")
+        raise ParameterError(f"{target}: a GGUF file has no place for input scales; give a folder as output")
     if imatrix is not None and (static or calibrate is not None):
         raise ParameterError("imatrix replaces the calibration text, so it cannot be combined with calibrate or static")
     text = None if calibrate is None else read_text(Path(calibrate), ParameterError)

@@ -170,7 +170,10 @@ def test_what_cannot_be_compared_is_no_difference(tmp_path, content, message):
 
 def test_different_prompts_and_foreign_tokens_cannot_be_explained(tmp_path, path):
     a = write_log(tmp_path / "a", [5, 6])
-    for more, tokens, message in (({"prompt_tokens": [1, 2]}, [5, 7], "different prompts"), ({}, [5, 99999], "beyond")):
+    for more, tokens, message in (
+        ({"prompt_tokens": [1, 2]}, [5, 7], "different prompts"),
+        ({}, [5, 99999], "outside"),
+    ):
         b = write_log(tmp_path / "b", tokens, **more)
         result, _ = diff(a, b, "--model", path)
         assert result.exit_code == 2

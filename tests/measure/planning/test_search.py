@@ -108,7 +108,7 @@ def test_a_model_that_cannot_be_cut_runs_whole_where_it_fits():
     plan = choose_plan(experts, [kind(count=3)], DEMAND)
     assert [(len(replica.ranks), count) for replica, count in plan.replicas] == [(1, 3)]
     refused = choose_plan(experts, [kind(count=3, memory=PROCESS)], DEMAND)
-    assert "tensor parallel: tensor parallelism does not support mixtures of experts" in refused.refused["one"]
+    assert "tensor parallel: tensor parallel runs no mixtures of experts" in refused.refused["one"]
     assert "pipeline parallel: 2 layers cannot be divided between 3 processes" in refused.refused["one"]
 
 

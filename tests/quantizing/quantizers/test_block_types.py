@@ -225,7 +225,7 @@ def test_one_block_of_iq1_s_is_moved_one_way() -> None:
     pack = BLOCK_FORMATS["IQ1_S"].pack
     assert pack is not None
     codes[0, 0, 40] |= 4
-    with pytest.raises(ValueError, match="shifted both up and down"):
+    with pytest.raises(ValueError, match="moved up and down"):
         pack(BlockFields(codes, np.ones((1, 1, 8), np.int64)))
 
 
@@ -238,7 +238,7 @@ def test_codes_outside_a_codebook_are_refused() -> None:
     blocks[0, 0, :8] = [missing // 3**k % 3 for k in range(8)]
     pack = BLOCK_FORMATS["IQ2_XXS"].pack
     assert pack is not None
-    with pytest.raises(ValueError, match="not entries of the codebook of IQ2_XXS"):
+    with pytest.raises(ValueError, match="no entries of the codebook of IQ2_XXS"):
         pack(fields)
     blocks[0, 0, :8] = 0
     blocks[0, 0, 0] = 4

@@ -244,7 +244,7 @@ def test_what_cannot_be_scored_is_named(tmp_path: Path) -> None:
         find_scorer(f"prefix_value:{tmp_path}/none.json")
     with pytest.raises(ParameterError, match="has no problem q"):
         next(PrefixValue(table=table({})).score(Problem("q", "ask"), [state_of("a.")]))
-    with pytest.raises(ParameterError, match="there is no scorer 'prefix_value'"):
+    with pytest.raises(ParameterError, match="no scorer named 'prefix_value'"):
         find_served_scorer("prefix_value")
 
 
