@@ -102,7 +102,7 @@ class Scheduler:
         return sequence
 
     def number(self) -> int:
-        """Return the next sequence number, higher than all before."""
+        """Return the next sequence number, higher than all previous ones."""
         return next(self._number)
 
     def remove(self, sequence: Sequence) -> None:

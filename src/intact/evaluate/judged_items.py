@@ -29,7 +29,7 @@ def is_pair_file(path: Path) -> bool:
 
 
 def read_items(path: Path, rubric: Rubric) -> list[JudgedItem]:
-    """Read the answers or pairs of a file.
+    """Read the answers or pairs from a file.
 
     Raises
     ------

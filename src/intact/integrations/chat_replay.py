@@ -30,12 +30,12 @@ class ParsedAnswer(NamedTuple):
 
 
 class ChatReplay:
-    """Chats of a loaded model.
+    """Chats with a loaded model.
 
     Raises
     ------
     NotInstalledError
-        If a package of the server is missing.
+        If a package that the server needs is missing.
     """
 
     def __init__(self, model: Model) -> None:

@@ -26,7 +26,7 @@ _LONGEST_SOURCE: Final = 1 << 17
 _COMPILING: Final = 20.0
 """Processor time limit for compiling a template, in seconds."""
 _GRACE: Final = 0.25
-"""Seconds past the rendering limit after which the kernel ends a process that does not stop by itself."""
+"""Seconds past the rendering limit after which the kernel kills a process that does not stop on its own."""
 _MEMORY: Final = 512 << 20
 """Address space limit of the rendering process, in bytes."""
 _ATTEMPTS: Final = 8

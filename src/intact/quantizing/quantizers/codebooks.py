@@ -170,7 +170,7 @@ Search = EntrySearch | MoveSearch
 
 
 def search_of(problem: BlockProblem) -> Search:
-    """Return the search for a type: entries with separate signs, or entries moved by sub-block or by eights."""
+    """Return the search for a type: entries with separate signs, or shifted per sub-block or per group of eight."""
     kind = problem.kind
     if not kind.moved:
         return SignSearch(problem)

@@ -59,9 +59,9 @@ class CassetteProxy:
     upstreams : mapping
         The endpoint of each API; empty if none may be reached.
     local : LocalModel, optional
-        The model that answers what no recording has.
+        The model that answers requests that have no recording.
     seconds : float
-        Timeout of an endpoint's answer.
+        Timeout for an endpoint's answer, in seconds.
 
     Attributes
     ----------

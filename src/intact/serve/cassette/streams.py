@@ -121,7 +121,7 @@ def _continues(run: Sequence[Event], event: Event) -> bool:
 
 
 def _text_place(event: Event) -> tuple[str | int, ...] | None:
-    """Return the place of an event's only generated text; None if it has none or several."""
+    """Return the location of an event's only generated text; None if there is none or more than one."""
     data = event.get("data")
     if not isinstance(data, dict) or not is_integer(data.get(_NUMBER, 0), 0, 1 << 53):
         return None

@@ -110,7 +110,7 @@ class ToolCallFormat(ABC):
     such models' tokenizers it is a control token, which does not appear in text.
     """
     visible_marks: ClassVar[tuple[str, ...]] = ()
-    """Marks that stay visible in text even if they are control tokens."""
+    """Markers that stay visible in the text even if they are control tokens."""
     begins: ClassVar[tuple[str, ...]] = ()
     """Literals, one of which must follow the opening mark and white space; if empty, anything may follow."""
     quotes: ClassVar[tuple[Quotes, ...]] = (JSON_STRING,)

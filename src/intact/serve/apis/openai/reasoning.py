@@ -49,7 +49,7 @@ TAIL = 400
 UNREAD = 64
 """Number of events buffered for a slow reader before events about unfinished completions are dropped."""
 INTERVAL = 0.2
-"""Seconds between two events about unfinished completions."""
+"""Seconds between progress events for unfinished completions."""
 _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
 _OWN = Extension.model_fields.keys() - {"regex", "grammar", "stop_below"}
 _SAMPLING = tuple(name for name, one in DEFINITIONS.items() if one.methods and one.http == "body")

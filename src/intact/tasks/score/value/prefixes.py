@@ -148,7 +148,7 @@ def _integer(value: Any) -> int:
 
 
 def score_of_prefix(table: PrefixTable, quality: float, problem: str, seed: int, text: str, value: float) -> float:
-    """Return the score of a text of a known value, with noise keyed by problem, seed and text."""
+    """Return the score of a text whose value is known, with noise keyed by problem, seed and text."""
     return noisy_score(value, quality, normal(f"prefix|{seed}|{problem}|{digest_of(text)}"), table.rate)
 
 
