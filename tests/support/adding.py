@@ -83,13 +83,17 @@ def edit_files(heading: str, root: Path, *, files: int = 1) -> None:
     edited = recipe(heading, edits=True)
     assert len(edited) == files, f"the recipe {heading!r} edits {len(edited)} files: {', '.join(edited)}"
     for name, text in edited.items():
-        content = (root / name).read_text()
-        for edit in text.split("@@\n"):
-            lines = edit.splitlines(keepends=True)
-            before, after = ("".join(line[1:] for line in lines if line[0] in " " + sign) for sign in "-+")
-            assert content.count(before) == 1, f"{name} does not hold once:\n{before}"
-            content = content.replace(before, after)
-        (root / name).write_text(content)
+        (root / name).write_text(edit_text(name, (root / name).read_text(), text))
+
+
+def edit_text(name: str, content: str, edits: str) -> str:
+    """Make the edits that a recipe shows in a file's content."""
+    for edit in edits.split("@@\n"):
+        lines = edit.splitlines(keepends=True)
+        before, after = ("".join(line[1:] for line in lines if line[0] in " " + sign) for sign in "-+")
+        assert content.count(before) == 1, f"{name} does not hold once:\n{before}"
+        content = content.replace(before, after)
+    return content
 
 
 def build_native(root: Path, tiers: str) -> None:
