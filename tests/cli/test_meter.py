@@ -95,7 +95,7 @@ def test_a_journal_continues(intact_command, tmp_path):
 )
 def test_a_journal_of_something_else_is_refused_unchanged(intact_command, tmp_path, damage, message):
     journal = tmp_path / "meter.jsonl"
-    about = {"url": "http://127.0.0.1:8000", "api": "", "model": "", "tokens": 8, "prompts": "sample"}
+    about = {"url": "http://127.0.0.1:8000", "api": "", "model": "", "tokens": 8, "prompts": None}
     spent = {"requests": 2, "tokens": 9, "seconds": 1.0, "cost": 0.0}
     step = {"step": "s", "session": 1, "failure": "", "spent": spent, "trials": []}
     head = {"format": "intact-meter", "version": 1, "about": about}
@@ -106,6 +106,39 @@ def test_a_journal_of_something_else_is_refused_unchanged(intact_command, tmp_pa
     assert found.code == 2
     assert message in " ".join(found.err.split())
     assert journal.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["one line of notes", "two lines\nof notes", '{"a": 1}\n{"b"'])
+def test_a_file_that_is_no_journal_keeps_its_last_line(intact_command, tmp_path, content):
+    notes = tmp_path / "notes.txt"
+    notes.write_text(content)
+    assert intact_command("meter", "http://127.0.0.1:8000", *QUICK, "--journal", notes).code == 2
+    assert notes.read_text() == content
+
+
+def test_a_journal_whose_last_line_is_cut_off_continues(intact_command, tmp_path):
+    journal = tmp_path / "meter.jsonl"
+    with serve(Moody()) as moody:
+        run = "meter", moody.url, *QUICK, "--journal", journal, "--json"
+        first = intact_command(*run).json
+        whole = journal.read_text()
+        journal.write_text(whole[:-20])
+        second = intact_command(*run).json
+    lost = len(first["trials"]) - len(second["trials"])
+    assert lost == 0
+    assert journal.read_text().count("\n") == whole.count("\n")
+
+
+def test_other_prompts_need_another_journal(intact_command, tmp_path):
+    journal, prompts = tmp_path / "meter.jsonl", tmp_path / "prompts.txt"
+    prompts.write_text("One?\nTwo?\n")
+    with serve(Moody()) as moody:
+        run = "meter", moody.url, *QUICK, "--journal", journal, "--prompts", prompts
+        assert intact_command(*run).code == 0
+        prompts.write_text("Three?\nFour?\n")
+        found = intact_command(*run)
+    assert found.code == 2
+    assert "give another --journal" in " ".join(found.err.split())
 
 
 def test_bad_input_is_named_before_anything_is_sent(intact_command, tmp_path):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact._base.errors import ParameterError
+from intact._base.files import sha256_of
 from intact._base.packages import check_installed
 from intact.cli import fetch
 from intact.cli.interruption import resumable
@@ -171,7 +172,7 @@ def command(
         stop_at=tolerance if stop_early else None,
     )
     endpoint = MeteredEndpoint(url, Spending(caps), api=api, model=name, timeout=timeout)
-    about = {"url": url, "api": api, "model": name, "tokens": tokens, "prompts": str(prompts or "sample")}
+    about = {"url": url, "api": api, "model": name, "tokens": tokens, "prompts": prompts and sha256_of(prompts)}
     journal = MeterJournal(kept, about)
     if claims is not None:
         check_installed("--claims", "scipy")

@@ -1,10 +1,12 @@
 """The meter against endpoints that are honest, or that change their answers on purpose."""
 
+from pathlib import Path
+
 import pytest
 
 from intact.measure.meter.apis.base import Setting
 from intact.measure.meter.plan import MeterPlan
-from intact.measure.meter.spending import Caps
+from intact.measure.meter.spending import Caps, Spending
 from intact.measure.meter.summary import summarize
 from measure.meter.conftest import PLAN
 from support.moody import Moody
@@ -91,6 +93,24 @@ def test_a_restart_that_fails_is_reported(metered):
     plan = MeterPlan(2, settings=(Setting(0.0),), company=(), pause=0, restart="exit 3")
     _, outcome, _ = metered(Moody(), plan)
     assert outcome.unmeasured == [("round 1, temperature 0, restart", "--restart ended with status 3")]
+
+
+def test_a_restart_that_hangs_is_ended_with_what_it_started(metered, tmp_path, monkeypatch):
+    monkeypatch.setattr("intact.measure.meter.conditions.RESTART_SECONDS", 0.3)
+    started = tmp_path / "pid"
+    plan = MeterPlan(2, settings=(Setting(0.0),), company=(), pause=0, restart=f"sleep 600 & echo $! > {started}; wait")
+    _, outcome, _ = metered(Moody(), plan)
+    assert outcome.unmeasured == [("round 1, temperature 0, restart", "--restart has not ended within 0.3 s")]
+    state = Path(f"/proc/{started.read_text().strip()}/stat")
+    assert not state.exists() or state.read_text().split()[2] in "ZX"
+
+
+def test_time_before_the_first_request_does_not_count(monkeypatch):
+    now = iter([0.0, 1000.0, 1001.0])
+    monkeypatch.setattr("intact.measure.meter.spending.clock", lambda: next(now))
+    spending = Spending(Caps(seconds=300))
+    spending.start()
+    assert spending.left() == 299
 
 
 def test_what_an_endpoint_refuses_is_left_out_and_said(metered):

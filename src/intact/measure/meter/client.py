@@ -86,6 +86,7 @@ class MeteredEndpoint:
         """Names of the fields that the endpoint rejected."""
 
     async def __aenter__(self) -> Self:
+        self.spending.start()
         async with AsyncExitStack() as stack:
             limits = self._http.Limits(max_connections=None, max_keepalive_connections=None)
             secure = self.address.startswith("https")  # plain HTTP needs no certificates, which are slow to load

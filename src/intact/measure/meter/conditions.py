@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from intact._base.errors import EndpointError
+from intact._base.system import end_group
 from intact.measure.meter.answers import EndpointAnswer
 from intact.measure.meter.apis.base import Api, Question, Setting
 
 if TYPE_CHECKING:
     from intact.measure.meter.client import MeteredEndpoint
     from intact.measure.meter.questions import Questions
+
+RESTART_SECONDS = 120.0
+"""Timeout of the command that restarts the endpoint."""
 
 
 class Paired(NamedTuple):
@@ -188,8 +192,7 @@ class AfterPause(Alone):
 
     async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
         """Wait, then send."""
-        left = asker.endpoint.spending.left()
-        await asyncio.sleep(self._seconds if left is None else min(self._seconds, left))
+        await asyncio.sleep(least(self._seconds, asker.endpoint.spending.left()))
         return await super().ask(asker, probes)
 
 
@@ -204,17 +207,24 @@ class AfterRestart(Alone):
 
     async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
         """Run the command, wait for the endpoint, then send."""
-        process = await asyncio.create_subprocess_shell(self._command, stdin=asyncio.subprocess.DEVNULL)
+        spending = asker.endpoint.spending
+        seconds = least(RESTART_SECONDS, spending.left())
+        process = await asyncio.create_subprocess_shell(
+            self._command, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+        )
         try:
-            status = await asyncio.wait_for(process.wait(), RESTART_SECONDS)
-        except TimeoutError:
-            process.kill()
-            raise EndpointError(f"--restart has not ended within {RESTART_SECONDS:g} s") from None
+            status = await asyncio.wait_for(process.wait(), seconds)
+        except BaseException as error:
+            end_group(process.pid)
+            if isinstance(error, TimeoutError):
+                raise EndpointError(f"--restart has not ended within {seconds:.3g} s") from None
+            raise
         if status:
             raise EndpointError(f"--restart ended with status {status}")
-        await asker.endpoint.find(asker.wait)
+        await asker.endpoint.find(least(asker.wait, spending.left()))
         return await super().ask(asker, probes)
 
 
-RESTART_SECONDS = 120.0
-"""Timeout for the command that restarts the endpoint."""
+def least(seconds: float, left: float | None) -> float:
+    """Return a duration, shortened to the time that is left; None is no limit."""
+    return seconds if left is None else min(seconds, left)

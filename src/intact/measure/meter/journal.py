@@ -96,14 +96,13 @@ class MeterJournal:
         if path.stat().st_size > MOST_BYTES:
             raise JournalError(f"{path} has {path.stat().st_size:,} bytes, more than {MOST_BYTES:,}")
         text = read_text(path, JournalError)
-        whole = text.rpartition("\n")[0]  # a session that was killed may leave half a line
-        if len(whole) + 1 < len(text):
-            with path.open("r+b") as stream:
-                stream.truncate(len(whole.encode()) + bool(whole))
-        lines = numbered_lines(whole)
-        if not lines:
+        if not text:
             self._write({"format": FORMAT, "version": VERSION, "about": about})
             return
+        whole = text[: text.rfind("\n") + 1]  # a session that was killed may leave half a line
+        lines = numbered_lines(whole)
+        if not lines:
+            raise JournalError(f"{path} is no journal of intact meter")
         records = [strict_json.parse(line, f"{path}, line {number}", error=JournalError) for number, line in lines]
         try:
             head = records[0]
@@ -121,6 +120,9 @@ class MeterJournal:
                 sessions[record["session"]] = record["spent"]
         except (LookupError, TypeError, AttributeError) as error:
             raise JournalError(f"{path} is damaged: {error!r:.100}") from None
+        if whole != text:
+            with path.open("r+b") as stream:
+                stream.truncate(len(whole.encode()))
         self.sessions = max(sessions, default=0)
         for used in sessions.values():
             self.spent = {name: value + used.get(name, 0) for name, value in self.spent.items()}

@@ -46,6 +46,10 @@ class Spending:
         self.caps, self.requests, self.tokens, self.cost = caps, 0, 0, 0.0
         self._pending_tokens, self._pending_cost, self._start = 0, 0.0, clock()
 
+    def start(self) -> None:
+        """Count time from now on."""
+        self._start = clock()
+
     @property
     def seconds(self) -> float:
         """Seconds since the start."""
