@@ -152,6 +152,9 @@ def test_sizes_are_bounded(tmp_path, monkeypatch):
     with pytest.raises(CassetteError, match="split the suite"):
         Cassette([entry(str(i)) for i in range(3)]).write(tmp_path / "new.json")
     assert not (tmp_path / "new.json").exists()
+    parts = [Cassette.read(part) for part in sorted(tmp_path.glob("new.part*.json"))]
+    assert [len(part.entries) for part in parts] == [1, 2]  # nothing that was recorded is lost
+    assert len({one.request.path + str(one.request.content) for part in parts for one in part.entries}) == 3
     monkeypatch.setattr(module, "MOST_BYTES", 50)
     with pytest.raises(CassetteError, match="larger than 50 bytes"):
         Cassette.read(path)

@@ -91,10 +91,11 @@ class Cassette:
 
     def text(self) -> str:
         """Return the text of the file, with entries in a fixed order."""
-        entries = sorted(self.numbered(), key=order_of)
+        return self._text_of(sorted(self.numbered(), key=order_of))
+
+    def _text_of(self, entries: Sequence[CassetteEntry]) -> str:
         head = {"format": FORMAT, "version": VERSION, "match_on": list(self.matchers)}
-        document = head | {"entries": [entry.to_document() for entry in entries]}
-        return layout(document)
+        return layout(head | {"entries": [entry.to_document() for entry in entries]})
 
     def numbered(self) -> list[CassetteEntry]:
         """Return the entries with equal requests of a scope numbered from 1, in their order."""
@@ -111,17 +112,29 @@ class Cassette:
         Raises
         ------
         CassetteError
-            If it would be too large to be read again.
+            If it would be too large to be read again. The file is then left as it is, and all entries are written into
+            files next to it, which the message names.
         OSError
             If it cannot be written.
         """
-        data = self.text().encode()
-        if len(data) > MOST_BYTES or len(self.entries) > MOST_ENTRIES:
-            raise CassetteError(
-                f"{path}: {len(self.entries):,} entries of {len(data):,} bytes are too many for a cassette: at most "
-                f"{MOST_ENTRIES:,} entries and {MOST_BYTES:,} bytes; split the suite"
-            )
-        write_whole(path, data)
+        texts = self._split(sorted(self.numbered(), key=order_of))
+        if len(texts) == 1:
+            write_whole(path, texts[0])
+            return
+        parts = [path.with_name(f"{path.stem}.part{number}{path.suffix}") for number in range(1, len(texts) + 1)]
+        for part, text in zip(parts, texts, strict=True):
+            write_whole(part, text)
+        raise CassetteError(
+            f"{path}: {len(self.entries):,} entries are too many for a cassette: at most {MOST_ENTRIES:,} entries and "
+            f"{MOST_BYTES:,} bytes; they are in {', '.join(one.name for one in parts)}: split the suite"
+        )
+
+    def _split(self, entries: Sequence[CassetteEntry]) -> list[str]:
+        """Return the texts of as many files as the entries need."""
+        text, half = self._text_of(entries), len(entries) // 2
+        if half and (len(text.encode()) > MOST_BYTES or len(entries) > MOST_ENTRIES):
+            return [*self._split(entries[:half]), *self._split(entries[half:])]
+        return [text]
 
     def merged(self, parts: Iterable[Sequence[CassetteEntry]], again: Collection[str] = ()) -> Cassette:
         """Return a cassette with the new entries of several processes.
