@@ -3,10 +3,10 @@
     python benchmarks/exponents.py            # print the table; scaling_tables.py writes it into study/scaling.md
     python benchmarks/exponents.py RESULT     # with the verdicts of another result of generative_verifier
 
-The method is that of `intact report`'s section "Solve or verify" (arXiv 2504.01005): of S solutions, the one with the
-largest mean of V verdicts. The first row has the verdicts that the 0.5B wrote (generative verifier 4: four solutions,
-one verdict each). The others put verdicts of a set quality on the pools' texts: a verdict is right with probability q,
-independently of others on the same text, and costs what a real one costs. Intervals resample problems.
+The method is the one in the section "Solve or verify" of `intact report` (arXiv 2504.01005): of S solutions, choose the
+one with the largest mean of V verdicts. The first row has the verdicts that the 0.5B wrote (generative verifier 4: four
+solutions, one verdict each). The others put verdicts of a set quality on the pools' texts: a verdict is right with
+probability q, independently of others on the same text, and costs what a real one costs. Intervals resample problems.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     python benchmarks/next_study.py --work DIR --only values,searches
     python benchmarks/next_study.py --work DIR --list           # what is done, and the commands
 
-Each run is a command of its own, which goes on from its journal and records; a run that is done is skipped. Results of
+Each run is a separate command that resumes from its journal and records; finished runs are skipped. Results of
 pools and verdicts are in DIR, outcomes and values of prefixes in study/records; values and verdicts reuse the pool's
 texts. No run is started after --hours of running in all.
 """
@@ -115,7 +115,7 @@ class Plan:
         return _text(sys.executable, "-m", "intact", *words, *threads)
 
     def pool(self, name: str, model: Path, task: str, problems: int, sampling: tuple[float, int]) -> Step:
-        """Return the run of a pool; `name` is that of its result and journal."""
+        """Return the run of a pool; its result and journal are called `name`."""
         out, (temperature, tokens) = self.work / f"{name}.jsonl", sampling
         command = self.intact(
             "eval", model, task, "--method", "best_of_n", "-n", self.sizes.texts, "--limit", problems,
@@ -147,7 +147,7 @@ class Plan:
         return Step("verdicts", [command], out.is_file, lambda: self._hours(texts * (1 + checks / 5)))
 
     def _hours(self, texts: float) -> float:
-        """Return the hours of writing so many texts of each problem of `values`."""
+        """Return the hours that it takes to write a number of texts for each problem of `values`."""
         return texts * operations_of()["self-consistency 64"] / 64 * self.sizes.values / RATE / 3600
 
     def rows(self, name: str, model: Path, problems: int, variants: Sequence[Variant]) -> Step:

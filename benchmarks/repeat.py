@@ -47,7 +47,7 @@ PACKED = "qwen2.5-coder-0.5b-instruct-q4_k_m"
 
 
 class Source(NamedTuple):
-    """Where rows are kept: the folder of the records, and names in it."""
+    """The folder of the records, and the names of the files in it."""
 
     folder: Path = RECORDS
     archive: str = "scaling.results.tar.xz"
@@ -235,8 +235,8 @@ def row_of(args: Any, source: Source) -> Found:
     ]
     alike = alike[:1] if args.records is None and len({row.model for row in alike}) == 1 else alike
     if len(alike) != 1:
-        told = "; ".join(f"--records {row.records}, {row.model}" for row in alike) or "see --list"
-        raise SystemExit(f"{len(alike)} rows are named {args.row!r} with the budget {args.budget!r}: {told}")
+        choices = "; ".join(f"--records {row.records}, {row.model}" for row in alike) or "see --list"
+        raise SystemExit(f"{len(alike)} rows are named {args.row!r} with the budget {args.budget!r}: {choices}")
     return alike[0]
 
 

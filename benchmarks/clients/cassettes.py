@@ -35,7 +35,7 @@ EXAMPLES = {
     "dspy": ("dspy_agent.py", "dspy"),
     "haystack": ("haystack_agent.py", "haystack-ai"),
 }
-"""Script and distribution of each framework; the name is that of its environment."""
+"""Script and distribution of each framework, by the name of its environment."""
 
 
 def by_address(name: str, args: argparse.Namespace, file: Path) -> tuple[int, str]:
