@@ -1,6 +1,7 @@
 """Tiny models for plug-ins: one that chats and calls tools, one that embeds, and one that ranks."""
 
 import sys
+from importlib.metadata import entry_points
 
 import pytest
 
@@ -18,10 +19,17 @@ def tiny_path(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", "qwen3", context=2048)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Put the distribution's metadata on the path; returns the folder."""
-    folder = write_distribution(tmp_path_factory.mktemp("site"), "inspect_ai", "llm")
+    """Put the distribution's metadata on the path, unless it is installed; returns the folder.
+
+    Afterwards it is gone: it would hide the entry points of an installed distribution from other tests.
+    """
+    folder = tmp_path_factory.mktemp("site")
+    if any(one.value == "intact.integrations.llm" for one in entry_points(group="llm")):
+        yield folder
+        return
+    write_distribution(folder, "inspect_ai", "llm")
     sys.path.insert(0, str(folder))
     yield folder
     sys.path.remove(str(folder))
