@@ -313,9 +313,9 @@ def test_hostile_files_are_refused_before_they_are_parsed(log_path, tmp_path, mo
     first = "samples/1_epoch_1.json"
     failing(r"header\.json", **{"header.json": b"[]"})
     failing("must be a list of ids", **{"header.json": b'{"status": "success", "eval": {"dataset": {}}}'})
-    failing("is no JSON", **{first: b"{"})
+    failing("is not valid JSON", **{first: b"{"})
     failing("nested too deep", **{first: b"[" * 100_000})
-    failing("twice", **{first: b'{"id": 1, "id": 2}'})
+    failing("duplicate member", **{first: b'{"id": 1, "id": 2}'})
     failing("which inspect_ai does not write", **{first: b'{"id": 1, "epoch": "1"}'})
     monkeypatch.setattr(inspect_log, "MOST_BYTES", 1 << 20)
     failing("more than 1,048,576 bytes", **{first: b" " * (1 << 21)})
