@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """The command `ollama` of the container image: what Testcontainers and scripts call in Ollama's container.
 
-`serve` starts intact's server; the other commands ask it, through its own user's socket where there is one, so that they
-need no API key, and may have a model pulled.
+`serve` starts intact's server; the other commands ask it, through its own user's socket where there is one, so that
+they need no API key, and may have a model pulled.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 DEFAULT_ADDRESS = ("127.0.0.1", 11434)
 NAMES = ("intact", "ollama", "host.docker.internal", "host.containers.internal")
-"""Names under which other containers may reach the server, besides the container's own and those in INTACT_ALLOW_HOST."""
+"""Names under which others may reach the server, besides the container's own and those in INTACT_ALLOW_HOST."""
 LARGEST = 16 << 20
 """Maximum length of a line of a response in bytes."""
-VERSION = "0.12.6"
 
 
 class CommandError(Exception):
@@ -40,11 +40,11 @@ class LocalConnection(http.client.HTTPConnection):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["serve"]:
-        command = serve_command(given[1:])
-        os.execvp(command[0], command)
-    options = parser().parse_args(given)
     try:
+        if given[:1] == ["serve"]:
+            serve(given[1:])
+            return 0
+        options = parser().parse_args(given or ["--help"])
         options.run(options)
     except (CommandError, OSError, ValueError) as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands but `serve`, whose options are those of `intact serve`."""
-    top = argparse.ArgumentParser(prog="ollama", description="Ask the server in this container, as Ollama's command does.")
+    top = argparse.ArgumentParser(prog="ollama", description="Ask the server in this container as Ollama's command does.")
     top.add_argument("-v", "--version", dest="run", action="store_const", const=print_version, help="print the version")
-    commands = top.add_subparsers(metavar="COMMAND", required=not {"-v", "--version"} & set(sys.argv[1:]))
+    commands = top.add_subparsers(metavar="COMMAND")
     commands.add_parser("serve", help="start the server (options: intact serve --help)")
     for name, run, text in (
         ("list", list_models, "list the models"),
@@ -82,6 +82,14 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("rest", nargs=argparse.REMAINDER)
         command.set_defaults(run=refuse, name=name)
     return top
+
+
+def serve(options: Sequence[str]) -> None:
+    """Run the server in this process until it is asked to stop."""
+    from intact.cli import main as run_intact
+
+    sys.argv = serve_command(options)
+    run_intact()
 
 
 def serve_command(options: Sequence[str]) -> list[str]:
@@ -111,15 +119,11 @@ def server_address() -> tuple[str, int]:
         If it is not an address.
     """
     text = os.environ.get("OLLAMA_HOST", "").strip()
-    place = text.partition("://")[2].partition("/")[0] if "://" in text else text
-    host, colon, port = place.rpartition(":") if place.count(":") == 1 or "]" in place else (place, "", "")
-    if "]" in place and not place.endswith("]") and not host.endswith("]"):
-        raise CommandError(f"OLLAMA_HOST is {text!r:.100}; expected HOST:PORT")
-    if "]" in place and place.endswith("]"):
-        host, port = place, ""
-    if port and not (port.isdecimal() and 0 < int(port) < 65536):
-        raise CommandError(f"OLLAMA_HOST is {text!r:.100}; expected HOST:PORT")
-    return host.strip("[]") or DEFAULT_ADDRESS[0], int(port or DEFAULT_ADDRESS[1])
+    try:
+        found = urlsplit(text if "://" in text else f"//{text}")
+        return found.hostname or DEFAULT_ADDRESS[0], found.port or DEFAULT_ADDRESS[1]
+    except ValueError as error:
+        raise CommandError(f"OLLAMA_HOST is {text!r:.100}; expected HOST:PORT ({error})") from None
 
 
 def connect() -> http.client.HTTPConnection:
@@ -155,18 +159,21 @@ def ask(method: str, path: str, body: Any = None) -> Iterator[dict[str, Any]]:
         if not isinstance(value, dict):
             raise CommandError(f"{path}: the response is not a JSON object of at most {LARGEST:,} bytes")
         if response.status != 200 or "error" in value:
-            raise CommandError(str(value.get("error", f"HTTP {response.status}")))
+            error = value.get("error", f"HTTP {response.status}")
+            raise CommandError(str(error.get("message", error) if isinstance(error, dict) else error))
         yield value
     connection.close()
 
 
 def print_version(_: argparse.Namespace) -> None:
     """Print the version of the API, and that of intact."""
+    import intact
+
     try:
         (found,) = ask("GET", "/api/version")
         print(f"ollama version is {found['version']} (intact {found['intact']})")
     except CommandError:
-        print(f"Warning: could not connect to a running server\nWarning: client version is {VERSION}")
+        print(f"Warning: could not connect to a running server\nWarning: client version is {intact.__version__}")
 
 
 def list_models(_: argparse.Namespace) -> None:

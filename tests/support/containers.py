@@ -107,7 +107,7 @@ class Container:
         """Return what the container has printed."""
         return (self.root.parent / "log").read_text("utf-8", "replace")
 
-    def wait(self, text: str, seconds: float = 300) -> None:
+    def wait(self, text: str, seconds: float = 60) -> None:
         """Wait until the container has printed a text."""
         end = time.monotonic() + seconds
         while text not in self.logs():
@@ -117,8 +117,10 @@ class Container:
 
     def run(self, *command: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command in the container, as `docker exec` does."""
-        inside = ["nsenter", "--mount", "--net", "--ipc", "--uts", "-t", str(self._process.pid)]
+        inside = ["nsenter", "--mount", "--net", "--ipc", "--uts", "--pid", "-t", str(self.first_process())]
         inside += ["chroot", f"--userspec={self._config['User']}", "--groups=", str(self.root), "env", "-i"]
+        if self._emulator:  # which does not look on PATH
+            command = (f"/usr/bin/{Path(command[0]).name}", *command[1:])
         whole = [*inside, *self._variables, *self._emulator, *command]
         return subprocess.run(whole, input=text, capture_output=True, text=True, check=False)
 
