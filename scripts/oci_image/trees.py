@@ -94,7 +94,8 @@ def build_packages(trees: tuple[Path, Path], wheel: Path, architecture: str, con
     version = ".".join(map(str, VERSION))
     command = [f"python{version}", "-m", "pip", "install", "-q", "--no-compile", "--only-binary=:all:"]
     command += ["--implementation=cp", f"--python-version={version}", f"--target={others / SITE}", "-c", constraints]
-    command += [f"--platform=manylinux{tag}_{MACHINES[architecture]}" for tag in tags]
+    platforms = ["linux", *(f"manylinux{tag}" for tag in tags)]
+    command += [f"--platform={name}_{MACHINES[architecture]}" for name in platforms]
     command += ["--disable-pip-version-check", "--root-user-action=ignore", "--no-warn-conflicts", f"{wheel}[serve]", "pip"]
     subprocess.run(command, check=True)
     shutil.rmtree(others / SITE / "bin", ignore_errors=True)  # scripts for the interpreter that installed them
