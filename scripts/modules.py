@@ -20,8 +20,8 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from objects import Rules, problems
@@ -57,8 +57,7 @@ WINDOWS = """\
 """
 
 
-@dataclass(frozen=True)
-class Module:
+class Module(NamedTuple):
     """A system for which the Python module is built.
 
     Attributes

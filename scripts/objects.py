@@ -13,13 +13,11 @@ import json
 import re
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """What an object must be.
 
     Attributes

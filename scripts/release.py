@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
 """Build everything that a release consists of, and list it with sizes. Nothing is published.
 
-    scripts/release.py [--out dist/release] [--only PART...] [--tag vVERSION]
+    scripts/release.py [--out dist/release] [--only PART...] [--tag vVERSION] [--emulated FOLDER...] [--page FILE]
 
 Parts, in this order:
 
-- ``wheels``: the source distribution and this machine's wheels, tested (scripts/wheels.py)
+- ``wheels``: the source distribution and this machine's wheels, tested (scripts/wheels.py); with ``--emulated``, those
+  of the other machine too
+- ``modules``: wheels for macOS and Windows that nobody has run, in the folder `untested` (scripts/modules.py)
+- ``image``: container images of the server with the default model inside (scripts/image.py)
 - ``npm``: the package for JavaScript, with the WebAssembly module
 - ``docs``: the documentation as a site
 - ``sbom``: the packages that an installation with the server consists of, as CycloneDX JSON
 - ``sums``: SHA256SUMS of all files, and an in-toto statement of their origin (SLSA provenance, unsigned)
 
-A part whose tools are missing is left out, with the reason, unless it was named. `.github/workflows/release.yml` runs
-this on each machine for a tag, signs the statement, and publishes the files.
+A part whose tools are missing is left out, and listed with the reason, unless it was named. Parts that another call has
+built in the same folder stay. `.github/workflows/release.yml` runs this on each machine for a tag, signs the statement,
+and publishes the files. ``--page`` writes the list into a page of documentation (docs/dev/releases.md).
 """
 
 from __future__ import annotations
@@ -27,18 +31,53 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from wheels import ROOT, WORK, own_tools, tool_path
+from wheels import MACHINES, ROOT, WORK, own_tools, tool_path
 
-SUMS, PROVENANCE = "SHA256SUMS", "provenance.intoto.json"
+SUMS, PROVENANCE, UNTESTED = "SHA256SUMS", "provenance.intoto.json", "untested"
 SPARE = (SUMS, PROVENANCE)
+MARKS = "<!-- files of a release: scripts/release.py --page -->", "<!-- end of the files -->"
+MODEL = Path.home() / ".cache/intact/models/SmolLM2-135M-Instruct.Q4_1.gguf"
+"""The default model, where `intact pull` writes it."""
+ARCHITECTURES = dict(zip(MACHINES, ("amd64", "arm64"), strict=True))
+"""Names of machines in images."""
 
 
 class UnavailableError(Exception):
     """A part cannot be built here; the message says what is missing."""
+
+
+class Release(NamedTuple):
+    """A release that is being built.
+
+    Attributes
+    ----------
+    out : Path
+        Output folder.
+    emulated : tuple of Path
+        Emulated Pythons of the other machine.
+    model : Path
+        The default model's file, which the image contains.
+    """
+
+    out: Path
+    emulated: tuple[Path, ...] = ()
+    model: Path = MODEL
+
+    def wheel(self, tag: str, machine: str = platform.machine()) -> Path | None:
+        """Return the newest wheel for a tag, such as cp311, and a machine; None if there is none."""
+        found = self.out.glob(f"intact_llm-{version_of(ROOT)}-{tag}-*_{machine}.whl")
+        return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+    def package(self, extra: str) -> str:
+        """Return what pip installs: the wheel for this Python with an extra, or else the sources."""
+        tag = f"cp{sys.version_info[0]}{sys.version_info[1]}" if sys.version_info < (3, 12) else "cp312-abi3"
+        return f"{self.wheel(tag) or '.'}[{extra}]"
 
 
 def main() -> None:
@@ -46,18 +85,26 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "dist" / "release", help="output folder")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), help="parts to build (default: all)")
     parser.add_argument("--tag", help="the tag of the release, such as v0.3.0: checked against the sources")
+    parser.add_argument("--emulated", nargs="+", type=Path, default=[], metavar="FOLDER", help="emulated Pythons")
+    parser.add_argument("--model", type=Path, default=MODEL, help="file of the default model, for the image")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="page of documentation that gets the list")
     options = parser.parse_args()
     if problem := disagreement(ROOT, options.tag):
         parser.error(problem)
+    if options.page is not None and MARKS[0] not in options.page.read_text("utf-8"):
+        parser.error(f"{options.page} has no place for the list: {MARKS[0]}")
     options.out.mkdir(parents=True, exist_ok=True)
+    release, absent = Release(options.out.resolve(), tuple(options.emulated), options.model), dict[str, str]()
     for name in options.only or PARTS:
         try:
-            PARTS[name](options.out.resolve())
+            PARTS[name](release)
         except UnavailableError as why:
             if options.only:
                 sys.exit(f"release: {name}: {why}")
-            print(f"release: left out: {name}: {why}", flush=True)
-    print(listing(options.out))
+            absent[name] = str(why)
+    print(listing(release.out, absent))
+    if options.page is not None:
+        write_page(options.page, table(release.out, absent))
 
 
 def version_of(root: Path) -> str:
@@ -84,12 +131,41 @@ def git(root: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def wheels(out: Path) -> None:
-    """Build the source distribution and this machine's wheels."""
-    subprocess.run([sys.executable, ROOT / "scripts/wheels.py", "--out", out], check=True)
+def wheels(release: Release) -> None:
+    """Build the source distribution and the wheels of this machine; if there are emulated Pythons, of the other too."""
+    arguments = ["--out", release.out, "--arch", platform.machine()]
+    if release.emulated:
+        other = next(name for name in MACHINES if name != platform.machine())
+        arguments += ["--arch", other, *(word for folder in release.emulated for word in ("--emulated", folder))]
+    subprocess.run([sys.executable, ROOT / "scripts/wheels.py", *arguments], check=True)
 
 
-def npm(out: Path) -> None:
+def modules(release: Release) -> None:
+    """Cross-build wheels for macOS and Windows, which are not published."""
+    wheel = release.wheel("cp312-abi3")
+    if wheel is None:
+        raise UnavailableError("needs the wheel with the stable ABI (part wheels, and a Python 3.12 or later)")
+    command = [sys.executable, ROOT / "scripts/modules.py", "--out", release.out / UNTESTED, "--wheel", wheel]
+    subprocess.run(command, check=True)
+
+
+def image(release: Release) -> None:
+    """Build container images, for each machine that has a wheel for the image's Python."""
+    script = ROOT / "scripts" / "image.py"
+    if not script.exists():
+        raise UnavailableError("needs scripts/image.py")
+    need("mmdebstrap")
+    if not release.model.exists():
+        raise UnavailableError(f"needs the default model at {release.model} (--model)")
+    built = {ARCHITECTURES[machine]: wheel for machine in MACHINES if (wheel := release.wheel("cp311-cp311", machine))}
+    if not built:
+        raise UnavailableError("needs a wheel for Python 3.11 (part wheels)")
+    arguments = [word for name, wheel in built.items() for word in ("--arch", name, "--wheel", wheel)]
+    command = [sys.executable, script, *arguments, "--model", release.model, "--out", release.out]
+    subprocess.run(command, check=True)
+
+
+def npm(release: Release) -> None:
     """Pack the package for JavaScript, under the version of the sources."""
     need("npm")
     environment, folder = own_tools(), WORK / "npm"
@@ -99,30 +175,31 @@ def npm(out: Path) -> None:
     about = json.loads((folder / "package.json").read_text("utf-8")) | {"version": version_of(ROOT)}
     about.pop("private")
     (folder / "package.json").write_text(json.dumps(about, indent=2) + "\n", "utf-8")
-    subprocess.run(["npm", "pack", "--silent", "--pack-destination", out], cwd=folder, check=True)
+    subprocess.run(["npm", "pack", "--silent", "--pack-destination", release.out], cwd=folder, check=True)
 
 
-def docs(out: Path) -> None:
+def docs(release: Release) -> None:
     """Build the site in an environment of its own, and pack it."""
-    environment = made("docs", ".[docs]")
+    environment = made("docs", release.package("docs"))
     folder = WORK / "site"
     subprocess.run([environment / "bin/python", ROOT / "scripts/docsite", "--out", folder], check=True)
-    pack(folder, out / f"intact-docs-{version_of(ROOT)}.tar.gz")
+    pack(folder, release.out / f"intact-docs-{version_of(ROOT)}.tar.gz")
 
 
-def sbom(out: Path) -> None:
+def sbom(release: Release) -> None:
     """List the packages of an installation with the server."""
     tool = made("sbom", "cyclonedx-bom>=7")
     command = [tool / "bin/cyclonedx-py", "environment", "--output-reproducible", "--of", "JSON"]
-    target = out / f"intact-{version_of(ROOT)}.cdx.json"
-    subprocess.run([*command, "-o", target, made("installed", ".[serve]") / "bin/python"], check=True)
+    target = release.out / f"intact-{version_of(ROOT)}.cdx.json"
+    subprocess.run([*command, "-o", target, made("installed", release.package("serve")) / "bin/python"], check=True)
     names = {one["name"] for one in json.loads(target.read_text("utf-8"))["components"]}
     assert {"intact-llm", "numpy", "uvicorn"} <= names, names
 
 
-def sums(out: Path) -> None:
+def sums(release: Release) -> None:
     """Write the checksums, and the statement of origin."""
-    digests = {path.name: sha256(path) for path in artefacts(out)}
+    out = release.out
+    digests = {name: sha256(out / name) for name in artefacts(out)}
     (out / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()), "utf-8")
     statement = provenance(
         digests, git(ROOT, "rev-parse", "HEAD"), git(ROOT, "describe", "--always", "--tags", "--dirty")
@@ -147,7 +224,9 @@ def provenance(digests: dict[str, str], commit: str, described: str) -> dict[str
     }
 
 
-PARTS: dict[str, Callable[[Path], None]] = {one.__name__: one for one in (wheels, npm, docs, sbom, sums)}
+PARTS: dict[str, Callable[[Release], None]] = {
+    part.__name__: part for part in (wheels, modules, image, npm, docs, sbom, sums)
+}
 
 
 def need(*programs: str) -> None:
@@ -182,9 +261,10 @@ def pack(folder: Path, target: Path) -> None:
             file.add(path, f"{target.name.removesuffix('.tar.gz')}/{path.relative_to(folder)}", False, filter=plain)
 
 
-def artefacts(out: Path) -> list[Path]:
-    """Return the files of a release, without the checksums."""
-    return sorted(path for path in out.iterdir() if path.is_file() and path.name not in SPARE)
+def artefacts(out: Path) -> list[str]:
+    """Return the names of a release's files, without the checksums; untested ones come last."""
+    names = [path.relative_to(out).as_posix() for folder in (out, out / UNTESTED) for path in folder.glob("*.*") if path.is_file()]
+    return sorted((name for name in names if name not in SPARE), key=lambda name: ("/" in name, name))
 
 
 def sha256(path: Path) -> str:
@@ -193,17 +273,32 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def listing(out: Path) -> str:
-    """Return the files of a release, one per line, with sizes."""
+def listing(out: Path, absent: Mapping[str, str]) -> str:
+    """Return the files of a release with sizes, and the parts that were not built with reasons, one per line."""
+    names = [*artefacts(out), *(name for name in SPARE if (out / name).exists())]
+    lines = [f"{(out / name).stat().st_size:>14,}  {name}" for name in names]
+    return "\n".join([*lines, *(f"not built here  {part}: {why}" for part, why in absent.items())])
 
-    def line(path: Path) -> str:
-        return f"{path.stat().st_size:>14,}  {path.name}"
 
-    def all_files() -> Iterable[Path]:
-        yield from artefacts(out)
-        yield from (path for name in SPARE if (path := out / name).exists())
+def table(out: Path, absent: Mapping[str, str]) -> str:
+    """Return the list as a table in Markdown, with the commit, the machine and the date."""
+    rows = [line.split(maxsplit=1) for line in listing(out, {}).splitlines()]
+    commit = git(ROOT, "rev-parse", "--short=12", "HEAD")
+    lines = [
+        f"Commit {commit}, {platform.system()} on {platform.machine()}, {datetime.now(UTC):%Y-%m-%d}:\n",
+        "| bytes | file |",
+        "|---:|---|",
+        *(f"| {size} | `{name}` |" for size, name in rows),
+        *(f"| not built here | {part}: {why} |" for part, why in absent.items()),
+    ]
+    return "\n".join(lines)
 
-    return "\n".join(map(line, all_files()))
+
+def write_page(page: Path, text: str) -> None:
+    """Replace what lies between the marks of a page."""
+    before, _, rest = page.read_text("utf-8").partition(MARKS[0])
+    after = rest.partition(MARKS[1])[2]
+    page.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}", "utf-8")
 
 
 if __name__ == "__main__":
