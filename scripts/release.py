@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Build everything that a release consists of, and list it with sizes. Nothing is published.
 
-    scripts/release.py [--out dist/release] [--only PART...] [--tag vVERSION] [--emulated FOLDER...] [--page FILE]
+    scripts/release.py [--out dist/release] [--only PART...] [--tag vVERSION] [--emulated FOLDER...]
+                       [--resume] [--page FILE]
 
 Parts, in this order:
 
@@ -15,7 +16,7 @@ Parts, in this order:
 - ``sums``: SHA256SUMS of all files, and an in-toto statement of their origin (SLSA provenance, unsigned)
 
 A part whose tools are missing is left out, and listed with the reason, unless it was named. Parts that another call has
-built in the same folder stay. `.github/workflows/release.yml` runs this on each machine for a tag, signs the statement,
+built in the same folder stay, and with ``--resume`` they are not built again. `.github/workflows/release.yml` runs this on each machine for a tag, signs the statement,
 and publishes the files. ``--page`` writes the list into a page of documentation (docs/dev/releases.md).
 """
 
@@ -46,6 +47,16 @@ MODEL = Path.home() / ".cache/intact/models/SmolLM2-135M-Instruct.Q4_1.gguf"
 """The default model, where `intact pull` writes it."""
 ARCHITECTURES = dict(zip(MACHINES, ("amd64", "arm64"), strict=True))
 """Names of machines in images."""
+
+FILES = {
+    "wheels": "*linux*.whl",
+    "modules": f"{UNTESTED}/*.whl",
+    "image": "*.oci.tar",
+    "npm": "*.tgz",
+    "docs": "intact-docs-*.tar.gz",
+    "sbom": "*.cdx.json",
+}
+"""Patterns of each part's files; the checksums are always written again."""
 
 
 class UnavailableError(Exception):
@@ -88,14 +99,19 @@ def main() -> None:
     parser.add_argument("--emulated", nargs="+", type=Path, default=[], metavar="FOLDER", help="emulated Pythons")
     parser.add_argument("--model", type=Path, default=MODEL, help="file of the default model, for the image")
     parser.add_argument("--page", type=Path, metavar="FILE", help="page of documentation that gets the list")
+    parser.add_argument("--resume", action="store_true", help="keep the parts whose files are there already")
     options = parser.parse_args()
     if problem := disagreement(ROOT, options.tag):
         parser.error(problem)
+    if options.resume and options.tag:
+        parser.error("--resume keeps files that may be older than the tag: give one of --resume and --tag")
     if options.page is not None and MARKS[0] not in options.page.read_text("utf-8"):
         parser.error(f"{options.page} has no place for the list: {MARKS[0]}")
     options.out.mkdir(parents=True, exist_ok=True)
     release, absent = Release(options.out.resolve(), tuple(options.emulated), options.model), dict[str, str]()
     for name in options.only or PARTS:
+        if options.resume and name in FILES and any(release.out.glob(FILES[name])):
+            continue
         try:
             PARTS[name](release)
         except UnavailableError as why:

@@ -160,3 +160,31 @@ def test_a_part_without_its_tool_says_so(release, monkeypatch, tmp_path):
     for part, reason in (("image", "scripts/image.py|mmdebstrap"), ("modules", "the wheel with the stable ABI")):
         with pytest.raises(release.UnavailableError, match=reason):
             release.PARTS[part](release.Release(tmp_path))
+
+
+def test_resume_keeps_parts_whose_files_are_there(release, monkeypatch, tmp_path, capsys):
+    called = []
+
+    def part(name):
+        def build(made):
+            called.append(name)
+            if name == "image":
+                raise release.UnavailableError("needs the moon")
+
+        return build
+
+    monkeypatch.setattr(release, "PARTS", {name: part(name) for name in release.PARTS})
+    (tmp_path / "untested").mkdir()
+    for name in ("a-manylinux_x86_64.whl", "untested/a.whl", "intact-docs-1.tar.gz"):
+        (tmp_path / name).touch()
+    words = ["release.py", "--out", str(tmp_path), "--resume"]
+    monkeypatch.setattr(release.sys, "argv", words)
+    release.main()
+    assert called == ["image", "npm", "sbom", "sums"]
+    assert "not built here  image: needs the moon" in capsys.readouterr().out
+    monkeypatch.setattr(release.sys, "argv", [*words, "--tag", f"v{release.version_of(ROOT)}"])
+    with pytest.raises(SystemExit):
+        release.main()
+    monkeypatch.setattr(release.sys, "argv", ["release.py", "--out", str(tmp_path), "--only", "image"])
+    with pytest.raises(SystemExit, match="image: needs the moon"):
+        release.main()
