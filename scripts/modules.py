@@ -90,7 +90,10 @@ MODULES = {
         HEADER.format(system="Windows", long=4, wchar=2, more=WINDOWS),
         "_native.pyd",
         Rules(
-            "PE DLL", "x86-64", (r"python3\.dll", r"kernel32\.dll", r"api-ms-win-crt-[a-z]+-l1-1-0\.dll"), "PyInit__native"
+            "PE DLL",
+            "x86-64",
+            (r"python3\.dll", r"kernel32\.dll", r"api-ms-win-crt-[a-z]+-l1-1-0\.dll"),
+            "PyInit__native",
         ),
     ),
 }
@@ -100,7 +103,9 @@ MODULES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=", ".join(MODULES))
-    parser.add_argument("--wheel", type=Path, help="the Linux wheel with the stable ABI; without one, only build and check")
+    parser.add_argument(
+        "--wheel", type=Path, help="the Linux wheel with the stable ABI; without one, only build and check"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "dist" / MARK, help="output folder (default: dist/untested)")
     options = parser.parse_args()
     if unknown := set(options.systems) - set(MODULES):
@@ -189,7 +194,8 @@ def check(system: str, module: Path, reader: Path) -> str:
     if found := problems(facts, MODULES[system].rules, set(stable_abi(reader))):
         raise SystemExit("\n".join(f"modules: {module}: {one}" for one in found))
     return (
-        f"{facts['format']} for {facts['machine']}, {module.stat().st_size:,} bytes, exports {' '.join(facts['exports'])}, "
+        f"{facts['format']} for {facts['machine']}, {module.stat().st_size:,} bytes, "
+        f"exports {' '.join(facts['exports'])}, "
         f"loads {len(facts['libraries'])} libraries, calls {len(facts['python'])} names of Python's stable ABI; not run"
     )
 

@@ -82,7 +82,9 @@ def read_pe(binary: Any, lief: Any) -> dict[str, Any]:
         "format": "PE DLL" if dll else "PE program",
         "machine": machines.get(binary.header.machine, str(binary.header.machine)),
         "libraries": sorted(imports),
-        "python": sorted(name for library, names in imports.items() if library.lower().startswith("python") for name in names),
+        "python": sorted(
+            name for library, names in imports.items() if library.lower().startswith("python") for name in names
+        ),
         "exports": sorted(entry.name for entry in exports.entries) if exports else [],
         "unbound": [],
         "signed": True,

@@ -16,8 +16,9 @@ Parts, in this order:
 - ``sums``: SHA256SUMS of all files, and an in-toto statement of their origin (SLSA provenance, unsigned)
 
 A part whose tools are missing is left out, and listed with the reason, unless it was named. Parts that another call has
-built in the same folder stay, and with ``--resume`` they are not built again. `.github/workflows/release.yml` runs this on each machine for a tag, signs the statement,
-and publishes the files. ``--page`` writes the list into a page of documentation (docs/dev/releases.md).
+built in the same folder stay, and with ``--resume`` they are not built again. `.github/workflows/release.yml` runs this
+on each machine for a tag, signs the statement, and publishes the files. ``--page`` writes the list into a page of
+documentation (docs/dev/releases.md).
 """
 
 from __future__ import annotations
@@ -279,7 +280,12 @@ def pack(folder: Path, target: Path) -> None:
 
 def artefacts(out: Path) -> list[str]:
     """Return the names of a release's files, without the checksums; untested ones come last."""
-    names = [path.relative_to(out).as_posix() for folder in (out, out / UNTESTED) for path in folder.glob("*.*") if path.is_file()]
+    names = [
+        path.relative_to(out).as_posix()
+        for folder in (out, out / UNTESTED)
+        for path in folder.glob("*.*")
+        if path.is_file()
+    ]
     return sorted((name for name in names if name not in SPARE), key=lambda name: ("/" in name, name))
 
 

@@ -39,12 +39,15 @@ def empty(tmp_path_factory):
     write_wheel(folder / "intact_llm-0.0-py3-none-any.whl")
     model = write_tiny(folder / "tiny.gguf", "qwen3", context=1024).read_bytes()
     with serve(Hub({("some/tiny", "tiny.gguf"): model})) as hub:
-        yield folder, {
-            "HOME": str(folder),
-            "HF_ENDPOINT": hub.endpoint,
-            "PATH": f"{folder}/venv/bin:/usr/bin:/bin",
-            "PIP_NO_INDEX": "1",
-        }
+        yield (
+            folder,
+            {
+                "HOME": str(folder),
+                "HF_ENDPOINT": hub.endpoint,
+                "PATH": f"{folder}/venv/bin:/usr/bin:/bin",
+                "PIP_NO_INDEX": "1",
+            },
+        )
 
 
 def write_wheel(path):
@@ -54,7 +57,9 @@ def write_wheel(path):
     groups = {"console_scripts": project["scripts"], "pytest11": project["entry-points"]["pytest11"]}
     points = "\n".join(f"[{name}]\n" + "\n".join(f"{k} = {v}" for k, v in own.items()) for name, own in groups.items())
     with ZipFile(path, "w") as wheel:
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: intact-llm\nVersion: 0.0\nProvides-Extra: serve\n")
+        wheel.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: intact-llm\nVersion: 0.0\nProvides-Extra: serve\n"
+        )
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/entry_points.txt", points)
         wheel.writestr(f"{info}/RECORD", "")

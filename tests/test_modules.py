@@ -17,7 +17,9 @@ def right(request, modules):
     """The rules of a system, and the facts about an object that keeps them."""
     rules = modules.MODULES[request.param].rules
     mac = request.param.startswith("mac")
-    libraries = ["/usr/lib/libSystem.B.dylib"] if mac else ["KERNEL32.dll", "api-ms-win-crt-heap-l1-1-0.dll", "python3.dll"]
+    libraries = (
+        ["/usr/lib/libSystem.B.dylib"] if mac else ["KERNEL32.dll", "api-ms-win-crt-heap-l1-1-0.dll", "python3.dll"]
+    )
     facts = {
         "format": rules.format,
         "machine": rules.machine,

@@ -103,7 +103,9 @@ def test_the_page_of_releases_has_a_place_for_the_list(release):
 def test_a_package_is_the_wheel_that_was_built_or_else_the_sources(release, tmp_path):
     made = release.Release(tmp_path)
     assert made.package("serve") == ".[serve]"
-    wheel = tmp_path / f"intact_llm-{release.version_of(ROOT)}-cp312-abi3-manylinux_2_17_{release.platform.machine()}.whl"
+    wheel = (
+        tmp_path / f"intact_llm-{release.version_of(ROOT)}-cp312-abi3-manylinux_2_17_{release.platform.machine()}.whl"
+    )
     for name in (wheel.name, wheel.name.replace("cp312-abi3", "cp311-cp311")):
         (tmp_path / name).touch()
     assert made.wheel("cp312-abi3") == wheel
@@ -135,7 +137,9 @@ def test_the_workflow_builds_parts_that_exist_and_stores_no_secret(release):
 
 def test_the_workflow_publishes_no_untested_wheel(tmp_path):
     workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
-    (script,) = [step["run"] for step in workflow["jobs"]["publish"]["steps"] if "mkdir packages" in step.get("run", "")]
+    (script,) = [
+        step["run"] for step in workflow["jobs"]["publish"]["steps"] if "mkdir packages" in step.get("run", "")
+    ]
     names = {
         "release-ubuntu-24.04": ("a-x86_64.whl", "a.tar.gz", "intact-docs-1.tar.gz", "i-amd64.oci.tar", "SHA256SUMS"),
         "release-ubuntu-24.04-arm": ("a-aarch64.whl", "a.tar.gz", "i-arm64.oci.tar", "SHA256SUMS"),

@@ -1,4 +1,4 @@
-"""promptfoo itself runs an evaluation through the provider file (nightly; `npm install promptfoo` makes the program)."""
+"""promptfoo itself runs an evaluation through the provider file (nightly; `npm install promptfoo` installs it)."""
 
 import json
 import os
