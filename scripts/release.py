@@ -257,7 +257,10 @@ def made(name: str, *packages: str) -> Path:
     folder = WORK / f"release-{name}"
     if not (folder / "bin/pip").exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run([folder / "bin/pip", "install", "-q", *packages], cwd=ROOT, check=True)
+    pip = [folder / "bin/pip", "install", "-q"]
+    subprocess.run([*pip, *packages], cwd=ROOT, check=True)
+    if wheels := [one.partition("[")[0] for one in packages if ".whl" in one]:  # pip keeps an older one of the version
+        subprocess.run([*pip, "--force-reinstall", "--no-deps", *wheels], check=True)
     return folder
 
 
