@@ -24,26 +24,32 @@ documentation (docs/dev/releases.md).
 from __future__ import annotations
 
 import argparse
-import gzip
-import hashlib
 import json
 import platform
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from release_files import (
+    MARKS,
+    PROVENANCE,
+    SUMS,
+    UNTESTED,
+    artefacts,
+    listing,
+    pack,
+    provenance,
+    sha256,
+    table,
+    write_page,
+)
 from wheels import MACHINES, ROOT, WORK, own_tools, tool_path
 
-SUMS, PROVENANCE, UNTESTED = "SHA256SUMS", "provenance.intoto.json", "untested"
-SPARE = (SUMS, PROVENANCE)
-MARKS = "<!-- files of a release: scripts/release.py --page -->", "<!-- end of the files -->"
 MODEL = Path.home() / ".cache/intact/models/SmolLM2-135M-Instruct.Q4_1.gguf"
 """The default model, where `intact pull` writes it."""
 ARCHITECTURES = dict(zip(MACHINES, ("amd64", "arm64"), strict=True))
@@ -121,7 +127,7 @@ def main() -> None:
             absent[name] = str(why)
     print(listing(release.out, absent))
     if options.page is not None:
-        write_page(options.page, table(release.out, absent))
+        write_page(options.page, table(release.out, absent, git(ROOT, "rev-parse", "--short=12", "HEAD")))
 
 
 def version_of(root: Path) -> str:
@@ -224,23 +230,6 @@ def sums(release: Release) -> None:
     (out / PROVENANCE).write_text(json.dumps(statement, indent=2) + "\n", "utf-8")
 
 
-def provenance(digests: dict[str, str], commit: str, described: str) -> dict[str, object]:
-    """Return an in-toto statement, version 1, with SLSA provenance, version 1 (slsa.dev/spec/v1.0/provenance)."""
-    return {
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in digests.items()],
-        "predicateType": "https://slsa.dev/provenance/v1",
-        "predicate": {
-            "buildDefinition": {
-                "buildType": "urn:intact:scripts/release.py:1",
-                "externalParameters": {"described": described},
-                "resolvedDependencies": [{"name": "intact", "digest": {"gitCommit": commit}}],
-            },
-            "runDetails": {"builder": {"id": f"urn:intact:{platform.system()}:{platform.machine()}"}},
-        },
-    }
-
-
 PARTS: dict[str, Callable[[Release], None]] = {
     part.__name__: part for part in (wheels, modules, image, npm, docs, sbom, sums)
 }
@@ -262,68 +251,6 @@ def made(name: str, *packages: str) -> Path:
     if wheels := [one.partition("[")[0] for one in packages if ".whl" in one]:  # pip keeps an older one of the version
         subprocess.run([*pip, "--force-reinstall", "--no-deps", *wheels], check=True)
     return folder
-
-
-def pack(folder: Path, target: Path) -> None:
-    """Write a folder as a tar file whose bytes depend only on names and contents."""
-
-    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-        entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname = 0, 0, 0, "", ""
-        entry.mode = 0o755 if entry.isdir() else 0o644
-        return entry
-
-    with (
-        target.open("wb") as stream,
-        gzip.GzipFile(fileobj=stream, mode="wb", filename="", mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w") as file,
-    ):
-        for path in sorted(folder.rglob("*")):
-            file.add(path, f"{target.name.removesuffix('.tar.gz')}/{path.relative_to(folder)}", False, filter=plain)
-
-
-def artefacts(out: Path) -> list[str]:
-    """Return the names of a release's files, without the checksums; untested ones come last."""
-    names = [
-        path.relative_to(out).as_posix()
-        for folder in (out, out / UNTESTED)
-        for path in folder.glob("*.*")
-        if path.is_file()
-    ]
-    return sorted((name for name in names if name not in SPARE), key=lambda name: ("/" in name, name))
-
-
-def sha256(path: Path) -> str:
-    """Return a file's checksum."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def listing(out: Path, absent: Mapping[str, str]) -> str:
-    """Return the files of a release with sizes, and the parts that were not built with reasons, one per line."""
-    names = [*artefacts(out), *(name for name in SPARE if (out / name).exists())]
-    lines = [f"{(out / name).stat().st_size:>14,}  {name}" for name in names]
-    return "\n".join([*lines, *(f"not built here  {part}: {why}" for part, why in absent.items())])
-
-
-def table(out: Path, absent: Mapping[str, str]) -> str:
-    """Return the list as a table in Markdown, with the commit, the machine and the date."""
-    rows = [line.split(maxsplit=1) for line in listing(out, {}).splitlines()]
-    commit = git(ROOT, "rev-parse", "--short=12", "HEAD")
-    lines = [
-        f"Commit {commit}, {platform.system()} on {platform.machine()}, {datetime.now(UTC):%Y-%m-%d}:\n",
-        "| bytes | file |",
-        "|---:|---|",
-        *(f"| {size} | `{name}` |" for size, name in rows),
-        *(f"| not built here | {part}: {why} |" for part, why in absent.items()),
-    ]
-    return "\n".join(lines)
-
-
-def write_page(page: Path, text: str) -> None:
-    """Replace what lies between the marks of a page."""
-    before, _, rest = page.read_text("utf-8").partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    page.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def test_the_page_gets_the_list_between_its_marks(release, built, tmp_path):
     page = tmp_path / "page"
     page.write_text("before\n" + "\nold\n".join(release.MARKS) + "\nafter\n")
     for _ in range(2):  # again, it is the same
-        release.write_page(page, release.table(tmp_path, {"image": "needs mmdebstrap"}))
+        release.write_page(page, release.table(tmp_path, {"image": "needs mmdebstrap"}, "c0ffee"))
         text = page.read_text()
         assert text.startswith("before\n" + release.MARKS[0])
         assert text.endswith(release.MARKS[1] + "\nafter\n")
