@@ -91,8 +91,7 @@ ci() {
         echo '== hooks'; pip install -q pre-commit; git add .; pre-commit run --all-files --verbose
         echo '== hooks, an answer changed'; cp changed.json answers.json
         if pre-commit run --all-files; then echo 'empty_root: hooks passed with a changed answer' >&2; exit 1; fi
-        echo '== all steps did as they should'
-    "
+        echo '== all steps did as they should'"
 }
 
 mkdir -p "$cache"
