@@ -30,7 +30,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,11 +116,15 @@ def main() -> None:
         parser.error(f"{options.page} has no place for the list: {MARKS[0]}")
     options.out.mkdir(parents=True, exist_ok=True)
     release, absent = Release(options.out.resolve(), tuple(options.emulated), options.model), dict[str, str]()
-    for name in options.only or PARTS:
-        if options.resume and name in FILES and any(release.out.glob(FILES[name])):
+    for name, build in PARTS.items():
+        there = name in FILES and any(release.out.glob(FILES[name]))
+        if (options.resume or not wanted(name, options.only)) and there:
+            continue
+        if not wanted(name, options.only):
+            absent[name] = "not among --only"
             continue
         try:
-            PARTS[name](release)
+            build(release)
         except UnavailableError as why:
             if options.only:
                 sys.exit(f"release: {name}: {why}")
@@ -128,6 +132,11 @@ def main() -> None:
     print(listing(release.out, absent))
     if options.page is not None:
         write_page(options.page, table(release.out, absent, git(ROOT, "rev-parse", "--short=12", "HEAD")))
+
+
+def wanted(name: str, only: Collection[str] | None) -> bool:
+    """Return true if a part is to be built."""
+    return only is None or name in only
 
 
 def version_of(root: Path) -> str:

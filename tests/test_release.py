@@ -189,6 +189,12 @@ def test_resume_keeps_parts_whose_files_are_there(release, monkeypatch, tmp_path
     monkeypatch.setattr(release.sys, "argv", [*words, "--tag", f"v{release.version_of(ROOT)}"])
     with pytest.raises(SystemExit):
         release.main()
+    monkeypatch.setattr(release.sys, "argv", ["release.py", "--out", str(tmp_path), "--only", "npm", "wheels"])
+    called.clear()
+    release.main()
+    assert called == ["wheels", "npm"]
+    absent = [line.split()[3] for line in capsys.readouterr().out.splitlines() if "not among --only" in line]
+    assert absent == ["image:", "sbom:", "sums:"]  # of the others, files are there
     monkeypatch.setattr(release.sys, "argv", ["release.py", "--out", str(tmp_path), "--only", "image"])
     with pytest.raises(SystemExit, match="image: needs the moon"):
         release.main()
