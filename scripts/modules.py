@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Cross-build the Python module for macOS and Windows, check the objects, and write wheels that nobody has run.
 
-    scripts/modules.py --wheel FILE [--out dist/untested] [SYSTEM...]     (default: all)
+    scripts/modules.py [--wheel FILE] [--out dist/untested] [--build-type Debug] [SYSTEM...]     (default: all)
 
 The compiler is zig's clang, as for the wheels, and the module uses the stable ABI. Of Python it needs the headers,
 which are those of a Python 3.12 or later on this machine with a `pyconfig.h` for the other system, and for Windows an
@@ -20,6 +20,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,14 +108,19 @@ def main() -> None:
         "--wheel", type=Path, help="the Linux wheel with the stable ABI; without one, only build and check"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "dist" / MARK, help="output folder (default: dist/untested)")
+    parser.add_argument("--build-type", default="Release", choices=["Debug", "Release"], help="default: Release")
+    parser.add_argument("--tiers", default="all", help="list of tiers, separated by semicolons (default: all)")
     options = parser.parse_args()
     if unknown := set(options.systems) - set(MODULES):
         parser.error(f"unknown system {', '.join(sorted(unknown))}: expected one of {', '.join(MODULES)}")
     if options.wheel is not None and not re.search(r"-abi3-.*linux", options.wheel.name):
         parser.error(f"{options.wheel.name} is not a Linux wheel with the stable ABI (-abi3-)")
+    if options.wheel is not None and (options.build_type, options.tiers) != ("Release", "all"):
+        parser.error("--wheel needs --build-type Release and all tiers")
     reader = object_reader()
     for system in options.systems or MODULES:
-        module = build(system, reader)
+        settings = {"CMAKE_BUILD_TYPE": options.build_type, "INTACT_TIERS": options.tiers}
+        module = build(system, reader, settings)
         print(f"modules: {system}: {check(system, module, reader)}", flush=True)
         if options.wheel is not None:
             print(f"modules: wrote {repack(options.wheel, system, module, options.out)}, which is untested", flush=True)
@@ -130,15 +136,14 @@ def object_reader() -> Path:
     return folder / "bin" / "python"
 
 
-def build(system: str, reader: Path) -> Path:
-    """Compile and link the module of a system; return its file."""
+def build(system: str, reader: Path, settings: Mapping[str, str]) -> Path:
+    """Compile and link the module of a system, with the build type and the tiers of `settings`; return its file."""
     module, python = MODULES[system], stable_python()
     folder, environment = WORK / system, tools(*python)
     include = headers(folder, python[0], module.header)
     settings = {
-        "CMAKE_BUILD_TYPE": "Release",
+        **settings,
         "CMAKE_LIBRARY_OUTPUT_DIRECTORY": str(folder / "made"),
-        "INTACT_TIERS": "all",
         "Python_EXECUTABLE": str(environment / "bin" / "python"),
         "Python_INCLUDE_DIR": str(include),
         "SKBUILD_SOABI": "",
