@@ -151,7 +151,11 @@ def build(system: str, reader: Path, settings: Mapping[str, str]) -> Path:
     }
     if module.file.endswith(".pyd"):
         library = import_library(folder, module.target, reader)
-        settings |= {"Python_LIBRARY": str(library), "Python_SABI_LIBRARY": str(library)}
+        named = shutil.copyfile(library, library.with_name(f"libpython{python[1][0]}{python[1][1]}.a"))
+        settings |= {
+            "Python_LIBRARY": str(named),
+            "Python_SABI_LIBRARY": str(library),
+        }  # CMake reads a version in names
     configure_and_build(module.target, folder / "build", settings)
     return folder / "made" / module.file
 
