@@ -85,7 +85,7 @@ ci() {
         git config --global user.name n; git config --global user.email e@example.org; git config --global --add safe.directory '*'
         python3 -m venv ~/venv
         export PATH=~/venv/bin:\$PATH
-        cd $project && git init -q && cp answers.json action.json && sed 's/The answer to/An answer to/' answers.json >changed.json
+        cd $project && git init -q && echo __pycache__/ >.gitignore && cp answers.json action.json && sed 's/The answer to/An answer to/' answers.json >changed.json
         echo '== action.yml'; bash ~/action.sh
         echo '== action.yml, an answer changed'; if bash ~/changed.sh; then echo 'empty_root: passed with a changed answer' >&2; exit 1; fi
         echo '== hooks'; pip install -q pre-commit; git add .; pre-commit run --all-files --verbose

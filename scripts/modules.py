@@ -155,7 +155,7 @@ def build(system: str, reader: Path, settings: Mapping[str, str]) -> Path:
         settings |= {
             "Python_LIBRARY": str(named),
             "Python_SABI_LIBRARY": str(library),
-        }  # CMake reads a version in names
+        }  # named by version for CMake
     configure_and_build(module.target, folder / "build", settings)
     return folder / "made" / module.file
 
