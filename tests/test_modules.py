@@ -1,7 +1,5 @@
 """Rules for cross-built modules: each thing that is not as it must be is named."""
 
-import subprocess
-
 import pytest
 
 from support.modules import load
@@ -65,39 +63,3 @@ def test_headers_of_another_system_have_its_sizes(modules):
     assert "#define SIZEOF_LONG 4" in windows
     assert "#define MS_WIN64 1" in windows
     assert "WIN" not in mac
-
-
-SOURCE = """
-#define Py_LIMITED_API 0x030C0000
-#include <Python.h>
-#include <stdlib.h>
-static PyObject *fill(PyObject *self, PyObject *size) {
-    void *memory = calloc(PyLong_AsSize_t(size), 1);
-    free(memory);
-    if (memory == NULL) return PyErr_NoMemory();
-    Py_RETURN_NONE;
-}
-static PyMethodDef methods[] = {{"fill", fill, METH_O, ""}, {NULL, NULL, 0, NULL}};
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", "", -1, methods, NULL, NULL, NULL, NULL};
-PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&module); }
-"""
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("system", ["macosx_11_0_arm64", "win_amd64"])
-def test_a_small_module_is_compiled_linked_and_right(modules, system, tmp_path):
-    """It has all that the extension has but C++, whose libraries zig would compile for minutes."""
-    module, reader = modules.MODULES[system], modules.object_reader()
-    zig = next(modules.own_tools().glob("lib/python3*/site-packages/ziglang")) / "zig"
-    (tmp_path / "cc").write_text(f'#!/bin/sh\nexec "{zig}" cc -target {module.target} -mcpu=baseline "$@"\n')
-    (tmp_path / "cc").chmod(0o755)
-    (tmp_path / "m.c").write_text(SOURCE)
-    include = modules.headers(tmp_path, modules.stable_python()[0], module.header)
-    if system.startswith("win"):
-        command = [tmp_path / "cc", "-shared", modules.import_library(tmp_path, module.target, reader)]
-    else:
-        more = "-bundle", "-Wl,-headerpad_max_install_names", "-Wl,@none.sym", "-Wl,-dead_strip", "-Wl,-x", "-Wl,-S"
-        command = [modules.library_linker(tmp_path, tmp_path / "cc"), *more]
-    made = tmp_path / module.file
-    subprocess.run([*command, "-O2", "-fvisibility=hidden", f"-I{include}", "-o", made, tmp_path / "m.c"], check=True)
-    assert "not run" in modules.check(system, made, reader)
