@@ -44,7 +44,7 @@ def container(unpacked):
     started.wait(LISTENS)
     yield started
     assert started.stop() == 0
-    assert "Application shutdown complete" in started.logs()
+    assert "Application shutdown complete" in started.last_logs
 
 
 @pytest.fixture

@@ -11,11 +11,14 @@ import platform
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from support.patience import PATIENCE
 
 NEWNET = 0x40000000  # CLONE_NEWNET of sched.h
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -86,7 +89,7 @@ class Container:
         self._variables = [*self._config["Env"], *(f"{name}={value}" for name, value in (variables or {}).items())]
         self._emulator = self._add_emulator(config["architecture"])
         command = [*self._emulator, *self._config["Entrypoint"], *(arguments or self._config["Cmd"])]
-        self._log = open(root.parent / "log", "w+b")  # noqa: SIM115
+        self._log = tempfile.NamedTemporaryFile(dir=root.parent, prefix="log-")  # noqa: SIM115
         start = ["unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "sh", "-c", _START]
         self._process = subprocess.Popen(
             [*start, "container", str(root), self._config["User"], *self._variables, *command],
@@ -105,9 +108,9 @@ class Container:
 
     def logs(self) -> str:
         """Return what the container has printed."""
-        return (self.root.parent / "log").read_text("utf-8", "replace")
+        return Path(self._log.name).read_text("utf-8", "replace")
 
-    def wait(self, text: str, seconds: float = 60) -> None:
+    def wait(self, text: str, seconds: float = PATIENCE) -> None:
         """Wait until the container has printed a text."""
         end = time.monotonic() + seconds
         while text not in self.logs():
@@ -140,7 +143,7 @@ class Container:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         return int(children[0])
 
-    def stop(self, seconds: float = 60) -> int:
+    def stop(self, seconds: float = PATIENCE) -> int:
         """Ask the first process to end, as `docker stop` does; return the container's exit status."""
         if self._process.poll() is None:
             os.kill(self.first_process(), 15)
@@ -148,4 +151,5 @@ class Container:
             return self._process.wait(seconds)
         finally:
             self._process.kill()
+            self.last_logs = self.logs()
             self._log.close()
