@@ -96,7 +96,13 @@ def build_packages(trees: tuple[Path, Path], wheel: Path, architecture: str, con
     command += ["--implementation=cp", f"--python-version={version}", f"--target={others / SITE}", "-c", constraints]
     platforms = ["linux", *(f"manylinux{tag}" for tag in tags)]
     command += [f"--platform={name}_{MACHINES[architecture]}" for name in platforms]
-    command += ["--disable-pip-version-check", "--root-user-action=ignore", "--no-warn-conflicts", f"{wheel}[serve]", "pip"]
+    command += [
+        "--disable-pip-version-check",
+        "--root-user-action=ignore",
+        "--no-warn-conflicts",
+        f"{wheel}[serve]",
+        "pip",
+    ]
     subprocess.run(command, check=True)
     shutil.rmtree(others / SITE / "bin", ignore_errors=True)  # scripts for the interpreter that installed them
     for tests in [*(others / SITE / "numpy").glob("**/tests")]:
