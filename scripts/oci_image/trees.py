@@ -21,7 +21,7 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 PACKAGES = (
     "base-files,base-passwd,bash,coreutils,dash,grep,libc-bin,libgomp1,libseccomp2,libstdc++6,mawk,python3,sed,tzdata"
 )
-"""Debian's packages, besides what they depend on. Testcontainers looks with sh, awk and grep whether the port is open."""
+"""Debian's packages, besides what they depend on; Testcontainers uses sh, awk and grep to see if the port is open."""
 SITE = f"usr/local/lib/python{VERSION[0]}.{VERSION[1]}/dist-packages"
 _UNUSED = ("bug", "gcc", "gdb", "info", "lintian", "locale", "man", "perl5")
 """Folders of /usr/share that are left out."""

@@ -1,4 +1,4 @@
-"""Containers of an OCI archive without Docker: its root unpacked, its command run in namespaces of its own, as its user.
+"""Containers of an OCI archive without Docker: its root unpacked, its command run as its user in new namespaces.
 
 Both need root's rights. A program in a container reaches no network but its own loopback.
 """
@@ -27,7 +27,8 @@ set -eu
 root=$1; who=$2; shift 2
 mount --make-rprivate / && mount --bind "$root" "$root" && mount -o remount,ro,bind "$root"
 mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
-mount -t tmpfs tmpfs "$root/dev" && for each in null zero urandom random; do : >"$root/dev/$each"; mount --bind /dev/$each "$root/dev/$each"; done
+mount -t tmpfs tmpfs "$root/dev"
+for each in null zero urandom random; do : >"$root/dev/$each"; mount --bind /dev/$each "$root/dev/$each"; done
 mkdir "$root/dev/shm" && mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 ip link set lo up 2>/dev/null || python3 -c '
 import fcntl, socket, struct
@@ -99,7 +100,7 @@ class Container:
         )
 
     def _add_emulator(self, architecture: str) -> list[str]:
-        """Put an emulator into the root if the image is for another machine; it runs one program, and none that it starts."""
+        """Put an emulator into the root if the image is for another machine; it does not run programs of programs."""
         machine = MACHINES[architecture]
         if machine == platform.machine():
             return []
@@ -131,7 +132,10 @@ class Container:
     def network(self) -> Iterator[None]:
         """Move this thread into the container's network, so that its sockets reach the container's ports."""
         libc = ctypes.CDLL(None, use_errno=True)
-        with open("/proc/thread-self/ns/net") as before, open(f"/proc/{self._process.pid}/ns/net") as there:
+        with (
+            Path("/proc/thread-self/ns/net").open() as before,
+            Path(f"/proc/{self._process.pid}/ns/net").open() as there,
+        ):
             assert libc.setns(there.fileno(), NEWNET) == 0, os.strerror(ctypes.get_errno())
             try:
                 yield
