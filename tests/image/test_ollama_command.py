@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+from itertools import pairwise
 
 import pytest
 
@@ -105,7 +106,7 @@ def test_the_image_serves_everyone_its_models_by_names_of_other_containers(ollam
     monkeypatch.setenv("INTACT_ALLOW_HOST", "llm,other")
     command = ollama.serve_command(["--seeds", "fixed"])
     assert command[:7] == ["intact", "serve", DEFAULT, "--host", "0.0.0.0", "--port", "11434"]
-    allowed = [value for option, value in zip(command, command[1:], strict=False) if option == "--allow-host"]
+    allowed = [value for option, value in pairwise(command) if option == "--allow-host"]
     assert {"intact", "ollama", "llm", "other"} <= set(allowed)
     assert "--no-auth" in command
     assert command[-2:] == ["--seeds", "fixed"]
@@ -151,7 +152,9 @@ def test_the_servers_own_user_may_pull_while_others_may_reach_it(tiny_path, olla
     """Through the socket, a pull gets past the refusal that clients on the network get (404 instead of 403)."""
     with tempfile.TemporaryDirectory(prefix="i") as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        with running({"tiny": tiny_path}, kind=SameUserServer, host="0.0.0.0", keys=("a key of 16 chars".replace(" ", "-"),)) as server:
+        with running(
+            {"tiny": tiny_path}, kind=SameUserServer, host="0.0.0.0", keys=("a key of 16 chars".replace(" ", "-"),)
+        ) as server:
             monkeypatch.setenv("OLLAMA_HOST", f"0.0.0.0:{server.port}")
             assert ollama.main(["list"]) == 0  # without the key
             assert ollama.main(["pull", "other"]) == 1
