@@ -6,6 +6,7 @@ and imports it only if the user names it, never because a receipt names it.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ class MethodPackage:
             If the distribution lists no Python files, as in editable mode, or lists one that cannot be read.
         """
         name = found.metadata["Name"]
-        sources = sorted(str(file) for file in found.files or () if file.suffix == ".py")
+        record = csv.reader((found.read_text("RECORD") or "").splitlines())  # later Pythons' `files` lacks missing ones
+        sources = sorted(row[0] for row in record if row and row[0].endswith(".py"))
         if not sources:
             raise ParameterError(
                 f"the package {name} lists no Python files, which a receipt must state: install it normally, "
