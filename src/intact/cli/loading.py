@@ -16,6 +16,7 @@ from intact.cli.options import (
     ContinuesOption,
     DrafterOption,
     DraftModelOption,
+    ExecutorOption,
     FixedNowOption,
     KvOption,
     MixOption,
@@ -55,6 +56,7 @@ class LoadOptions:
     profile: ProfileOption = "int8"
     kv: KvOption = None
     threads: ThreadsOption = None
+    executor: ExecutorOption = "native"
     cache: CacheOption = None
     drafter: DrafterOption = None
     draft_model: DraftModelOption = None
@@ -74,7 +76,8 @@ class LoadOptions:
     def loading(self) -> dict[str, Any]:
         """The arguments of `fetch.load` that all models of a command share."""
         kept = prefix_cache_options(self.prefix_cache, self.prefix_cache_bytes)
-        return {"profile": self.coded_profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache), **kept}
+        placed = {"threads": self.threads} | ({} if self.executor == "native" else {"executor": self.executor})
+        return {"profile": self.coded_profile, "cache_bytes": as_bytes(self.cache), **placed, **kept}
 
     @property
     def given(self) -> list[str]:

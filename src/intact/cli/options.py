@@ -19,6 +19,7 @@ from intact.checkpoints.catalogue import CATALOGUE, aliases, find
 from intact.cli.output import note
 from intact.cli.seeds import SeedsOption
 from intact.engine.sampling.definitions import Definition, Kind
+from intact.executors.names import ExecutorName
 from intact.engine.sampling.parameters import DEFINITIONS
 from intact.text.template import DEFAULT_NOW
 
@@ -241,6 +242,14 @@ PrefillOption = Annotated[
         "(docs/cluster.md). It does not change any bit.",
         rich_help_panel=MACHINES,
         show_default=False,
+    ),
+]
+ExecutorOption = Annotated[
+    ExecutorName,
+    typer.Option(
+        "--executor",
+        help="Where steps run: native is the CPU, wgpu a GPU (docs/gpu.md), auto a GPU if one works, otherwise the CPU; "
+        "reference is the slow definition. It only affects the speed.",
     ),
 ]
 WeightsMemoryOption = Annotated[

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from intact._base.errors import CapacityError, ParameterError
 from intact.executors.base import Exchanger, Executor
+from intact.executors.names import EXECUTORS
 from intact.models import Program
-from intact.numerics.profiles import Profile
+from intact.numerics.profiles import Profile, parse_profile
 
 if TYPE_CHECKING:
     from intact.executors.weight_file import WeightFile
+
+
+_LOG = logging.getLogger("intact")
+
+
+def check_executor(name: str, profile: Profile) -> None:
+    """Raise if there is no such executor, or if it does not run a profile.
+
+    Raises
+    ------
+    ParameterError
+        If so; the message names the executors that run the profile.
+    """
+    known = [one for one in EXECUTORS if one in ("native", "auto") or not parse_profile(profile).float32]
+    if name not in known:
+        raise ParameterError(
+            f"no executor named {name!r:.60} for the profile {profile}: expected {', '.join(map(repr, known))}"
+        )
 
 
 class ExecutorSettings(NamedTuple):
@@ -44,7 +65,11 @@ class ExecutorSettings(NamedTuple):
         ModelError, ParameterError
             If the executor cannot run the program with these settings.
         """
-        if self.executor == "native":
+        if self.executor in ("wgpu", "auto"):
+            found = self._on_gpu(program, exchange)
+            if found is not None:
+                return found
+        if self.executor != "reference":
             from intact.executors.native import NativeExecutor
 
             return NativeExecutor(
@@ -61,6 +86,19 @@ class ExecutorSettings(NamedTuple):
         from intact.executors.reference import ReferenceExecutor
 
         return ReferenceExecutor(program, self.bits, self.page_size, self.profile, exchange)
+
+    def _on_gpu(self, program: Program, exchange: Exchanger | None) -> Executor | None:
+        """Return the GPU executor; None if the executor is `auto` and no GPU can run the program, which is logged once."""
+        from intact.executors.wgpu import WgpuExecutor
+
+        arguments = (program, self.profile, self.threads, self.bits, self.page_size, exchange)
+        if self.executor == "wgpu":
+            return WgpuExecutor(*arguments)
+        try:
+            return WgpuExecutor(*arguments, software=False)
+        except (ParameterError, CapacityError) as error:
+            _LOG.warning("executor auto: using the CPU, since %s", error)
+            return None
 
 
 def make_alike(executor: Executor, program: Program, exchange: Exchanger) -> Executor:

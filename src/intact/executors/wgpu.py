@@ -18,7 +18,7 @@ from intact.executors.base import (
     choose_threads,
 )
 from intact.executors.gpu.batch import batch_words, join_words, parts_of, step_rows
-from intact.executors.gpu.device import Device, open_device
+from intact.executors.gpu.device import Device, NoDeviceError, open_device
 from intact.executors.gpu.planning import make_plan
 from intact.executors.gpu.running import Runner
 from intact.executors.native import chosen_tier, parameter_errors
@@ -46,6 +46,8 @@ class WgpuExecutor:
         Number of threads for packing weights and for draws.
     device : Device, optional
         The device; by default the best one.
+    software : bool
+        If false, refuse a device in software.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class WgpuExecutor:
         exchange: Exchanger | None = None,
         *,
         device: Device | None = None,
+        software: bool = True,
     ) -> None:
         _check_profile(profile)
         parts = parse_profile(profile)
@@ -79,6 +82,8 @@ class WgpuExecutor:
         self.trees = not program.is_encoder
         self._threads = choose_threads(threads)
         self._device = open_device() if device is None else device
+        if self._device.adapter.is_software and not software:
+            raise NoDeviceError(f"the only device is in software: {self._device.adapter}")
         weights: dict[str, Any] = {}
 
         def store(name: str, words: NDArray[np.uint32]) -> None:

@@ -25,7 +25,7 @@ from intact.models import build_program
 from intact.numerics.profiles import Profile
 from intact.text import Tokenizer
 
-ExecutorName: TypeAlias = Literal["native", "reference"]
+ExecutorName: TypeAlias = Literal["native", "reference", "wgpu"]
 
 TOKENS = 64
 FEW_TOKENS = 4  # for the reference, which takes seconds per token
@@ -50,9 +50,13 @@ def default_model() -> Path | None:
 def make_executor(
     executor: ExecutorName = "native", tier: str | None = None, threads: int | None = None, profile: Profile = "int8"
 ) -> MakeExecutor:
-    """Return a function that makes executors: the native one on a tier (by default the best), or the reference."""
+    """Return a function that makes executors: the native one on a tier (by default the best), the reference or wgpu."""
     if executor == "reference":
         return lambda program, bits: ReferenceExecutor(program, bits, PAGE, profile)
+    if executor == "wgpu":
+        from intact.executors.wgpu import WgpuExecutor
+
+        return lambda program, bits: WgpuExecutor(program, profile, threads, bits, PAGE)
     return lambda program, bits: NativeExecutor(program, profile, threads, tier, bits, PAGE)
 
 

@@ -18,8 +18,12 @@ const OAI_LIMIT = 458752; // 7
 fn times_sigmoid(x: i32, s: i32) -> i32 { return i32(rshift(mul(x, i32(sigmoid(s))), 30).x); }
 fn gelu(x: i32) -> i32 {
     let y = clamp(x, -1048576, 1048576);
-    let slope = 1713444047 + i32(rshift(mul(i32(rshift(mul(y, y), 16).x), 76616651), 16).x);
-    return times_sigmoid(x, sat32(rshift(mul(y, slope), 30)));
+    let square = i32(rshift(mul(y, y), 16).x);
+    let slope = plus(W(1713444047u, 0u), rshift(mul(square, 76616651), 16)); // below 2^35
+    var scaled = mul_u(size32(y), slope.x);
+    scaled.y += size32(y) * slope.y;
+    if (y < 0) { scaled = negate(scaled); }
+    return times_sigmoid(x, sat32(rshift(scaled, 30)));
 }
 fn erf_term(s: i32, z: i32, c: i32) -> i32 { return i32(rshift(mul(s, z), 16).x) + c; }
 fn gelu_erf(x: i32) -> i32 {
