@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +19,19 @@ from intact.executors.base import (
     choose_threads,
 )
 from intact.executors.gpu.batch import batch_words, join_words, parts_of, step_rows
+from intact.executors.gpu.checking import (
+    DeviceMismatchError,
+    Rechecker,
+    check_steps,
+    compare,
+    first_difference,
+)
 from intact.executors.gpu.device import Device, NoDeviceError, open_device
+from intact.executors.gpu.memory import Memory
 from intact.executors.gpu.planning import make_plan
 from intact.executors.gpu.running import Runner
-from intact.executors.native import chosen_tier, parameter_errors
+from intact.executors.native import NativeExecutor, chosen_tier, parameter_errors
+from intact.executors.reference import ReferenceExecutor
 from intact.models.aspects.step import LOGIT_FRACTION, SequenceChunk
 from intact.models.ops import Logits
 from intact.models.program import Program
@@ -48,13 +58,21 @@ class WgpuExecutor:
         The device; by default the best one.
     software : bool
         If false, refuse a device in software.
+    memory : int, optional
+        Maximum number of bytes of the device's memory for weights, cache and rows.
+    check : bool
+        If true, compare a few steps with the native executor first; this takes its memory and time of loading.
+    recheck : int
+        If above 0, compute one row again with the native executor in every step of this number; it stays in memory.
 
     Raises
     ------
     ParameterError
         If there is no device, or the program or the profile needs an operation that has no shader.
     CapacityError
-        If a buffer exceeds the device's limits or memory.
+        If a buffer exceeds the device's limits, its memory or `memory`.
+    DeviceMismatchError
+        If the check finds other bits than the CPU's; it names the operation, the driver and the device.
     """
 
     layout = "native 1"
@@ -70,6 +88,9 @@ class WgpuExecutor:
         *,
         device: Device | None = None,
         software: bool = True,
+        memory: int | None = None,
+        check: bool = False,
+        recheck: int = 0,
     ) -> None:
         _check_profile(profile)
         parts = parse_profile(profile)
@@ -84,20 +105,60 @@ class WgpuExecutor:
         self._device = open_device() if device is None else device
         if self._device.adapter.is_software and not software:
             raise NoDeviceError(f"the only device is in software: {self._device.adapter}")
+        self._memory = Memory(self._device, memory)
         weights: dict[str, Any] = {}
 
         def store(name: str, words: NDArray[np.uint32]) -> None:
-            weights[name] = self._device.upload(words, name)
+            weights[name] = self._memory.upload(words, name)
 
         self._plan = make_plan(program, bits, page_size, self._device.adapter.binding, store, self._threads)
         self.weight_bytes = sum(buffer.size for buffer in weights.values())
         page_words = self.page_bytes // 4 // max(1, program.layers)
-        self._runner = Runner(self._device, self._plan, weights, page_words, self._vocabulary)
+        self._runner = Runner(self._memory, self._plan, weights, page_words, self._vocabulary)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)
         self._draws: Any = _native.Model("int8", chosen_tier(), self._threads, *shape, False)
+        self._checker: Rechecker | None = None
         self._heads: dict[int, NDArray[np.uint8]] = {}
+        self._counters = Counter(dict.fromkeys(("steps", "rows", "largest_step", "chunks", "tree_rows"), 0))
         self._last_start = 0
         self._wanted: NDArray[np.int64] = np.zeros(0, np.int64)
+        if check or recheck:
+            cpu = NativeExecutor(program, profile, threads, None, bits, page_size, exchange)
+            if check:
+                self._compare_with(cpu)
+            if recheck:
+                self._checker = Rechecker(cpu, recheck, str(self._device.adapter))
+
+    def _compare_with(self, cpu: NativeExecutor) -> None:
+        """Compare the first steps of a text with the CPU's.
+
+        Raises
+        ------
+        DeviceMismatchError
+            If they differ.
+        """
+        chunks = check_steps(self.program, self.page_size)
+        failed = compare(self, cpu, chunks)
+        if failed is None:
+            return
+        reference = ReferenceExecutor(self.program, self.bits, self.page_size, self.profile)
+        reference.reserve_pages(len(chunks[0].pages))
+        for chunk in chunks[:failed]:
+            reference.step([chunk], np.zeros(0, np.int64))
+        found = first_difference(
+            reference, self._runner, self._plan, lambda: self._upload([chunks[failed]]), [chunks[failed]]
+        )
+        raise DeviceMismatchError(
+            f"{self._device.adapter}: {found} gives other bits than the CPU; this device or its driver cannot be used: "
+            "update the driver, or load with executor='native'"
+        )
+
+    def _upload(self, chunks: Sequence[SequenceChunk]) -> None:
+        """Upload a step of few rows, all of them wanted."""
+        rows = step_rows(self.program, chunks, self.page_size)
+        count = len(rows.tokens)
+        words = batch_words(self.program, self._plan.row_words, rows, slice(0, count), np.arange(count))
+        self._runner.upload(words, count, count, rows.longest(0, count))
 
     @property
     def _vocabulary(self) -> int:
@@ -116,8 +177,11 @@ class WgpuExecutor:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Number of submissions and dispatches so far."""
-        return {"submissions": self._runner.submissions, "dispatches": self._runner.dispatched}
+        """Counters over all steps so far; the first five as those of the native executor."""
+        return dict(self._counters) | {
+            "submissions": self._runner.submissions,
+            "dispatches": self._runner.dispatched,
+        }
 
     @property
     def saturated(self) -> int:
@@ -132,7 +196,9 @@ class WgpuExecutor:
 
     def close(self) -> None:
         """Free weights and pages; the executor cannot be used afterwards."""
-        del self._runner, self._draws
+        self._runner.close()
+        self._checker = None
+        del self._draws
 
     def reserve_pages(self, count: int) -> None:
         """Allocate pages until there are at least `count`."""
@@ -164,6 +230,9 @@ class WgpuExecutor:
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Run a step; return the wanted rows' logits in Q16, int32 (wanted, vocabulary)."""
+        return self._step(chunks, wanted)
+
+    def _step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         check_consecutive(self.program, chunks)
         check_whole(self.program, chunks)
         rows = step_rows(self.program, chunks, self.page_size)
@@ -178,7 +247,15 @@ class WgpuExecutor:
             logits[here] = self._runner.run(words, part.stop - part.start, len(here), longest)
             self._remember_heads(part, wanted[here], last=part.stop == len(rows.tokens))
         self._wanted = wanted
+        self._count(chunks, len(rows.tokens))
+        if self._checker is not None:
+            self._checker.after(chunks, wanted, logits, self.read_page)
         return logits
+
+    def _count(self, chunks: Sequence[SequenceChunk], rows: int) -> None:
+        drafted = sum(len(chunk.tokens) for chunk in chunks if chunk.parents is not None)
+        self._counters.update(steps=1, rows=rows, chunks=len(chunks), tree_rows=drafted)
+        self._counters["largest_step"] = max(self._counters["largest_step"], rows)
 
     def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
         """Run a step; return the wanted rows' logits as float32 (wanted, vocabulary)."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from intact._base.errors import CapacityError, ParameterError
 from intact.executors.gpu.shaders import Shader, read_shader, with_constants
 
-INSTALL: Final = "pip install 'intact[gpu]'"
+INSTALL: Final = "pip install 'intact-llm[gpu]'"
 _ORDER: Final = ("DiscreteGPU", "IntegratedGPU", "VirtualGPU", "Unknown", "CPU")
 _BACKENDS: Final = ("Vulkan", "Metal", "D3D12", "OpenGL")
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.models.aspects.shader import RowOffset
+
 Numbers: TypeAlias = Mapping[str, Any]
 """Parameters of a dispatch by the fields of its shader's `Parameters`: integers, and lists and mappings of them."""
 
@@ -33,6 +35,8 @@ class Dispatch:
         Constants of the shader: the format of weights.
     buffers : tuple of str
         The buffers at bindings 4 and above, by name.
+    op : int
+        Number of the program's operation that the dispatch belongs to, the last one of several.
     """
 
     shader: str
@@ -42,6 +46,7 @@ class Dispatch:
     tiled: bool = False
     constants: tuple[tuple[str, int | bool], ...] = ()
     buffers: tuple[str, ...] = ()
+    op: int = 0
 
 
 class HeadCodes(NamedTuple):
@@ -59,6 +64,8 @@ class Plan:
     ----------
     row_words : int
         Words of a row over all buffers.
+    buffers : mapping
+        The part of a row that belongs to each buffer.
     vectors : uint32
         Gains, biases, tables and indices, to which parameters refer by offset.
     moves : tuple of Dispatch
@@ -74,6 +81,7 @@ class Plan:
     dispatches: tuple[Dispatch, ...]
     moves: tuple[Dispatch, ...]
     row_words: int
+    buffers: Mapping[str, RowOffset]
     vectors: NDArray[np.uint32]
     layers: int
     heads: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -44,14 +45,18 @@ def make_plan(program: Program, bits: int, page_size: int, limit: int, store: St
         If a tensor or number exceeds the proven bounds.
     """
     planner = _Planner(program, bits, page_size, limit, store, threads)
-    for op in program.ops:
+    for i, op in enumerate(program.ops):
+        done = len(planner.dispatches)
         op.shade(planner)
+        planner.dispatches[done:] = [replace(one, op=i) for one in planner.dispatches[done:]]
     heads = [op.heads for op in program.ops if isinstance(op, Attend)]
+    buffers = {name: planner.row(name) for name in program.buffers}
     vectors = np.concatenate([*planner.vectors, np.zeros(1, np.uint32)])
     return Plan(
         tuple(fuse(planner.dispatches)),
         tuple(planner.move(layer) for layer in range(program.layers)),
         planner.row_words,
+        buffers,
         vectors,
         program.layers,
         max(heads, default=0),

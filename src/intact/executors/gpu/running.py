@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact._base.errors import CapacityError
-from intact.executors.gpu.device import Device
+from intact.executors.gpu.memory import Memory
 from intact.executors.gpu.plan import Dispatch, Plan
 from intact.executors.gpu.shaders import pack_parameters, read_shader
 
@@ -33,6 +33,8 @@ class Runner:
 
     Parameters
     ----------
+    memory : Memory
+        Where buffers are allocated.
     weights : mapping
         The plan's buffers of weights by name.
     page_words : int
@@ -42,11 +44,12 @@ class Runner:
     """
 
     def __init__(
-        self, device: Device, plan: Plan, weights: dict[str, Any], page_words: int, vocabulary: int
+        self, memory: Memory, plan: Plan, weights: dict[str, Any], page_words: int, vocabulary: int
     ) -> None:
-        self._device, self._plan, self._page_words, self._vocabulary = device, plan, page_words, vocabulary
+        self._memory, self._device = memory, memory.device
+        self._plan, self._page_words, self._vocabulary = plan, page_words, vocabulary
         self._buffers = dict(weights)
-        self._buffers["vectors"] = device.upload(plan.vectors, "vectors")
+        self._buffers["vectors"] = memory.upload(plan.vectors, "vectors")
         self._sizes = Sizes(0, 0, 0, 0)
         self._staging: Any = None
         self._pages = 0
@@ -57,7 +60,7 @@ class Runner:
 
     def _upload_parameters(self, one: Dispatch) -> Any:
         words = np.array(pack_parameters(read_shader(one.shader), one.numbers), np.uint32)
-        return self._device.upload(words, "parameters")
+        return self._memory.upload(words, "parameters")
 
     @property
     def pages(self) -> int:
@@ -90,14 +93,17 @@ class Runner:
         if count <= self._pages:
             return
         device, old = self._device, self._pages
-        fresh = [device.storage(4 * count * self._page_words, f"{count:,} pages") for _ in range(self._plan.layers)]
+        size = 4 * count * self._page_words
+        fresh = [self._memory.storage(size, f"a layer's {count:,} pages") for _ in range(self._plan.layers)]
+        kept = [self._buffers[f"cache {layer}"] for layer in range(self._plan.layers)] if old else []
         encoder = device.encoder()
         for layer, buffer in enumerate(fresh):
             if old:
-                kept = self._buffers[f"cache {layer}"]
-                encoder.copy_buffer_to_buffer(kept, 0, buffer, 0, 4 * old * self._page_words)
+                encoder.copy_buffer_to_buffer(kept[layer], 0, buffer, 0, 4 * old * self._page_words)
             self._buffers[f"cache {layer}"] = buffer
         device.submit(encoder)
+        for buffer in kept:
+            self._memory.free(buffer)
         self._pages = count
         self._groups.clear()
 
@@ -115,7 +121,8 @@ class Runner:
         for name, size, unit in zip(("rows", "logits", "batch", "scores"), grown, units, strict=True):
             have = self._buffers.get(name)
             if have is None or have.size < 4 * size * unit:
-                self._buffers[name] = self._device.storage(4 * size * unit, f"the buffer of {name}")
+                self._memory.free(self._buffers.pop(name, None))
+                self._buffers[name] = self._memory.storage(4 * size * unit, f"the buffer of {name}")
         if self._staging is None or self._staging.size < self._buffers["logits"].size:
             self._staging = self._device.staging(self._buffers["logits"].size)
         self._groups.clear()
@@ -126,10 +133,22 @@ class Runner:
             self._groups[index] = self._device.bind(one.shader, [parameters, *(self._buffers[name] for name in named)])
         return self._groups[index]
 
-    def run(self, words: NDArray[np.uint32], rows: int, wanted: int, longest: int) -> NDArray[np.int32]:
-        """Run rows in one submission; return the logits of the wanted ones, int32 (wanted, vocabulary)."""
+    def upload(self, words: NDArray[np.uint32], rows: int, wanted: int, longest: int) -> None:
+        """Upload a submission's rows, which see up to `longest` positions."""
         self._fit(Sizes(rows, wanted, len(words), rows * self._plan.heads * longest))
         self._device.write(self._buffers["batch"], words)
+
+    def run_one(self, index: int, rows: int) -> None:
+        """Run a single dispatch of the uploaded rows, all of which are wanted, in a submission of its own."""
+        encoder = self._device.encoder()
+        work = encoder.begin_compute_pass()
+        self._record(work, (index, self._plan.dispatches[index], self._parameters[index]), rows)
+        work.end()
+        self._device.submit(encoder)
+
+    def run(self, words: NDArray[np.uint32], rows: int, wanted: int, longest: int) -> NDArray[np.int32]:
+        """Run rows in one submission; return the logits of the wanted ones, int32 (wanted, vocabulary)."""
+        self.upload(words, rows, wanted, longest)
         encoder = self._device.encoder()
         work = encoder.begin_compute_pass()
         for i, one in enumerate(self._plan.dispatches):
@@ -168,6 +187,13 @@ class Runner:
         work.end()
         self._device.submit(encoder)
 
+    def close(self) -> None:
+        """Free all buffers."""
+        for buffer in (*self._buffers.values(), *self._parameters, *self._moves):
+            self._memory.free(buffer)
+        self._buffers.clear()
+        self._groups.clear()
+
     def read_row(self, row: int, offset: int, words: int) -> NDArray[np.uint32]:
         """Return some words of a row of the last submission."""
         at = 4 * (row * self._plan.row_words + offset)
@@ -190,7 +216,7 @@ class Runner:
         """Copy a page onto another, by way of a buffer, as a copy within a buffer is not allowed."""
         size = 4 * self._page_words
         if "page" not in self._buffers:
-            self._buffers["page"] = self._device.storage(size, "a page")
+            self._buffers["page"] = self._memory.storage(size, "a page")
         encoder, between = self._device.encoder(), self._buffers["page"]
         for layer in range(self._plan.layers):
             cache = self._buffers[f"cache {layer}"]
