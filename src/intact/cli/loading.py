@@ -18,6 +18,7 @@ from intact.cli.options import (
     DraftModelOption,
     ExecutorOption,
     FixedNowOption,
+    GpuMemoryOption,
     KvOption,
     MixOption,
     PartnerModelOption,
@@ -25,6 +26,7 @@ from intact.cli.options import (
     PrefixCacheBytesOption,
     PrefixCacheOption,
     ProfileOption,
+    RecheckOption,
     ShadowOption,
     TaskSystemOption,
     TensorParallelOption,
@@ -57,6 +59,8 @@ class LoadOptions:
     kv: KvOption = None
     threads: ThreadsOption = None
     executor: ExecutorOption = "native"
+    gpu_memory: GpuMemoryOption = None
+    recheck: RecheckOption = None
     cache: CacheOption = None
     drafter: DrafterOption = None
     draft_model: DraftModelOption = None
@@ -76,8 +80,19 @@ class LoadOptions:
     def loading(self) -> dict[str, Any]:
         """The arguments of `fetch.load` that all models of a command share."""
         kept = prefix_cache_options(self.prefix_cache, self.prefix_cache_bytes)
-        placed = {"threads": self.threads} | ({} if self.executor == "native" else {"executor": self.executor})
-        return {"profile": self.coded_profile, "cache_bytes": as_bytes(self.cache), **placed, **kept}
+        return {
+            "profile": self.coded_profile,
+            "threads": self.threads,
+            "cache_bytes": as_bytes(self.cache),
+            **self.placed,
+            **kept,
+        }
+
+    @property
+    def placed(self) -> dict[str, Any]:
+        """The given options that say where models run."""
+        names = ("executor", "gpu_memory", "recheck")
+        return {name: getattr(self, name) for name in names if name in self.given}
 
     @property
     def given(self) -> list[str]:

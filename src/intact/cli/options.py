@@ -252,6 +252,26 @@ ExecutorOption = Annotated[
         "reference is the slow definition. It only affects the speed.",
     ),
 ]
+GpuMemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gpu-memory",
+        metavar="SIZE",
+        help="Maximum memory of the GPU to use, such as 8GB (docs/gpu.md).",
+        rich_help_panel=MEMORY,
+        show_default=False,
+    ),
+]
+RecheckOption = Annotated[
+    int | None,
+    typer.Option(
+        "--recheck",
+        metavar="N",
+        min=1,
+        help="With a GPU, compute one row of every Nth step again on the CPU, and fail if it differs.",
+        show_default=False,
+    ),
+]
 WeightsMemoryOption = Annotated[
     str | None,
     typer.Option(

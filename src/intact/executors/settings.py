@@ -33,6 +33,14 @@ def check_executor(name: str, profile: Profile) -> None:
         )
 
 
+class GpuSettings(NamedTuple):
+    """The arguments of the GPU executor alone, with the same meaning as in `intact.load`."""
+
+    memory: int | None = None
+    check: bool = True
+    recheck: int = 0
+
+
 class ExecutorSettings(NamedTuple):
     """The arguments of an executor, with the same meaning as in `intact.load`."""
 
@@ -41,6 +49,7 @@ class ExecutorSettings(NamedTuple):
     page_size: int
     executor: str
     threads: int | None
+    gpu: GpuSettings = GpuSettings()
 
     def make_executor(
         self,
@@ -89,14 +98,18 @@ class ExecutorSettings(NamedTuple):
 
     def _on_gpu(self, program: Program, exchange: Exchanger | None) -> Executor | None:
         """Return the GPU executor; None if the executor is `auto` and no GPU can run the program, which is logged once."""
+        from intact.executors.gpu.checking import DeviceMismatchError
         from intact.executors.wgpu import WgpuExecutor
 
-        arguments = (program, self.profile, self.threads, self.bits, self.page_size, exchange)
+        def make(*, software: bool) -> Executor:
+            own = (program, self.profile, self.threads, self.bits, self.page_size, exchange)
+            return WgpuExecutor(*own, software=software, **self.gpu._asdict())
+
         if self.executor == "wgpu":
-            return WgpuExecutor(*arguments)
+            return make(software=True)
         try:
-            return WgpuExecutor(*arguments, software=False)
-        except (ParameterError, CapacityError) as error:
+            return make(software=False)
+        except (ParameterError, CapacityError, DeviceMismatchError) as error:
             _LOG.warning("executor auto: using the CPU, since %s", error)
             return None
 

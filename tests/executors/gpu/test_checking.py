@@ -14,9 +14,9 @@ from support.gpu import device
 from support.tiny import write_tiny
 
 FAULTS = {
-    "norm_quantize": ("norm_row", "root.r", "(root.r ^ 1u)", "Norm"),
+    "norm_quantize": ("norm_row", "root.r", "(root.r ^ 0x10000000u)", "Norm"),
     "rotate_keep": ("rotate_head", "minus(mul(a, cosine)", "plus(mul(a, cosine)", "Rope"),
-    "attend": ("attend", "min(4095u", "min(4094u", "Attend"),
+    "attend": ("attend", "52 + low - h", "51 + low - h", "Attend"),
     "gate_quantize": ("gate_row", "rshift(mul(v, up), 12)", "rshift(mul(v, up), 13)", "Gate"),
     "product": ("product", "value;", "plus(value, W(1u, 0u));", "Linear"),
     "head": ("head", "sat32(value)", "sat32(plus(value, W(1u, 0u)))", "Logits"),

@@ -123,11 +123,13 @@ def batch_words(program: Program, row_words: int, rows: StepRows, part: slice, w
 
 def join_words(numbers: dict[str, int], arrays: dict[str, NDArray[Any]]) -> NDArray[np.uint32]:
     """Return a `Batch` of numbers and arrays by their fields; fields that are not given are 0."""
-    fields = [name for name, _ in read_shader("quantize").structs["Batch"]][:-1]
+    fields = [name for name, _ in read_shader("quantize").structs["Batch"]]  # `data` has no length and is none of them
     head, at = dict.fromkeys(fields, 0) | numbers, 0
     for name, array in arrays.items():
         head[name] = at
         at += len(array)
+    if list(head) != fields:
+        raise ValueError(f"a batch has the fields {fields}, got {list(head)}")
     parts = [np.array(list(head.values()), np.int64), *arrays.values()]
     return np.concatenate([part.astype(np.int64) for part in parts]).astype(np.uint32)
 

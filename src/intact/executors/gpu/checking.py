@@ -84,7 +84,7 @@ def first_difference(
     done = -1
     for i, dispatch in enumerate(plan.dispatches):
         runner.run_one(i, count)
-        following = plan.dispatches[i + 1].op if i + 1 < len(plan.dispatches) else dispatch.op
+        following = plan.dispatches[i + 1].first_op if i + 1 < len(plan.dispatches) else dispatch.op
         while done + 1 < following:
             done += 1
             op, step = next(trace)
@@ -97,8 +97,7 @@ def first_difference(
 
 def _shader_of(plan: Plan, op: int) -> Dispatch:
     """Return the dispatch that completes an operation."""
-    own = [one for one in plan.dispatches if one.op == op]
-    return own[-1] if own else next(one for one in plan.dispatches if one.op > op)
+    return [one for one in plan.dispatches if one.first_op <= op <= one.op][-1]
 
 
 def _rows(runner: Runner, plan: Plan, name: str, count: int) -> NDArray[np.int64]:

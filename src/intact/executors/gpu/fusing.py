@@ -17,7 +17,7 @@ def _with_codes(dispatches: Sequence[Dispatch]) -> Iterator[Dispatch]:
     held: Dispatch | None = None
     for one in dispatches:
         if held is not None and one.shader == "quantize" and _writes(held) == one.numbers["quantize"]["source"]:
-            yield Dispatch(f"{held.shader}_quantize", {**held.numbers, **one.numbers}, op=one.op)
+            yield Dispatch(f"{held.shader}_quantize", {**held.numbers, **one.numbers}, first_op=held.op, op=one.op)
             held = None
             continue
         if held is not None:
@@ -55,4 +55,5 @@ def _rotated_keep(three: Sequence[Dispatch]) -> Dispatch | None:
     if key.numbers["rotate"]["buffer"] != keep.numbers["keep"]["key"]:
         return None
     numbers = {"query": query.numbers["rotate"], "key": key.numbers["rotate"], **keep.numbers}
-    return Dispatch("rotate_keep", numbers, query.across + keep.across, buffers=keep.buffers, op=keep.op)
+    across = query.across + keep.across
+    return Dispatch("rotate_keep", numbers, across, buffers=keep.buffers, first_op=three[0].op, op=keep.op)

@@ -35,8 +35,8 @@ class Dispatch:
         Constants of the shader: the format of weights.
     buffers : tuple of str
         The buffers at bindings 4 and above, by name.
-    op : int
-        Number of the program's operation that the dispatch belongs to, the last one of several.
+    first_op, op : int
+        Numbers of the first and of the last operation of the program that the dispatch computes.
     """
 
     shader: str
@@ -46,6 +46,7 @@ class Dispatch:
     tiled: bool = False
     constants: tuple[tuple[str, int | bool], ...] = ()
     buffers: tuple[str, ...] = ()
+    first_op: int = 0
     op: int = 0
 
 

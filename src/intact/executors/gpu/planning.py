@@ -48,7 +48,7 @@ def make_plan(program: Program, bits: int, page_size: int, limit: int, store: St
     for i, op in enumerate(program.ops):
         done = len(planner.dispatches)
         op.shade(planner)
-        planner.dispatches[done:] = [replace(one, op=i) for one in planner.dispatches[done:]]
+        planner.dispatches[done:] = [replace(one, first_op=i, op=i) for one in planner.dispatches[done:]]
     heads = [op.heads for op in program.ops if isinstance(op, Attend)]
     buffers = {name: planner.row(name) for name in program.buffers}
     vectors = np.concatenate([*planner.vectors, np.zeros(1, np.uint32)])

@@ -12,29 +12,32 @@ struct Parameters { move_slots: Move }
 fn head_of(p: Move, place: u32, head: u32) -> u32 {
     return (place / p.page * p.kv_heads + head) * (p.page * (3u * p.padded / 4u + 2u));
 }
+fn move_column(p: Move, c: u32, old: u32, a: u32, fresh: u32, b: u32) { // of slot a to slot b
+    let pairs = p.padded / 2u;
+    let values = p.page * pairs;
+    let scales = 3u * p.page * p.padded / 4u;
+    if (c < pairs) {
+        cache[fresh + (b >> 4u) * (8u * p.padded) + c * 16u + (b & 15u)] =
+            cache[old + (a >> 4u) * (8u * p.padded) + c * 16u + (a & 15u)];
+    } else if (c < pairs + p.padded) {
+        let d = values + c - pairs;
+        let value = extractBits(cache[old + (a >> 2u) * p.padded + d], 8u * (a & 3u), 8u);
+        let at = fresh + (b >> 2u) * p.padded + d;
+        cache[at] = insertBits(cache[at], value, 8u * (b & 3u), 8u);
+    } else {
+        let which = scales + (c - pairs - p.padded) * p.page;
+        cache[fresh + which + b] = cache[old + which + a];
+    }
+}
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) g: vec3<u32>, @builtin(local_invocation_index) i: u32) {
     let p = par.move_slots;
-    for (var k = 0u; k < batch.rows; k++) {
-        let source = batch.data[batch.slots + k];
-        let goal = batch.data[batch.texts + k];
-        let a = source % p.page;
-        let b = goal % p.page;
-        let old = head_of(p, source, g.x);
-        let new_head = head_of(p, goal, g.x);
-        for (var d = i; d < p.padded / 2u; d += LANES) {
-            cache[new_head + (b >> 4u) * (8u * p.padded) + d * 16u + (b & 15u)] =
-                cache[old + (a >> 4u) * (8u * p.padded) + d * 16u + (a & 15u)];
-        }
-        let values = p.page * p.padded / 2u;
-        for (var d = i; d < p.padded; d += LANES) {
-            let value = extractBits(cache[old + values + (a >> 2u) * p.padded + d], 8u * (a & 3u), 8u);
-            let at = new_head + values + (b >> 2u) * p.padded + d;
-            cache[at] = insertBits(cache[at], value, 8u * (b & 3u), 8u);
-        }
-        let scales = 3u * p.page * p.padded / 4u;
-        for (var which = i; which < 2u; which += LANES) {
-            cache[new_head + scales + which * p.page + b] = cache[old + scales + which * p.page + a];
+    let columns = p.padded / 2u + p.padded + 2u; // pairs of keys, values, both scales
+    for (var c = i; c < columns; c += LANES) {
+        for (var k = 0u; k < batch.rows; k++) {
+            let source = batch.data[batch.slots + k];
+            let end = batch.data[batch.texts + k];
+            move_column(p, c, head_of(p, source, g.x), source % p.page, head_of(p, end, g.x), end % p.page);
         }
     }
 }
