@@ -19,8 +19,8 @@ from intact.checkpoints.catalogue import CATALOGUE, aliases, find
 from intact.cli.output import note
 from intact.cli.seeds import SeedsOption
 from intact.engine.sampling.definitions import Definition, Kind
-from intact.executors.names import ExecutorName
 from intact.engine.sampling.parameters import DEFINITIONS
+from intact.executors.names import ExecutorName
 from intact.text.template import DEFAULT_NOW
 
 
@@ -248,7 +248,7 @@ ExecutorOption = Annotated[
     ExecutorName,
     typer.Option(
         "--executor",
-        help="Where steps run: native is the CPU, wgpu a GPU (docs/gpu.md), auto a GPU if one works, otherwise the CPU; "
+        help="Where steps run: native is the CPU, wgpu a GPU (docs/gpu.md), auto a GPU if one works, else the CPU; "
         "reference is the slow definition. It only affects the speed.",
     ),
 ]

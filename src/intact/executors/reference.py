@@ -199,10 +199,8 @@ class ReferenceExecutor:
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Run a step; return the wanted rows' logits in Q16, int32 (wanted, vocabulary)."""
-        step = None
-        for _, step in self.trace(chunks, wanted):
-            pass
-        if step is None or step.logits is None:
+        *_, (_, step) = self.trace(chunks, wanted)
+        if step.logits is None:
             return np.zeros((0, self.program.vocabulary), np.int32)
         self._head = step.head
         return step.logits.astype(np.int32)

@@ -97,7 +97,7 @@ class ExecutorSettings(NamedTuple):
         return ReferenceExecutor(program, self.bits, self.page_size, self.profile, exchange)
 
     def _on_gpu(self, program: Program, exchange: Exchanger | None) -> Executor | None:
-        """Return the GPU executor; None if the executor is `auto` and no GPU can run the program, which is logged once."""
+        """Return the GPU executor; None if the executor is `auto` and no GPU can run the program."""
         from intact.executors.gpu.checking import DeviceMismatchError
         from intact.executors.wgpu import WgpuExecutor
 

@@ -172,7 +172,9 @@ def load(
     if prefill is not None:
         _check_prefill(prefill, division, prefix_cache, bool(partners))
     gpu = GpuSettings(
-        None if gpu_memory is None else _size("gpu_memory", gpu_memory), gpu_check, integer("recheck", recheck, 0, 1 << 30)
+        None if gpu_memory is None else _size("gpu_memory", gpu_memory),
+        gpu_check,
+        integer("recheck", recheck, 0, 1 << 30),
     )
     if gpu != GpuSettings() and executor not in ("wgpu", "auto"):
         raise ParameterError(f"gpu_memory, gpu_check and recheck need executor='wgpu' or 'auto', got {executor!r:.60}")

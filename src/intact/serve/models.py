@@ -20,12 +20,12 @@ from intact.checkpoints.catalogue import resolve
 from intact.checkpoints.catalogue.measured import remember_digests, state_of
 from intact.checkpoints.formats import model_files
 from intact.engine.mixes import ChosenMix, check_partners
+from intact.executors.names import ExecutorName
 from intact.library import Model
 from intact.measure.bench.tuned import load_arguments
 from intact.models.adapters import weights_file
 from intact.numerics import VERSION
 from intact.numerics.profiles import Profile
-from intact.executors.names import ExecutorName
 from intact.receipts.identity import digests_of
 from intact.serve.admission import AdmissionControl, full
 from intact.serve.errors import ApiError, as_api_error, without_folder

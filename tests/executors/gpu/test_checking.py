@@ -34,7 +34,9 @@ def faulty(monkeypatch, file, right, wrong):
     changed = object.__new__(Device)
     changed.__dict__ |= opened.__dict__ | {"_pipelines": {}}
     assert right in read(file)
-    monkeypatch.setattr(shaders, "shader_file", lambda name: read(name).replace(*((right, wrong) if name == file else ("", ""))))
+    monkeypatch.setattr(
+        shaders, "shader_file", lambda name: read(name).replace(*((right, wrong) if name == file else ("", "")))
+    )
     shaders.read_shader.cache_clear()
     return changed
 
@@ -49,7 +51,9 @@ def _fresh_texts():
 def test_the_operation_that_differs_is_named_with_driver_and_device(program, monkeypatch, shader):
     file, right, wrong, kind = FAULTS[shader]
     changed = faulty(monkeypatch, file, right, wrong)
-    with pytest.raises(DeviceMismatchError, match=rf"operation \d+ \({kind}, shader {shader}\) gives other bits") as found:
+    with pytest.raises(
+        DeviceMismatchError, match=rf"operation \d+ \({kind}, shader {shader}\) gives other bits"
+    ) as found:
         WgpuExecutor(program, page_size=16, threads=1, device=changed, check=True)
     assert str(changed.adapter) in str(found.value)
     assert changed.adapter.driver in str(found.value)

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from intact.checkpoints.formats import open_checkpoint
+from intact.checkpoints.formats import Tensor, open_checkpoint
 from intact.executors.gpu.matrices import join, unpack_panels
 from intact.executors.gpu.planning import make_plan
 from intact.executors.gpu.shaders import pack_parameters, read_shader, shader_digests, shader_names
 from intact.executors.packing import pack_tensor
 from intact.measure.conformance.synthetic import random_tensor
 from intact.models import build_program
-from intact.checkpoints.formats import Tensor
 from support.tiny import write_tiny
 
 LIMIT = 1 << 27
@@ -54,8 +53,8 @@ def test_every_dispatch_has_all_parameters_of_its_shader(tmp_path):
 def test_a_missing_parameter_is_an_error():
     with pytest.raises(ValueError, match="Steer has the fields"):
         pack_parameters(read_shader("steer"), {"steer": {"place": 0, "width": 1, "vector": 0}})
+    numbers = {name: 0 for name, _ in read_shader("product").structs["Product"]}
     with pytest.raises(ValueError, match="7 entries for an array of 6"):
-        numbers = {name: 0 for name, _ in read_shader("product").structs["Product"]}
         pack_parameters(read_shader("product"), {"product": numbers | {"segments": [{}] * 7}})
 
 

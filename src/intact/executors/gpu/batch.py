@@ -53,15 +53,16 @@ def step_rows(program: Program, chunks: Sequence[SequenceChunk], page_size: int)
     """Return the rows of a step's chunks."""
     counts = [len(chunk.tokens) for chunk in chunks]
     starts = np.cumsum([0, *(len(chunk.pages) for chunk in chunks)])[:-1]
-    positions = [c.position + np.arange(n) if c.parents is None else c.positions() for c, n in zip(chunks, counts)]
-    places = [c.position + np.arange(n) for c, n in zip(chunks, counts)]
-    slots = [c.pages[at // page_size].astype(np.int64) * page_size + at % page_size for c, at in zip(chunks, places)]
+    places = [c.position + np.arange(n) for c, n in zip(chunks, counts, strict=True)]
+    pairs = list(zip(chunks, places, strict=True))
+    positions = [at if chunk.parents is None else chunk.positions() for chunk, at in pairs]
+    slots = [chunk.pages[at // page_size].astype(np.int64) * page_size + at % page_size for chunk, at in pairs]
     embeds = [op for op in program.ops if isinstance(op, Embed) and op.separator is not None]
     return StepRows(
         np.concatenate([chunk.tokens for chunk in chunks]),
         np.concatenate(positions),
         np.concatenate(slots),
-        np.concatenate([_texts(chunk, int(start)) for chunk, start in zip(chunks, starts)]),
+        np.concatenate([_texts(chunk, int(start)) for chunk, start in zip(chunks, starts, strict=True)]),
         np.repeat([chunk.adapter + 1 for chunk in chunks], counts),
         np.concatenate([_after(chunk.tokens, embeds[0].separator if embeds else None) for chunk in chunks]),
         np.concatenate([chunk.pages for chunk in chunks]),
@@ -71,7 +72,8 @@ def step_rows(program: Program, chunks: Sequence[SequenceChunk], page_size: int)
 
 def _after(tokens: NDArray[np.int32], separator: int | None) -> NDArray[np.uint32]:
     found = tokens == (-1 if separator is None else separator)
-    return (np.cumsum(found) > found).astype(np.uint32)
+    before: NDArray[np.uint32] = (np.cumsum(found) > found).astype(np.uint32)
+    return before
 
 
 def _texts(chunk: SequenceChunk, first_page: int) -> NDArray[np.uint32]:
@@ -140,6 +142,8 @@ def parts_of(rows: StepRows, most: int, whole: bool) -> Iterator[slice]:
     while start < count:
         stop = min(start + most, count)
         if whole:
-            stop = max((end for end in rows.ends if start < end <= stop), default=min(e for e in rows.ends if e > start))
+            stop = max(
+                (end for end in rows.ends if start < end <= stop), default=min(e for e in rows.ends if e > start)
+            )
         yield slice(start, stop)
         start = stop

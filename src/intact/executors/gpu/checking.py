@@ -58,16 +58,20 @@ def compare(gpu: Executor, cpu: Executor, chunks: Sequence[SequenceChunk]) -> in
 class Difference(NamedTuple):
     """The first operation whose result differs: its number in the program, its kind, and the shader that ends it."""
 
-    index: int
+    number: int
     kind: str
     shader: str
 
     def __str__(self) -> str:
-        return f"operation {self.index} ({self.kind}, shader {self.shader})"
+        return f"operation {self.number} ({self.kind}, shader {self.shader})"
 
 
 def first_difference(
-    reference: ReferenceExecutor, runner: Runner, plan: Plan, upload: Callable[[], None], chunks: Sequence[SequenceChunk]
+    reference: ReferenceExecutor,
+    runner: Runner,
+    plan: Plan,
+    upload: Callable[[], None],
+    chunks: Sequence[SequenceChunk],
 ) -> Difference:
     """Find the first operation of a step that differs from the definition, running dispatches one by one.
 

@@ -269,4 +269,3 @@ def buffer_names(weights: tuple[str, ...], part: int) -> tuple[str, str]:
     """Return the names of the two buffers of joined matrices."""
     title = f"{' + '.join(weights)}, {part}"
     return f"codes of {title}", f"numbers of {title}"
-

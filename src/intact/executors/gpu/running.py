@@ -43,9 +43,7 @@ class Runner:
         Logits of a row.
     """
 
-    def __init__(
-        self, memory: Memory, plan: Plan, weights: dict[str, Any], page_words: int, vocabulary: int
-    ) -> None:
+    def __init__(self, memory: Memory, plan: Plan, weights: dict[str, Any], page_words: int, vocabulary: int) -> None:
         self._memory, self._device = memory, memory.device
         self._plan, self._page_words, self._vocabulary = plan, page_words, vocabulary
         self._buffers = dict(weights)
@@ -79,8 +77,8 @@ class Runner:
         row = 4 * max(1, self._plan.heads) * longest
         if row > limit or 4 * self._plan.row_words > limit:
             raise CapacityError(
-                f"{self._device.adapter} binds at most {limit:,} bytes: too few for the scores of a text of {longest:,} "
-                f"positions ({row:,} bytes); shorten the text or load with executor='native'"
+                f"{self._device.adapter} binds at most {limit:,} bytes, too few for the scores of a text of {longest:,}"
+                f" positions ({row:,} bytes); shorten the text or load with executor='native'"
             )
         return max(1, min(ROWS, limit // (4 * self._plan.row_words), min(SCORES, limit) // row))
 

@@ -55,6 +55,12 @@ def shader_digests() -> dict[str, str]:
     return {name: hashlib.sha256(shader_file(name).encode()).hexdigest() for name in shader_names()}
 
 
+def shaders_digest() -> str:
+    """Return the SHA-256 over all files: lines with a name, a space, the file's SHA-256 and a line feed."""
+    lines = "".join(f"{name} {digest}\n" for name, digest in shader_digests().items())
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def _folder() -> Iterator[Any]:
     return (files("intact.executors.gpu") / "shaders").iterdir()
 
@@ -79,7 +85,9 @@ def read_shader(name: str) -> Shader:
 
 def with_constants(shader: Shader, constants: Sequence[tuple[str, int | bool]]) -> str:
     """Return the text of a shader after its constants."""
-    return "".join(f"const {name} = {_literal(value)};\n" for name, value in (("LANES", LANES), *constants)) + shader.text
+    return (
+        "".join(f"const {name} = {_literal(value)};\n" for name, value in (("LANES", LANES), *constants)) + shader.text
+    )
 
 
 def _literal(value: int | bool) -> str:
