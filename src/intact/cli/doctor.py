@@ -98,7 +98,8 @@ def _missing_extras() -> dict[str, list[str]]:
 def _describe_gpus(gpus: dict[str, Any]) -> str:
     """Format the adapters."""
     described = [
-        f"{one['name']} ({one['driver'] or 'unknown driver'}, {one['backend']}, {one['kind']}, binds {size(one['binding'])})"
+        f"{one['name']} ({one['driver'] or 'unknown driver'}, {one['backend']}, {one['kind']}, "
+        f"binds {size(one['binding'])})"
         for one in gpus["adapters"]
     ]
     return "; ".join(described) or gpus["missing"] or "none: install a Vulkan driver"
