@@ -64,7 +64,7 @@ def test_cut_matrices_join_to_the_same_panels(kind):
     data = np.frombuffer(random_tensor(f"cut {kind}", kind, shape, 1.0), np.uint8)
     weight = unpack_panels(pack_tensor(Tensor("w", kind, shape, data), 8, 1))
     parts = list(join([weight, weight], 4 * 2 * weight.panel_words))
-    assert sum(share.count for part in parts for share in part.shares) == 2 * 70
+    assert sum(share.outputs for part in parts for share in part.shares) == 2 * 70
     assert np.array_equal(np.concatenate([part.codes for part in parts]), np.tile(weight.codes.reshape(-1), 2))
     with pytest.raises(ValueError, match="16 outputs take"):
         list(join([weight], 64))

@@ -58,7 +58,7 @@ class Packed(NamedTuple):
     @property
     def panel_words(self) -> int:
         """Words of a panel in the larger of its two buffers."""
-        return max(self.codes.shape[1], self.scales.shape[1] + self.minima.shape[1] + 2 * PANEL)
+        return int(max(self.codes.shape[1], self.scales.shape[1] + self.minima.shape[1] + 2 * PANEL))
 
     @property
     def table_kind(self) -> int:
@@ -122,7 +122,7 @@ class Share(NamedTuple):
         Number of the matrix in the list that was joined.
     first : int
         Its first output here.
-    count : int
+    outputs : int
         Number of outputs.
     panel : int
         The buffer's panel with the first output.
@@ -130,7 +130,7 @@ class Share(NamedTuple):
 
     matrix: int
     first: int
-    count: int
+    outputs: int
     panel: int
 
 

@@ -145,7 +145,7 @@ class _Planner:
                 "exponents": part.exponents,
                 "table": table,
                 "first": share.first,
-                "count": share.count,
+                "count": share.outputs,
             }
             self.dispatches.append(
                 Dispatch(
@@ -198,7 +198,7 @@ class _Planner:
             segments = [
                 {
                     "panel": share.panel,
-                    "count": share.count,
+                    "count": share.outputs,
                     "first": share.first,
                     "place": targets[share.matrix].place.offset,
                     "is_wide": targets[share.matrix].place.wide,
@@ -251,7 +251,7 @@ class _Planner:
             share = part.shares[0]
             segment = {
                 "panel": 0,
-                "count": share.count,
+                "count": share.outputs,
                 "first": share.first,
                 "place": packed.rows,
                 "is_wide": 0,

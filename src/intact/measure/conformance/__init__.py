@@ -110,12 +110,8 @@ def compare_programs(executor: ExecutorName) -> Iterator[tuple[str, Verdict]]:
         except ParameterError:
             yield case.name, "refused"
             continue
-        yield (
-            case.name,
-            "equal"
-            if logits_digest(case, other) == logits_digest(case, native(case.program, case.bits))
-            else "different",
-        )
+        alike = logits_digest(case, other) == logits_digest(case, native(case.program, case.bits))
+        yield case.name, "equal" if alike else "different"
 
 
 def model_digest(make: MakeExecutor, path: Path, count: int = TOKENS) -> str:
