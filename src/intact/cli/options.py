@@ -250,6 +250,7 @@ ExecutorOption = Annotated[
         "--executor",
         help="Where steps run: native is the CPU, wgpu a GPU (docs/gpu.md), auto a GPU if one works, else the CPU; "
         "reference is the slow definition. It only affects the speed.",
+        rich_help_panel=MEMORY,
     ),
 ]
 GpuMemoryOption = Annotated[
@@ -269,6 +270,7 @@ RecheckOption = Annotated[
         metavar="N",
         min=1,
         help="With a GPU, compute one row of every Nth step again on the CPU, and fail if it differs.",
+        rich_help_panel=MEMORY,
         show_default=False,
     ),
 ]

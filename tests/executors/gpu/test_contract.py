@@ -101,7 +101,7 @@ def test_architectures_run_or_are_refused_by_name(tiny, architecture):
 def test_a_receipt_made_on_a_gpu_verifies_on_the_cpu(tiny):
     device()
     gpu, native = loaded(tiny("llama"))
-    receipt = gpu.generate(PROMPT[:20], receipt=True, **SAMPLED).receipt
+    receipt = gpu.chat([{"role": "user", "content": "hello"}], receipt=True, logprobs=True, **SAMPLED).receipt
     assert [verdict.outcome for verdict in verify(native, [receipt])] == ["true"]
 
 

@@ -8,6 +8,7 @@ import pytest
 from intact._base.errors import ParameterError
 from intact.executors.native import NativeExecutor
 from intact.executors.wgpu import WgpuExecutor
+from intact.measure.conformance import EXPECTED, FEW_TOKENS, default_model, make_executor, model_digest
 from intact.measure.conformance.synthetic import PAGE, cases
 from support.gpu import device
 
@@ -42,3 +43,11 @@ def test_others_are_refused_by_name(case):
     device()
     with pytest.raises(ParameterError, match=r"the executor wgpu runs no [a-z].*: load with executor='native'"):
         WgpuExecutor(case.program, bits=case.bits, page_size=PAGE)
+
+
+@pytest.mark.slow
+def test_the_default_models_tokens_are_the_pinned_ones():
+    device()
+    if (path := default_model()) is None:
+        pytest.skip("needs the default model: intact pull, or INTACT_MODELS")
+    assert model_digest(make_executor("wgpu"), path, FEW_TOKENS) == EXPECTED[f"tokens, first {FEW_TOKENS}"]
