@@ -84,12 +84,12 @@ class LoadOptions:
             "profile": self.coded_profile,
             "threads": self.threads,
             "cache_bytes": as_bytes(self.cache),
-            **self.placed,
+            **self.placement,
             **kept,
         }
 
     @property
-    def placed(self) -> dict[str, Any]:
+    def placement(self) -> dict[str, Any]:
         """The given options that say where models run."""
         names = ("executor", "gpu_memory", "recheck")
         return {name: getattr(self, name) for name in names if name in self.given}

@@ -27,9 +27,9 @@ from intact.executors.gpu.checking import (
     first_difference,
 )
 from intact.executors.gpu.device import Device, NoDeviceError, open_device
-from intact.executors.gpu.memory import Memory
+from intact.executors.gpu.memory import DeviceMemory
 from intact.executors.gpu.planning import make_plan
-from intact.executors.gpu.running import Runner
+from intact.executors.gpu.running import PlanRunner
 from intact.executors.native import NativeExecutor, chosen_tier, parameter_errors
 from intact.executors.reference import ReferenceExecutor
 from intact.models.aspects.step import LOGIT_FRACTION, SequenceChunk
@@ -105,7 +105,7 @@ class WgpuExecutor:
         self._device = open_device() if device is None else device
         if self._device.adapter.is_software and not software:
             raise NoDeviceError(f"the only device is in software: {self._device.adapter}")
-        self._memory = Memory(self._device, memory)
+        self._memory = DeviceMemory(self._device, memory)
         weights: dict[str, Any] = {}
 
         def store(name: str, words: NDArray[np.uint32]) -> None:
@@ -114,7 +114,7 @@ class WgpuExecutor:
         self._plan = make_plan(program, bits, page_size, self._device.adapter.binding, store, self._threads)
         self.weight_bytes = sum(buffer.size for buffer in weights.values())
         page_words = self.page_bytes // 4 // max(1, program.layers)
-        self._runner = Runner(self._memory, self._plan, weights, page_words, self._vocabulary)
+        self._runner = PlanRunner(self._memory, self._plan, weights, page_words, self._vocabulary)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)
         self._draws: Any = _native.Model("int8", chosen_tier(), self._threads, *shape, False)
         self._checker: Rechecker | None = None
@@ -279,9 +279,9 @@ class WgpuExecutor:
         """Return the head's inputs for some rows of the last step's logits."""
         if not len(self._wanted):
             raise ParameterError("no step has given logits yet")
-        asked = self._wanted[np.asarray(rows, np.int64)].tolist()
-        found = [self._heads[row] if row in self._heads else self._head_bytes(row - self._last_start) for row in asked]
-        return np.array(found, np.uint8).reshape(len(asked), -1)
+        wanted = self._wanted[np.asarray(rows, np.int64)].tolist()
+        found = [self._heads[row] if row in self._heads else self._head_bytes(row - self._last_start) for row in wanted]
+        return np.array(found, np.uint8).reshape(len(wanted), -1)
 
     def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Draw tokens on the CPU; return them with their log-probabilities (Q24), or -1 and 0 if none is allowed."""

@@ -1,4 +1,4 @@
-"""What is uploaded for a step: its rows as words, in the layout of `shaders/batch.wgsl`."""
+"""The upload of a step: its rows as words, in the layout of `shaders/batch.wgsl`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT_WORDS = 5
 
 
 @dataclass(frozen=True)
-class StepRows:
+class UploadedRows:
     """The rows of a step.
 
     Attributes
@@ -27,7 +27,7 @@ class StepRows:
     tokens, positions, slots, adapters, second : (rows,)
         Tokens, positions, slots of keys and values, adapters plus 1, and 1 where a separator precedes.
     texts : uint32 (rows, 5)
-        What a row sees; see `shaders/attend.wgsl`.
+        The slots that each row sees; see `shaders/attend.wgsl`.
     pages : (n,)
         Pages of all sequences, one after another.
     ends : tuple of int
@@ -49,7 +49,7 @@ class StepRows:
         return int((np.maximum(texts[:, 1], texts[:, 4]) + 64 * ((texts[:, 2] | texts[:, 3]) > 0)).max())
 
 
-def step_rows(program: Program, chunks: Sequence[SequenceChunk], page_size: int) -> StepRows:
+def step_rows(program: Program, chunks: Sequence[SequenceChunk], page_size: int) -> UploadedRows:
     """Return the rows of a step's chunks."""
     counts = [len(chunk.tokens) for chunk in chunks]
     starts = np.cumsum([0, *(len(chunk.pages) for chunk in chunks)])[:-1]
@@ -58,7 +58,7 @@ def step_rows(program: Program, chunks: Sequence[SequenceChunk], page_size: int)
     positions = [at if chunk.parents is None else chunk.positions() for chunk, at in pairs]
     slots = [chunk.pages[at // page_size].astype(np.int64) * page_size + at % page_size for chunk, at in pairs]
     embeds = [op for op in program.ops if isinstance(op, Embed) and op.separator is not None]
-    return StepRows(
+    return UploadedRows(
         np.concatenate([chunk.tokens for chunk in chunks]),
         np.concatenate(positions),
         np.concatenate(slots),
@@ -92,7 +92,9 @@ def _texts(chunk: SequenceChunk, first_page: int) -> NDArray[np.uint32]:
     return texts
 
 
-def batch_words(program: Program, row_words: int, rows: StepRows, part: slice, wanted: NDArray[Any]) -> NDArray[Any]:
+def batch_words(
+    program: Program, row_words: int, rows: UploadedRows, part: slice, wanted: NDArray[Any]
+) -> NDArray[Any]:
     """Return the words to upload for some rows of a step.
 
     Parameters
@@ -136,7 +138,7 @@ def join_words(numbers: dict[str, int], arrays: dict[str, NDArray[Any]]) -> NDAr
     return np.concatenate([part.astype(np.int64) for part in parts]).astype(np.uint32)
 
 
-def parts_of(rows: StepRows, most: int, whole: bool) -> Iterator[slice]:
+def parts_of(rows: UploadedRows, most: int, whole: bool) -> Iterator[slice]:
     """Divide a step's rows into parts of at most `most`; if `whole`, a sequence stays in one part."""
     count, start = len(rows.tokens), 0
     while start < count:

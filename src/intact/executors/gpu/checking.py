@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from intact._base.errors import IntactError
 from intact.executors.base import Executor
-from intact.executors.gpu.plan import Dispatch, Plan
-from intact.executors.gpu.running import Runner
+from intact.executors.gpu.plan import Dispatch, DispatchPlan
+from intact.executors.gpu.running import PlanRunner
 from intact.executors.reference import ReferenceExecutor
 from intact.models.aspects.step import SequenceChunk
 from intact.models.ops import Embed, Logits
@@ -55,7 +55,7 @@ def compare(gpu: Executor, cpu: Executor, chunks: Sequence[SequenceChunk]) -> in
     return None
 
 
-class Difference(NamedTuple):
+class FirstDifference(NamedTuple):
     """The first operation whose result differs: its number in the program, its kind, and the shader that ends it."""
 
     number: int
@@ -68,11 +68,11 @@ class Difference(NamedTuple):
 
 def first_difference(
     reference: ReferenceExecutor,
-    runner: Runner,
-    plan: Plan,
+    runner: PlanRunner,
+    plan: DispatchPlan,
     upload: Callable[[], None],
     chunks: Sequence[SequenceChunk],
-) -> Difference:
+) -> FirstDifference:
     """Find the first operation of a step that differs from the definition, running dispatches one by one.
 
     Parameters
@@ -94,17 +94,17 @@ def first_difference(
             op, step = next(trace)
             for name in op.writes():
                 if not np.array_equal(_rows(runner, plan, name, count), step.rows[name]):
-                    return Difference(done, type(op).__name__, _shader_of(plan, done).shader)
+                    return FirstDifference(done, type(op).__name__, _shader_of(plan, done).shader)
     last = plan.dispatches[-1]
-    return Difference(last.op, Logits.__name__, last.shader)
+    return FirstDifference(last.op, Logits.__name__, last.shader)
 
 
-def _shader_of(plan: Plan, op: int) -> Dispatch:
+def _shader_of(plan: DispatchPlan, op: int) -> Dispatch:
     """Return the dispatch that completes an operation."""
     return [one for one in plan.dispatches if one.first_op <= op <= one.op][-1]
 
 
-def _rows(runner: Runner, plan: Plan, name: str, count: int) -> NDArray[np.int64]:
+def _rows(runner: PlanRunner, plan: DispatchPlan, name: str, count: int) -> NDArray[np.int64]:
     part = plan.buffers[name]
     words = [runner.read_row(row, part.offset, part.width * (1 + part.wide)) for row in range(count)]
     kind = np.int64 if part.wide else np.int32

@@ -19,7 +19,7 @@ _ORDER: Final = ("DiscreteGPU", "IntegratedGPU", "VirtualGPU", "Unknown", "CPU")
 _BACKENDS: Final = ("Vulkan", "Metal", "D3D12", "OpenGL")
 
 
-class Adapter(NamedTuple):
+class GpuAdapter(NamedTuple):
     """An adapter as `intact doctor` shows it.
 
     Attributes
@@ -62,9 +62,9 @@ def _package() -> Any:
     return wgpu
 
 
-def _describe(adapter: Any) -> Adapter:
+def _describe(adapter: Any) -> GpuAdapter:
     info, limits = adapter.info, adapter.limits
-    return Adapter(
+    return GpuAdapter(
         info["device"],
         info["description"],
         info["backend_type"],
@@ -74,18 +74,18 @@ def _describe(adapter: Any) -> Adapter:
     )
 
 
-def _rank(adapter: Adapter) -> tuple[int, int]:
+def _rank(adapter: GpuAdapter) -> tuple[int, int]:
     kind = _ORDER.index(adapter.kind) if adapter.kind in _ORDER else len(_ORDER)
     backend = _BACKENDS.index(adapter.backend) if adapter.backend in _BACKENDS else len(_BACKENDS)
     return kind, backend
 
 
-def _found() -> list[tuple[Adapter, Any]]:
+def _found() -> list[tuple[GpuAdapter, Any]]:
     pairs = [(_describe(adapter), adapter) for adapter in _package().gpu.enumerate_adapters_sync()]
     return sorted(pairs, key=lambda pair: _rank(pair[0]))
 
 
-def adapters() -> list[Adapter]:
+def adapters() -> list[GpuAdapter]:
     """Return all adapters, the one that would be chosen first.
 
     Raises
@@ -122,11 +122,11 @@ class Device:
 
     Attributes
     ----------
-    adapter : Adapter
+    adapter : GpuAdapter
         Its adapter.
     """
 
-    def __init__(self, adapter: Adapter, native: Any) -> None:
+    def __init__(self, adapter: GpuAdapter, native: Any) -> None:
         wgpu = _package()
         self.adapter, self._wgpu = adapter, wgpu
         names = ("max-storage-buffer-binding-size", "max-buffer-size")

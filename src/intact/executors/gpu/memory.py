@@ -11,7 +11,7 @@ from intact._base.errors import CapacityError
 from intact.executors.gpu.device import Device
 
 
-class Memory:
+class DeviceMemory:
     """Buffers of a device, counted.
 
     Parameters

@@ -58,7 +58,7 @@ class HeadCodes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class DispatchPlan:
     """All dispatches of a step, and the sizes that they rely on.
 
     Attributes

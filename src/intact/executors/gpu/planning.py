@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from intact._base.errors import ModelError
 from intact.executors.gpu.fusing import fuse
 from intact.executors.gpu.matrices import Joined, Packed, join, unpack_panels
-from intact.executors.gpu.plan import Dispatch, HeadCodes, Plan
+from intact.executors.gpu.plan import Dispatch, DispatchPlan, HeadCodes
 from intact.executors.packing import pack_tensor
 from intact.models.aspects.parameters import integer_bias
 from intact.models.aspects.shader import ProductTarget, RowOffset
@@ -25,7 +25,7 @@ Store = Callable[[str, NDArray[np.uint32]], None]
 """Takes the contents of a buffer of weights by name."""
 
 
-def make_plan(program: Program, bits: int, page_size: int, limit: int, store: Store, threads: int = 1) -> Plan:
+def make_plan(program: Program, bits: int, page_size: int, limit: int, store: Store, threads: int = 1) -> DispatchPlan:
     """Return the plan of a program in the profile int8.
 
     Parameters
@@ -52,7 +52,7 @@ def make_plan(program: Program, bits: int, page_size: int, limit: int, store: St
     heads = [op.heads for op in program.ops if isinstance(op, Attend)]
     buffers = {name: planner.row(name) for name in program.buffers}
     vectors = np.concatenate([*planner.vectors, np.zeros(1, np.uint32)])
-    return Plan(
+    return DispatchPlan(
         tuple(fuse(planner.dispatches)),
         tuple(planner.move(layer) for layer in range(program.layers)),
         planner.row_words,

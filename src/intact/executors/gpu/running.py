@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact._base.errors import CapacityError
-from intact.executors.gpu.memory import Memory
-from intact.executors.gpu.plan import Dispatch, Plan
+from intact.executors.gpu.memory import DeviceMemory
+from intact.executors.gpu.plan import Dispatch, DispatchPlan
 from intact.executors.gpu.shaders import pack_parameters, read_shader
 
 ROWS: Final = 256
@@ -19,8 +19,8 @@ SCORES: Final = 1 << 26
 _TILES: Final = (1, 4, 8)
 
 
-class Sizes(NamedTuple):
-    """Sizes of the buffers of a submission: rows, wanted rows, uploaded words, and words of scores."""
+class SubmissionSizes(NamedTuple):
+    """SubmissionSizes of the buffers of a submission: rows, wanted rows, uploaded words, and words of scores."""
 
     rows: int
     wanted: int
@@ -28,12 +28,12 @@ class Sizes(NamedTuple):
     scores: int
 
 
-class Runner:
+class PlanRunner:
     """A plan on a device, with its weights and its cache.
 
     Parameters
     ----------
-    memory : Memory
+    memory : DeviceMemory
         Where buffers are allocated.
     weights : mapping
         The plan's buffers of weights by name.
@@ -43,12 +43,14 @@ class Runner:
         Logits of a row.
     """
 
-    def __init__(self, memory: Memory, plan: Plan, weights: dict[str, Any], page_words: int, vocabulary: int) -> None:
+    def __init__(
+        self, memory: DeviceMemory, plan: DispatchPlan, weights: dict[str, Any], page_words: int, vocabulary: int
+    ) -> None:
         self._memory, self._device = memory, memory.device
         self._plan, self._page_words, self._vocabulary = plan, page_words, vocabulary
         self._buffers = dict(weights)
         self._buffers["vectors"] = memory.upload(plan.vectors, "vectors")
-        self._sizes = Sizes(0, 0, 0, 0)
+        self._sizes = SubmissionSizes(0, 0, 0, 0)
         self._staging: Any = None
         self._pages = 0
         self._groups: dict[int, Any] = {}
@@ -105,7 +107,7 @@ class Runner:
         self._pages = count
         self._groups.clear()
 
-    def _fit(self, needed: Sizes) -> None:
+    def _fit(self, needed: SubmissionSizes) -> None:
         """Make buffers that hold the needed sizes, doubling those that are too small."""
         if all(have >= need for have, need in zip(self._sizes, needed, strict=True)):
             return
@@ -115,7 +117,7 @@ class Runner:
             have if have >= need else max(need, min(1 << (need - 1).bit_length(), limit // unit))
             for have, need, unit in zip(self._sizes, needed, units, strict=True)
         ]
-        self._sizes = Sizes(*grown)
+        self._sizes = SubmissionSizes(*grown)
         for name, size, unit in zip(("rows", "logits", "batch", "scores"), grown, units, strict=True):
             have = self._buffers.get(name)
             if have is None or have.size < 4 * size * unit:
@@ -133,7 +135,7 @@ class Runner:
 
     def upload(self, words: NDArray[np.uint32], rows: int, wanted: int, longest: int) -> None:
         """Upload a submission's rows, which see up to `longest` positions."""
-        self._fit(Sizes(rows, wanted, len(words), rows * self._plan.heads * longest))
+        self._fit(SubmissionSizes(rows, wanted, len(words), rows * self._plan.heads * longest))
         self._device.write(self._buffers["batch"], words)
 
     def run_one(self, index: int, rows: int) -> None:
@@ -176,7 +178,7 @@ class Runner:
 
     def move(self, words: NDArray[np.uint32]) -> None:
         """Move slots of the cache; the words are a `Batch` with sources and targets."""
-        self._fit(Sizes(1, 0, len(words), 1))
+        self._fit(SubmissionSizes(1, 0, len(words), 1))
         self._device.write(self._buffers["batch"], words)
         encoder = self._device.encoder()
         work = encoder.begin_compute_pass()
