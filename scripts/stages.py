@@ -43,6 +43,14 @@ TESTS = ROOT / "tests"
 SHARED = ("src/intact/__init__.py", "tests/conftest.py", "tests/support")
 NATIVE = ("native", "cmake", "CMakeLists.txt")
 WASM = "native/wasm"  # not part of "native"
+GPU = ("gpu", "wgpu.py", "__pycache__")
+
+
+def without_gpu(folder: str) -> tuple[str, ...]:
+    """Return what a folder contains, except the GPU executor and its tests: they have no kernels of the CPU."""
+    return tuple(sorted(f"{folder}/{path.name}" for path in (ROOT / folder).glob("*") if path.name not in GPU))
+
+
 KERNEL_TESTS = (
     "tests/native",
     *sorted(
@@ -50,14 +58,14 @@ KERNEL_TESTS = (
         for path in (TESTS / "numerics").glob("test_*.py")
         if b"mark.native" in path.read_bytes()
     ),
-    "tests/executors",
+    *without_gpu("tests/executors"),
     "tests/test_conformance.py",
 )
 REFERENCE = (
     "src/intact/numerics",
     "src/intact/models/aspects",
     "src/intact/models/ops",
-    "src/intact/executors",
+    *without_gpu("src/intact/executors"),
     "src/intact/measure/conformance",
 )
 RECIPES = ("docs/dev/adding.md", "docs/dev/operation.md")

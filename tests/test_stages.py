@@ -85,6 +85,27 @@ def test_a_stage_is_skipped_until_what_it_depends_on_changes(folder):
     assert "SKIPPED" not in run(folder, "tiers", "--always", "--", "echo", "ran").stdout
 
 
+def test_the_gpu_executor_is_no_input_of_the_kernels_stages(folder):
+    for name in (
+        "src/intact/executors/base.py",
+        "src/intact/executors/gpu/plan.py",
+        "tests/executors/gpu/test_plan.py",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("NUMBER = 1\n")
+    mutations = ("few mutations", "--", "echo", "ran")
+    assert "ran" in run(folder, *mutations).stdout
+    for name in (
+        "src/intact/executors/gpu/plan.py",
+        "src/intact/executors/wgpu.py",
+        "tests/executors/gpu/test_plan.py",
+    ):
+        (folder / name).write_text("NUMBER = 2\n")
+        assert "SKIPPED few mutations" in run(folder, *mutations).stdout
+    (folder / "src/intact/executors/base.py").write_text("NUMBER = 2\n")
+    assert "changed: src/intact/executors/base.py" in planned(folder, "few mutations")["few mutations"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "same", "other"),
     [

@@ -124,7 +124,9 @@ def observe(
             **options,
         )
     description = model.executor.description
-    assert (description["tier"], description["threads"]) == (setting.tier, setting.threads)
+    executor = options.get("executor", "native")
+    assert (description["executor"], description["threads"]) == (executor, setting.threads)
+    assert description["tier"] == setting.tier or executor != "native"
     assert model.executor.page_size == setting.page_size
 
     with watched(model) as steps:

@@ -47,7 +47,18 @@ def examine() -> dict[str, Any]:
         "models": {"folder": str(models), "files": sum(1 for _ in models.glob("*.gguf")) if models.is_dir() else 0},
         "data": {"folder": str(data), "present": data.is_dir()},
         "missing_extras": _missing_extras(),
+        "gpus": _gpus(),
     }
+
+
+def _gpus() -> dict[str, Any]:
+    """Return the adapters, the one that would be used first, or why there are none."""
+    from intact.executors.gpu.device import NoDeviceError, adapters
+
+    try:
+        return {"adapters": [one._asdict() | {"software": one.is_software} for one in adapters()], "missing": None}
+    except NoDeviceError as error:
+        return {"adapters": [], "missing": str(error)}
 
 
 def _requirements() -> list[str]:
@@ -84,6 +95,16 @@ def _missing_extras() -> dict[str, list[str]]:
     return missing
 
 
+def _describe_gpus(gpus: dict[str, Any]) -> str:
+    """Format the adapters."""
+    described = [
+        f"{one['name']} ({one['driver'] or 'unknown driver'}, {one['backend']}, {one['kind']}, "
+        f"binds {size(one['binding'])})"
+        for one in gpus["adapters"]
+    ]
+    return "; ".join(described) or gpus["missing"] or "none: install a Vulkan driver"
+
+
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Format the facts for people."""
     guard = facts["sandbox"]
@@ -106,6 +127,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
             + (f". {facts['faster_tier']}" if facts["faster_tier"] else ""),
         ),
         ("threads", f"{facts['threads']} on {facts['cores']} cores"),
+        ("GPUs", _describe_gpus(facts["gpus"])),
         ("memory", size(facts["memory"]) if facts["memory"] else "unknown"),
         ("models", f"{models['files']} in {models['folder']}"),
         (

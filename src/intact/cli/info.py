@@ -142,6 +142,7 @@ def installation() -> dict[str, Any]:
     from intact._base.memory import usable
     from intact._base.system import processors
     from intact.executors.base import choose_threads
+    from intact.executors.gpu.shaders import shaders_digest
     from intact.executors.native import available_tiers, chosen_tier, describe_faster_tier
     from intact.numerics import VERSION
 
@@ -155,6 +156,7 @@ def installation() -> dict[str, Any]:
         "cores": processors(),
         "memory": usable(),
         "machine": platform.machine(),
+        "shaders": shaders_digest(),
         "python": platform.python_version(),
     }
 

@@ -16,7 +16,9 @@ from intact.cli.options import (
     ContinuesOption,
     DrafterOption,
     DraftModelOption,
+    ExecutorOption,
     FixedNowOption,
+    GpuMemoryOption,
     KvOption,
     MixOption,
     PartnerModelOption,
@@ -24,6 +26,7 @@ from intact.cli.options import (
     PrefixCacheBytesOption,
     PrefixCacheOption,
     ProfileOption,
+    RecheckOption,
     ShadowOption,
     TaskSystemOption,
     TensorParallelOption,
@@ -55,6 +58,9 @@ class LoadOptions:
     profile: ProfileOption = "int8"
     kv: KvOption = None
     threads: ThreadsOption = None
+    executor: ExecutorOption = "native"
+    gpu_memory: GpuMemoryOption = None
+    recheck: RecheckOption = None
     cache: CacheOption = None
     drafter: DrafterOption = None
     draft_model: DraftModelOption = None
@@ -74,7 +80,19 @@ class LoadOptions:
     def loading(self) -> dict[str, Any]:
         """The arguments of `fetch.load` that all models of a command share."""
         kept = prefix_cache_options(self.prefix_cache, self.prefix_cache_bytes)
-        return {"profile": self.coded_profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache), **kept}
+        return {
+            "profile": self.coded_profile,
+            "threads": self.threads,
+            "cache_bytes": as_bytes(self.cache),
+            **self.placement,
+            **kept,
+        }
+
+    @property
+    def placement(self) -> dict[str, Any]:
+        """The given options that say where models run."""
+        names = ("executor", "gpu_memory", "recheck")
+        return {name: getattr(self, name) for name in names if name in self.given}
 
     @property
     def given(self) -> list[str]:

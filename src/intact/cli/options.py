@@ -20,6 +20,7 @@ from intact.cli.output import note
 from intact.cli.seeds import SeedsOption
 from intact.engine.sampling.definitions import Definition, Kind
 from intact.engine.sampling.parameters import DEFINITIONS
+from intact.executors.names import ExecutorName
 from intact.text.template import DEFAULT_NOW
 
 
@@ -240,6 +241,36 @@ PrefillOption = Annotated[
         help="Address of an intact shard that computes prompts, or local for a process on this machine "
         "(docs/cluster.md). It does not change any bit.",
         rich_help_panel=MACHINES,
+        show_default=False,
+    ),
+]
+ExecutorOption = Annotated[
+    ExecutorName,
+    typer.Option(
+        "--executor",
+        help="Where steps run: native is the CPU, wgpu a GPU (docs/gpu.md), auto a GPU if one works, else the CPU; "
+        "reference is the slow definition. It only affects the speed.",
+        rich_help_panel=MEMORY,
+    ),
+]
+GpuMemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gpu-memory",
+        metavar="SIZE",
+        help="Maximum memory of the GPU to use, such as 8GB (docs/gpu.md).",
+        rich_help_panel=MEMORY,
+        show_default=False,
+    ),
+]
+RecheckOption = Annotated[
+    int | None,
+    typer.Option(
+        "--recheck",
+        metavar="N",
+        min=1,
+        help="With a GPU, compute one row of every Nth step again on the CPU, and fail if it differs.",
+        rich_help_panel=MEMORY,
         show_default=False,
     ),
 ]

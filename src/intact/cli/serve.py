@@ -18,6 +18,8 @@ from intact.cli.options import (
     CacheOption,
     DrafterOption,
     DraftModelOption,
+    ExecutorOption,
+    GpuMemoryOption,
     KvOption,
     PipelineParallelOption,
     PrefillOption,
@@ -170,6 +172,8 @@ def command(
     profile: ProfileOption = "int8",
     kv: KvOption = None,
     threads: ThreadsOption = None,
+    executor: ExecutorOption = "native",
+    gpu_memory: GpuMemoryOption = None,
     cache: CacheOption = None,
     drafter: DrafterOption = None,
     draft_model: DraftModelOption = None,
@@ -328,6 +332,8 @@ def command(
         pipeline_parallel=pipeline_parallel or 1,
         prefill=prefill,
         weights_memory=as_bytes(weights_memory, "--weights-memory"),
+        executor=executor,
+        gpu_memory=as_bytes(gpu_memory, "--gpu-memory"),
         **{"prefix_cache": not no_prefix_cache} | kept,
     )
     kind = SameUserServer if socket else EndingServer

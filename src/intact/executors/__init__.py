@@ -1,1 +1,1 @@
-"""Executors run Programs: `reference`, in NumPy, defines the bits, and `native`, in C++, reproduces them."""
+"""Executors run Programs: `reference`, in NumPy, defines the bits; `native`, in C++, and `wgpu` reproduce them."""

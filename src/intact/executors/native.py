@@ -91,7 +91,7 @@ def describe_faster_tier() -> str | None:
 
 
 @contextmanager
-def _parameter_errors() -> Iterator[None]:
+def parameter_errors() -> Iterator[None]:
     """Convert the extension's argument errors to ParameterError."""
     try:
         yield
@@ -191,7 +191,7 @@ class NativeExecutor:
         tier = tier or chosen_tier()
         count = choose_threads(threads)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)
-        with _parameter_errors():
+        with parameter_errors():
             self._model: Any = _native.Model(profile, tier, count, *shape, choose_pinned())
             scheme = self._parts.scheme
             if scheme is not INT8 and not scheme.static:
@@ -207,7 +207,7 @@ class NativeExecutor:
         self._sources: list[NDArray[np.uint8]] = []  # that the fp32 profile reads in every step
         self._add_program()
         if mapped is not None:
-            with _parameter_errors():
+            with parameter_errors():
                 self._model.set_pager(mapped.data, weights_memory)
         self._work: StepWork | None = None
 
@@ -250,7 +250,7 @@ class NativeExecutor:
         Intended for benchmarks; otherwise, spare memory is best left to the cache.
         """
         self._cold = self._mapped.path.open("rb") if on and self._mapped is not None else None
-        with _parameter_errors():
+        with parameter_errors():
             self._model.drop_caches(-1 if self._cold is None else self._cold.fileno())
 
     @property
@@ -307,7 +307,7 @@ class NativeExecutor:
         product = self.program.ops[op]
         if not isinstance(product, Linear | Logits):
             raise ParameterError(f"operation {op} is a {type(product).__name__}: products alone are recorded")
-        with _parameter_errors():
+        with parameter_errors():
             data = self._model.recorded(op)
         return from_row_bytes(data, self.program.buffers[product.source].width)
 
@@ -337,17 +337,17 @@ class NativeExecutor:
 
     def read_page(self, page: int) -> NDArray[np.uint8]:
         """Return a copy of a page's bytes."""
-        with _parameter_errors():
+        with parameter_errors():
             return np.asarray(self._model.read_page(page))
 
     def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
         """Overwrite a page with bytes that `read_page` returned."""
-        with _parameter_errors():
+        with parameter_errors():
             self._model.write_page(page, data)
 
     def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
         """Copy cached slots of one sequence towards its front, in ascending order."""
-        with _parameter_errors():
+        with parameter_errors():
             self._model.move(pages, np.asarray(sources, np.int64), np.asarray(targets, np.int64))
 
     def _step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -356,7 +356,7 @@ class NativeExecutor:
         spans = list(zip(positions, map(len, tokens), strict=True))
         trees = [(i, tree) for i, tree in enumerate(parents) if tree is not None]
         ended = self._model.counters.ended_rows if self._work else 0
-        with _parameter_errors():
+        with parameter_errors():
             texts = np.concatenate(tokens) if len(tokens) > 1 else tokens[0]
             raw: NDArray[np.int32] = self._model.step(texts, spans, list(tables), wanted, trees, list(adapters))
         if self._work:
@@ -377,12 +377,12 @@ class NativeExecutor:
 
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the head's inputs for some rows of the last step's logits."""
-        with _parameter_errors():
+        with parameter_errors():
             return np.asarray(self._model.head_inputs(np.asarray(rows, np.int64)))
 
     def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Draw tokens; return them with their log-probabilities (Q24), or -1 and 0 if no token is allowed."""
-        with _parameter_errors():
+        with parameter_errors():
             tokens, logprobs = _native.draw(self._model, logits, draws)
         return tokens, logprobs
 
@@ -390,13 +390,13 @@ class NativeExecutor:
         self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the k most likely tokens of some rows, ties by lowest id: tokens and log-probabilities, (m, k)."""
-        with _parameter_errors():
+        with parameter_errors():
             tokens, logprobs = _native.top(self._model, logits, np.asarray(rows, np.int64), k)
         return tokens, logprobs
 
     def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
         """Return only the tokens of `top`, which is cheaper."""
-        with _parameter_errors():
+        with parameter_errors():
             return np.asarray(_native.likeliest(self._model, logits, np.asarray(rows, np.int64), k))
 
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from intact._base.errors import ParameterError
 from intact.executors.base import Exchanger, check_consecutive, check_program, check_whole, state_slots
 from intact.executors.outliers import with_outliers
-from intact.models.aspects.op import Cached
+from intact.models.aspects.op import Cached, Op
 from intact.models.aspects.parameters import integer_weight
 from intact.models.aspects.step import LOGIT_FRACTION, ReferenceStep, Rows, SequenceChunk
 from intact.models.program import Program
@@ -199,6 +199,14 @@ class ReferenceExecutor:
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Run a step; return the wanted rows' logits in Q16, int32 (wanted, vocabulary)."""
+        *_, (_, step) = self.trace(chunks, wanted)
+        if step.logits is None:
+            return np.zeros((0, self.program.vocabulary), np.int32)
+        self._head = step.head
+        return step.logits.astype(np.int32)
+
+    def trace(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> Iterator[tuple[Op, ReferenceStep]]:
+        """Run a step; yield it after each operation, with the operation."""
         check_consecutive(self.program, chunks)
         check_whole(self.program, chunks)
         positions = np.concatenate([chunk.positions() for chunk in chunks])
@@ -216,10 +224,7 @@ class ReferenceExecutor:
         )
         for step.index, op in enumerate(self.program.ops):
             op.step(step)
-        if step.logits is None:
-            return np.zeros((0, self.program.vocabulary), np.int32)
-        self._head = step.head
-        return step.logits.astype(np.int32)
+            yield op, step
 
     def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
         """Run a step; return the wanted rows' logits as float32 (wanted, vocabulary)."""

@@ -25,7 +25,8 @@ from intact.engine.page_store import DEFAULT_BYTES, Pages, PageStore
 from intact.engine.remote_prompts import PageSource
 from intact.engine.sampling.definitions import integer, whole
 from intact.executors.base import Executor, choose_threads
-from intact.executors.settings import ExecutorSettings
+from intact.executors.names import ExecutorName
+from intact.executors.settings import ExecutorSettings, GpuSettings, check_executor
 from intact.library.drafters import DrafterLoader
 from intact.library.model import Model
 from intact.library.parallel.ranks import ONE_PROCESS, Division, choose_division, parse_prefill
@@ -46,7 +47,10 @@ def load(
     threads: int | None = None,
     *,
     bits: Literal[8, 4] = 8,
-    executor: Literal["native", "reference"] = "native",
+    executor: ExecutorName = "native",
+    gpu_memory: int | str | None = None,
+    gpu_check: bool = True,
+    recheck: int = 0,
     page_size: int = 32,
     chunk: int = DEFAULT_CHUNK,
     rows: int = DEFAULT_ROWS,
@@ -80,8 +84,16 @@ def load(
         bit of the result; of the parameters below, only `bits` and `kv` affect it.
     bits : {8, 4}
         Bits per weight for matrices that the checkpoint stores as floats. This changes the result.
-    executor : {'native', 'reference'}
-        The C++ executor, or its definition in NumPy, which leaves threading to NumPy.
+    executor : {'native', 'wgpu', 'auto', 'reference'}
+        The C++ executor; the GPU executor (docs/gpu.md), or with ``'auto'`` the GPU if there is one that passes its
+        self-test, else the CPU; or the definition in NumPy, which leaves threading to NumPy. Does not change any bit.
+    gpu_memory : int or str, optional
+        Maximum memory of the GPU to use, in bytes or as a string such as ``"8GB"``; by default, all that the driver
+        gives.
+    gpu_check : bool
+        If true, compare a few steps with the CPU before the GPU is used; this takes the CPU's memory and loading time.
+    recheck : int
+        If above 0, compute one row again on the CPU in every step of this number, and raise an error if it differs.
     page_size, chunk, rows : int
         Positions per page of the KV cache, prompt tokens per step, rows per step.
     cache_bytes : int or str, optional
@@ -159,11 +171,20 @@ def load(
     cap = _weights_cap(weights_memory, parts, executor, division)
     if prefill is not None:
         _check_prefill(prefill, division, prefix_cache, bool(partners))
-    settings = ExecutorSettings(profile, width, page_size, executor, threads=threads)
+    gpu = GpuSettings(
+        None if gpu_memory is None else _size("gpu_memory", gpu_memory),
+        gpu_check,
+        integer("recheck", recheck, 0, 1 << 30),
+    )
+    if gpu != GpuSettings() and executor not in ("wgpu", "auto"):
+        raise ParameterError(f"gpu_memory, gpu_check and recheck need executor='wgpu' or 'auto', got {executor!r:.60}")
+    settings = ExecutorSettings(profile, width, page_size, executor, threads=threads, gpu=gpu)
     guessing = DrafterLoader(drafter, draft_model, settings, division)
-    if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
-        known = "'native'" if parts.float32 else "'native' or 'reference'"
-        raise ParameterError(f"no executor named {executor!r:.60} for the profile {profile}: expected {known}")
+    check_executor(executor, profile)
+    if executor in ("wgpu", "auto") and len(division.ranks) > 1:
+        raise ParameterError(
+            f"the executor {executor} runs whole models: leave out {division.way}_parallel, or use 'native'"
+        )
     import tokenizers  # noqa: F401  before short-lived data: what stays in memory then leaves fewer holes
 
     if isinstance(partners, str | os.PathLike):

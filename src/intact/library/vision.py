@@ -17,14 +17,15 @@ from intact.checkpoints.catalogue import resolve
 from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.engine.sampling.definitions import integer, whole
 from intact.executors.base import Executor, fixed_logits
-from intact.executors.settings import ExecutorSettings
+from intact.executors.names import ExecutorName
+from intact.executors.settings import ExecutorSettings, check_executor
 from intact.models.aspects.parameters import bias_values, integer_bias
 from intact.models.aspects.step import LOGIT_FRACTION, SequenceChunk
 from intact.models.images import LARGEST, cut_patches
 from intact.models.ops import AllGather
 from intact.models.vit import BIAS, CLASS_TOKEN, PATCH_TOKEN, VisionModel, build_vision_model
 from intact.numerics.fixed import sat32
-from intact.numerics.profiles import Profile, parse_profile
+from intact.numerics.profiles import Profile
 from intact.numerics.sampling import LOGPROB_SCALE
 
 _PAGE: Final = 32
@@ -200,7 +201,7 @@ def load_classifier(
     threads: int | None = None,
     *,
     bits: Literal[8, 4] = 8,
-    executor: Literal["native", "reference"] = "native",
+    executor: ExecutorName = "native",
     rows: int = 1024,
 ) -> ImageClassifier:
     """Load an image classifier: a vision transformer (ViT).
@@ -221,11 +222,10 @@ def load_classifier(
     FormatError, ModelError, ParameterError
         If a file or an argument is invalid; the message names the file and the problem.
     """
-    parts, width = parse_profile(profile), whole(bits)
+    width = whole(bits)
     if width not in (8, 4):
         raise ParameterError(f"bits must be 8 or 4, got {bits!r}")
-    if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
-        raise ParameterError(f"no executor named {executor!r} for the profile {profile}")
+    check_executor(executor, profile)
     rows = integer("rows", rows, 1, 1 << 16)
     path = name_or_path
     checkpoint = path if isinstance(path, Checkpoint) else open_checkpoint(Path(resolve(path)))

@@ -20,6 +20,7 @@ from intact.checkpoints.catalogue import resolve
 from intact.checkpoints.catalogue.measured import remember_digests, state_of
 from intact.checkpoints.formats import model_files
 from intact.engine.mixes import ChosenMix, check_partners
+from intact.executors.names import ExecutorName
 from intact.library import Model
 from intact.measure.bench.tuned import load_arguments
 from intact.models.adapters import weights_file
@@ -69,6 +70,9 @@ class Loading:
     """Process that computes prompts for the only model."""
     weights_memory: int | None = None
     """Memory limit for each model's weights."""
+    executor: ExecutorName = "native"
+    gpu_memory: int | None = None
+    """Memory limit of the GPU for each model."""
 
 
 @dataclass(eq=False)
@@ -320,6 +324,8 @@ class Models:
             pipeline_parallel=loading.pipeline_parallel,
             prefill=loading.prefill,
             weights_memory=loading.weights_memory,
+            executor=loading.executor,
+            gpu_memory=loading.gpu_memory,
             adapters=loading.adapters if first else {},
             partners=list(loading.partners.values()) if first else (),
             **load_arguments(path, threads=loading.threads, drafter=loading.drafter, draft_model=loading.draft_model),

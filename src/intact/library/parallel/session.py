@@ -93,7 +93,7 @@ class Greeting(NamedTuple):
     def send(self, channel: Channel) -> None:
         """Send the greeting, with the versions of this package and of the arithmetic."""
         members = {**self.settings._asdict(), **self._asdict(), "threads": self.settings.threads or 0}
-        del members["settings"]
+        del members["settings"], members["gpu"]
         versions = {"version": intact.__version__, "numerics": version_of(self.settings.profile)}
         channel.send_json(FrameKind.HELLO, members | versions | {"shares": list(self.shares)})
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from intact._base.errors import ParameterError
 from intact._base.files import expand_home
 from intact.checkpoints.catalogue import DEFAULT, entry, find
 from intact.checkpoints.formats import open_checkpoint
@@ -15,17 +17,20 @@ from intact.measure.conformance.digests import (
     MakeExecutor,
     combined,
     layout_digests,
+    logits_digest,
     operations_digest,
     profile_digests,
     tokens_digest,
 )
 from intact.measure.conformance.kernels import Kernels, NativeKernels, ReferenceKernels
-from intact.measure.conformance.synthetic import PAGE
+from intact.measure.conformance.synthetic import PAGE, cases
 from intact.models import build_program
 from intact.numerics.profiles import Profile
 from intact.text import Tokenizer
 
-ExecutorName: TypeAlias = Literal["native", "reference"]
+ExecutorName: TypeAlias = Literal["native", "reference", "wgpu"]
+
+Verdict: TypeAlias = Literal["equal", "refused", "different"]
 
 TOKENS = 64
 FEW_TOKENS = 4  # for the reference, which takes seconds per token
@@ -50,9 +55,13 @@ def default_model() -> Path | None:
 def make_executor(
     executor: ExecutorName = "native", tier: str | None = None, threads: int | None = None, profile: Profile = "int8"
 ) -> MakeExecutor:
-    """Return a function that makes executors: the native one on a tier (by default the best), or the reference."""
+    """Return a function that makes executors: the native one on a tier (by default the best), the reference or wgpu."""
     if executor == "reference":
         return lambda program, bits: ReferenceExecutor(program, bits, PAGE, profile)
+    if executor == "wgpu":
+        from intact.executors.wgpu import WgpuExecutor
+
+        return lambda program, bits: WgpuExecutor(program, profile, threads, bits, PAGE)
     return lambda program, bits: NativeExecutor(program, profile, threads, tier, bits, PAGE)
 
 
@@ -84,6 +93,25 @@ def selftest(executor: ExecutorName = "native", tier: str | None = None, threads
         count = FEW_TOKENS if executor == "reference" else TOKENS
         digests["tokens" if count == TOKENS else f"tokens, first {count}"] = model_digest(make, path, count)
     return digests
+
+
+def compare_programs(executor: ExecutorName) -> Iterator[tuple[str, Verdict]]:
+    """Run each synthetic program on an executor and on the native one.
+
+    Yields
+    ------
+    (str, {'equal', 'refused', 'different'})
+        The program's name and the comparison; 'refused' if the executor lacks one of its operations.
+    """
+    make, native = make_executor(executor), make_executor()
+    for case in cases():
+        try:
+            other = make(case.program, case.bits)
+        except ParameterError:
+            yield case.name, "refused"
+            continue
+        alike = logits_digest(case, other) == logits_digest(case, native(case.program, case.bits))
+        yield case.name, "equal" if alike else "different"
 
 
 def model_digest(make: MakeExecutor, path: Path, count: int = TOKENS) -> str:

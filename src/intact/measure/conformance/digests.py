@@ -62,7 +62,11 @@ def _digest_of(arrays: Iterable[ArrayLike]) -> str:
 
 
 def _logits(case: Case, make: MakeExecutor) -> str:
-    executor = make(case.program, case.bits)
+    return logits_digest(case, make(case.program, case.bits))
+
+
+def logits_digest(case: Case, executor: Executor) -> str:
+    """Return the digest of a program's logits, given its executor."""
     if executor.page_size != PAGE:
         raise ValueError(f"the synthetic programs need pages of {PAGE}, got {executor.page_size}")
     executor.reserve_pages(case.pages)

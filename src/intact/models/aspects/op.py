@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 from intact._base.errors import ParameterError
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
+from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.tables import Tables
@@ -34,16 +35,12 @@ class Op(ABC):
         If true, the operation needs other processes, or a function that acts for them.
     derivative : None
         Reserved for a trainer: how gradients pass through the operation. None: not differentiable.
-    shader : None
-        Reserved for a GPU executor: the shader that runs the operation. None: the GPU executor must refuse the
-        operation.
     """
 
     noun: ClassVar[str]
     native: ClassVar[str]
     exchanges: ClassVar[bool] = False
     derivative: ClassVar[None] = None
-    shader: ClassVar[None] = None
 
     @abstractmethod
     def step(self, s: ReferenceStep) -> None:
@@ -52,6 +49,16 @@ class Op(ABC):
     @abstractmethod
     def lower(self, low: Lowering) -> dict[str, Any]:
         """Return the fields of the native operation (native/runtime/model.h)."""
+
+    def shade(self, g: Shading) -> None:
+        """Append the shaders that compute the operation on a GPU.
+
+        Raises
+        ------
+        ParameterError
+            If the operation has no shader.
+        """
+        raise ParameterError(f"the executor wgpu runs no {self.noun}: load with executor='native'")
 
     @abstractmethod
     def labels(self) -> dict[int, Label]:

@@ -10,6 +10,7 @@ import numpy as np
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
+from intact.models.aspects.shader import ProductTarget, Shading
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.activations import quantize
@@ -68,6 +69,19 @@ class Adapt(Op):
             for name in ((None, None) if change is None else (change.down, change.up))
         ]
         return {"source": low.buffer(self.source), "target": low.buffer(self.target), "targets": changes}
+
+    def shade(self, g: Shading) -> None:
+        """Multiply all rows by each adapter's matrices, and add the results to the rows that have the adapter."""
+        source, place, inner = g.row(self.source), g.row(self.target), {}
+        codes = g.quantize(source, g.fraction[self.source])
+        for number, change in enumerate(self.changes):
+            if change is not None:
+                inner[number] = g.inner(f"{number} {change.down}", g.tables.tensors[change.down].shape[0])
+                g.product(codes, [ProductTarget(change.down, inner[number])])
+        for number, change in enumerate(self.changes):
+            if change is not None:
+                target = ProductTarget(change.up, place, accumulate=True)
+                g.product(g.quantize(inner[number], 16), [target], adapter=number + 1)
 
     def labels(self) -> dict[int, Label]:
         """Label the source's rows and the target."""

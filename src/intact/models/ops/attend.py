@@ -14,6 +14,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Cached
 from intact.models.aspects.parameters import bias_values
+from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.tables import Tables
@@ -151,6 +152,29 @@ class Attend(Cached):
         if self.sinks is not None:
             fields["bias"] = low.numbers(integer_sinks(low.tables, self.sinks), bias_values(low.tables, self.sinks))
         return fields
+
+    def shade(self, g: Shading) -> None:
+        """Keep keys and values, then attend: a workgroup for each head of a row."""
+        heads = {"width": self.width, "padded": g.padded_width, "page": g.page_size, "kv_heads": self.kv_heads}
+        cache, scale = f"cache {self.layer}", score_scale(self.scale)
+        slope, limit = score_cap(self.cap) if self.cap else (0, 0)
+        kept = {"key": g.row(self.key).offset, "value": g.row(self.value).offset, **heads}
+        numbers = {
+            "query": g.row(self.query).offset,
+            "place": g.row(self.target).offset,
+            "heads": self.heads,
+            **heads,
+            "mantissa": scale.mantissa,
+            "exponent": scale.exponent,
+            "window": self.window,
+            "slope": slope,
+            "limit": limit,
+            "sinks": 0 if self.sinks is None else g.vector(integer_sinks(g.tables, self.sinks).astype(np.int32)) + 1,
+            "causal": int(self.causal),
+        }
+        g.dispatch("keep", {"keep": kept}, self.kv_heads, buffers=[cache])
+        g.dispatch("attend", {"attend": numbers}, self.heads, buffers=[cache, "scores"])
+        g.fraction[self.target] = 16
 
     def labels(self) -> dict[int, Label]:
         """Label the appending of rows, and the number of visible positions."""

@@ -15,6 +15,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import integer_bias
+from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import ReferenceStep, Rows
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.tables import Tables
@@ -88,6 +89,25 @@ class Embed(Op):
         if self.positions is not None:
             fields |= {"positions": low.embedding(self.positions), "first": self.first}
         return fields
+
+    def shade(self, g: Shading) -> None:
+        """Look up the rows: a workgroup a row."""
+        place = g.row(self.target)
+        numbers = {
+            "place": place.offset,
+            "width": place.width,
+            "multiplier": embed_multiplier(self.scale),
+            "by_position": 0,
+            "shifted": 0,
+            "accumulate": 0,
+            "bias": g.bias(self.bias, 20),
+            "second_bias": g.bias(self.second_bias, 20),
+        }
+        g.embed(self.weight, numbers)
+        if self.positions is not None:
+            added = {"multiplier": embed_multiplier(Fraction(1)), "by_position": 1, "shifted": self.first}
+            g.embed(self.positions, {**numbers, **added, "accumulate": 1, "bias": 0, "second_bias": 0})
+        g.fraction[self.target] = 20
 
     def labels(self) -> dict[int, Label]:
         """Label the matrix."""

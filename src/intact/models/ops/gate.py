@@ -8,6 +8,7 @@ from typing import Any
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
+from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
@@ -46,6 +47,18 @@ class Gate(Op):
             "target": low.buffer(self.target),
             "gate": GATES.index(self.kind),
         }
+
+    def shade(self, g: Shading) -> None:
+        """Apply the activation and multiply: a workgroup a row."""
+        place = g.row(self.target)
+        numbers = {
+            "gate": g.row(self.gate).offset,
+            "up": 0 if self.up is None else g.row(self.up).offset + 1,
+            "place": place.offset,
+            "width": place.width,
+            "kind": GATES.index(self.kind),
+        }
+        g.dispatch("gate", {"gate": numbers})
 
     def labels(self) -> dict[int, Label]:
         """Label the activation."""

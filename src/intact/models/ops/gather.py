@@ -12,6 +12,7 @@ from intact._base.errors import ModelError
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
+from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
@@ -49,6 +50,10 @@ class Gather(Op):
         """Return the index."""
         index = gather_index(low.tables, self).tolist()
         return {"source": low.buffer(self.source), "target": low.buffer(self.target), "index": index}
+
+    def shade(self, g: Shading) -> None:
+        """Copy columns: a workgroup a row."""
+        g.gather(self.source, self.target, gather_index(g.tables, self))
 
     def labels(self) -> dict[int, Label]:
         """Label the source."""

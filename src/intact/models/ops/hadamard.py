@@ -8,6 +8,7 @@ from typing import Any
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
+from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.hadamard import hadamard
@@ -42,6 +43,18 @@ class Hadamard(Op):
     def lower(self, low: Lowering) -> dict[str, Any]:
         """Return the size of a block."""
         return {"source": low.buffer(self.source), "target": low.buffer(self.target), "width": self.size}
+
+    def shade(self, g: Shading) -> None:
+        """Rotate a block a workgroup."""
+        source, place = g.row(self.source), g.row(self.target)
+        numbers = {
+            "source": source.offset,
+            "source_wide": source.wide,
+            "place": place.offset,
+            "size": self.size,
+        }
+        g.dispatch("hadamard", {"hadamard": numbers}, place.width // self.size)
+        g.fraction[self.target] = g.fraction[self.source]
 
     def labels(self) -> dict[int, Label]:
         """Label the source."""

@@ -14,6 +14,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import float_values, integer_bias
+from intact.models.aspects.shader import ProductTarget, Shading
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.tables import Tables
@@ -103,6 +104,17 @@ class Linear(Op):
             if kept.norms is not None:
                 fields["norms"] = kept.norms.tolist()
         return fields
+
+    def shade(self, g: Shading) -> None:
+        """Quantise the rows once and multiply them by each matrix."""
+        source, targets = g.row(self.source), []
+        for target in self.targets:
+            spec = g.tables.buffers[target.buffer]
+            bias = g.bias(target.bias, spec.fraction)
+            targets.append(ProductTarget(target.weight, g.row(target.buffer), bias, target.accumulate))
+        g.product(g.quantize(source, g.fraction[self.source]), targets)
+        for target in self.targets:
+            g.fraction[target.buffer] = g.tables.buffers[target.buffer].fraction
 
     def labels(self) -> dict[int, Label]:
         """Label the quantised rows, and the matrices."""

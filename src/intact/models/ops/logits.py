@@ -12,6 +12,7 @@ import numpy as np
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
+from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import LOGIT_FRACTION, ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize, tensor_roles
@@ -58,6 +59,13 @@ class Logits(Op):
         """Return the matrix."""
         cap = {"cap": tuple(make_soft_cap(self.cap)), "float_cap": float(self.cap)} if self.cap else {}
         return {"source": low.buffer(self.source), "weight": low.weight(self.weight), **cap}
+
+    def shade(self, g: Shading) -> None:
+        """Quantise the wanted rows and multiply them by the head."""
+        source = g.row(self.source)
+        codes = g.quantize(source, g.fraction[self.source], wanted=True)
+        slope, limit = make_soft_cap(self.cap) if self.cap else (0, 0)
+        g.head(codes, self.weight, (slope, limit))
 
     def labels(self) -> dict[int, Label]:
         """Label the rows, and the matrix."""

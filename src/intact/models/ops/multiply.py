@@ -13,6 +13,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import bias_values
+from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
@@ -59,6 +60,20 @@ class Multiply(Op):
             "multiplier": 0 if low.profile.float32 else integer_multiplier(low.tables, self),
             "float_scale": float(np.float32(row_number(low.tables, self))),
         }
+
+    def shade(self, g: Shading) -> None:
+        """Multiply columns: a workgroup a row."""
+        place = g.row(self.target)
+        numbers = {
+            "source": g.row(self.source).offset,
+            "start": self.start,
+            "place": place.offset,
+            "place_wide": place.wide,
+            "width": place.width,
+            "multiplier": integer_multiplier(g.tables, self),
+        }
+        g.dispatch("multiply", {"multiply": numbers})
+        g.fraction[self.target] = g.tables.buffers[self.target].fraction
 
     def labels(self) -> dict[int, Label]:
         """Label the target."""

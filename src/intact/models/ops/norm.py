@@ -14,6 +14,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import float_values, integer_bias
+from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.tables import Tables
@@ -85,6 +86,33 @@ class Norm(Op):
             "accumulate": self.accumulate,
             "centered": self.centered,
         }
+
+    def shade(self, g: Shading) -> None:
+        """Norm rows, or slices of rows: a workgroup each."""
+        gain, source, place = integer_gain(g.tables, self), g.row(self.source), g.row(self.target)
+        source_fraction, fraction = g.fraction[self.source], 20 if place.wide else 16
+        if not (self.heads or self.centered):
+            fraction = 20 if place.wide else gain.fraction
+        slices = self.heads or self.groups
+        epsilon = int(rshift(np.int64(gain.epsilon), 2 * (20 - source_fraction)))
+        numbers = {
+            "source": source.offset,
+            "source_wide": source.wide,
+            "place": place.offset,
+            "place_wide": place.wide,
+            "width": source.width // slices,
+            "factor": g.vector(gain.factor),
+            "factor_step": 0 if self.heads else len(gain.factor) // slices,
+            "drop": 60 - gain.exponent - (20 if self.centered else fraction),
+            "epsilon_low": epsilon & 0xFFFFFFFF,
+            "epsilon_high": epsilon >> 32,
+            "accumulate": int(self.accumulate),
+            "centered": int(self.centered),
+            "bias": g.bias(self.bias, 20),
+        }
+        g.dispatch("norm", {"norm": numbers}, slices)
+        if not self.heads:
+            g.fraction[self.target] = fraction
 
     def labels(self) -> dict[int, Label]:
         """Label the gain."""

@@ -8,6 +8,7 @@ from typing import Any
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
+from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.rope import rotate
@@ -49,6 +50,19 @@ class Rope(Op):
             "width": self.width,
             "interleaved": self.interleaved,
         }
+
+    def shade(self, g: Shading) -> None:
+        """Rotate a head a workgroup."""
+        half, before = g.rotation(self.rotation)
+        numbers = {
+            "buffer": g.row(self.buffer).offset,
+            "heads": self.heads,
+            "width": self.width,
+            "half": half,
+            "before": before,
+            "interleaved": int(self.interleaved),
+        }
+        g.dispatch("rotate", {"rotate": numbers}, self.heads)
 
     def labels(self) -> dict[int, Label]:
         """Label the buffer."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
+from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
@@ -60,6 +61,10 @@ class Scatter(Op):
             "index": scatter_columns(low.tables, self).tolist(),
             "accumulate": self.keep,
         }
+
+    def shade(self, g: Shading) -> None:
+        """Copy columns: a workgroup a row."""
+        g.gather(self.source, self.target, scatter_columns(g.tables, self), keep=self.keep)
 
     def labels(self) -> dict[int, Label]:
         """Label the target."""

@@ -9,6 +9,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import integer_bias
+from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 
@@ -46,6 +47,15 @@ class Steer(Op):
         """Return the vector of each adapter."""
         vectors = [low.target(self.target, None, low.bias(name, 20)) for name in self.vectors]
         return {"target": low.buffer(self.target), "targets": vectors}
+
+    def shade(self, g: Shading) -> None:
+        """Add each adapter's vector to its rows: a workgroup a row."""
+        place = g.row(self.target)
+        for number, name in enumerate(self.vectors):
+            if name is not None:
+                vector = g.bias(name, 20) - 1
+                numbers = {"place": place.offset, "width": place.width, "vector": vector, "adapter": number + 1}
+                g.dispatch("steer", {"steer": numbers})
 
     def labels(self) -> dict[int, Label]:
         """Label the target."""

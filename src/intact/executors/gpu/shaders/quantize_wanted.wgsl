@@ -1,0 +1,7 @@
+// include quantize_row.wgsl
+// A wanted row a workgroup: the input of the head.
+struct Parameters { quantize: Quantize }
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) g: vec3<u32>, @builtin(local_invocation_index) i: u32) {
+    quantize_row(par.quantize, batch.data[batch.heads + g.y], i);
+}
