@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from intact._base.errors import ParameterError
 from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.derivative import FloatPass
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Cached
 from intact.models.aspects.parameters import bias_values
@@ -18,6 +19,7 @@ from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize
+from intact.numerics import fp32
 from intact.numerics.attention import (
     Heads,
     attend,
@@ -27,6 +29,7 @@ from intact.numerics.attention import (
     score_scale,
     sink_scores,
 )
+from intact.numerics.fp32 import Floats
 from intact.numerics.kv_codecs.definition import (
     GRANULE,
     KEY_UNIT,
@@ -174,6 +177,61 @@ class Attend(Cached):
     def structure(self, at: int, found: Structure) -> None:
         """Add the attention and its value and target buffers."""
         found.add_attention(at, self.value, self.target, self.heads, self.kv_heads, self.width)
+
+    def float_step(self, s: FloatPass) -> None:
+        """Attend in float32, one head at a time; probabilities are normalised before they multiply the values."""
+        query, key, value = (s.rows[name] for name in (self.query, self.key, self.value))
+        s.keep(query, key, value)
+        out = np.empty_like(query)
+        for h in range(self.heads):
+            own, kv = self._columns(h), self._columns(h // (self.heads // self.kv_heads))
+            p = self._probabilities(s, h, query[:, own], key[:, kv])[0]
+            out[:, own] = s.dot(p, np.ascontiguousarray(value[:, kv].T))
+        s.rows[self.target] = out
+
+    def derivative(self, s: FloatPass) -> None:
+        """Pass gradients through softmax, dS = P (dP - dot(dP, P)), and through the soft cap of the scores."""
+        query, key, value = s.kept()
+        g = s.take(self.target)
+        dq, dk, dv = np.zeros_like(query), np.zeros_like(key), np.zeros_like(value)
+        for h in range(self.heads):
+            own, kv = self._columns(h), self._columns(h // (self.heads // self.kv_heads))
+            q, k, y = query[:, own], key[:, kv], np.ascontiguousarray(g[:, own])
+            p, bend = self._probabilities(s, h, q, k)
+            dv[:, kv] += s.dot(np.ascontiguousarray(p.T), np.ascontiguousarray(y.T))
+            dp = s.dot(y, np.ascontiguousarray(value[:, kv]))
+            ds = p * (dp - fp32.dot(dp, p)[:, None])
+            if bend is not None:
+                ds = ds * bend
+            ds = ds * np.float32(self.scale)
+            dq[:, own] = s.dot(ds, np.ascontiguousarray(k.T))
+            dk[:, kv] += s.dot(np.ascontiguousarray(ds.T), np.ascontiguousarray(q.T))
+        s.add(self.query, dq)
+        s.add(self.key, dk)
+        s.add(self.value, dv)
+
+    def _columns(self, head: int) -> slice:
+        return slice(head * self.width, (head + 1) * self.width)
+
+    def _probabilities(self, s: FloatPass, h: int, q: Floats, k: Floats) -> tuple[Floats, Floats | None]:
+        """Return a head's probabilities (positions, positions), and the derivative of the soft cap if there is one."""
+        score = s.dot(np.ascontiguousarray(q), np.ascontiguousarray(k)) * np.float32(self.scale)
+        bend = None
+        if self.cap:
+            capped = fp32.soft_cap(score, float(self.cap))
+            ratio = capped / np.float32(self.cap)
+            score, bend = capped, np.float32(1.0) - ratio * ratio
+        at = np.arange(len(q))
+        back = at[:, None] - at[None, :]
+        seen = back < (self.window or len(q))
+        seen = seen & (back >= 0) if self.causal else seen
+        most = np.where(seen, score, np.float32(-np.inf)).max(axis=1)
+        sink = None if self.sinks is None else s.vector(self.sinks)[h]
+        most = most if sink is None else np.maximum(most, sink)
+        e = np.where(seen, fp32.exp(np.where(seen, score - most[:, None], np.float32(0.0))), np.float32(0.0))
+        total = fp32.lane_sum(e)
+        total = total if sink is None else total + fp32.exp(sink - most)
+        return e / total[:, None], bend
 
 
 def integer_sinks(tables: Tables, name: str) -> NDArray[np.int64]:

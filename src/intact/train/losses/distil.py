@@ -1,0 +1,36 @@
+"""Distillation: the forward KL divergence to a teacher's distribution at every weighted position (arXiv 1503.02531)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from intact.train.arithmetic.sums import integer_sum
+from intact.train.examples import Example, Row, sequences_of
+from intact.train.pieces import Judged, Loss, Scored
+
+
+@dataclass(frozen=True)
+class Distil(Loss):
+    """sum of w * KL(teacher, student) over positions, divided by the sum of w; the gradient by logits is w (p - t).
+
+    The reported loss is the student's cross-entropy of the text minus the teacher's, whose mean over texts that the
+    teacher writes is the divergence.
+    """
+
+    name: ClassVar[str] = "distil"
+    summary: ClassVar[str] = "Imitate another model's distributions"
+    rows: ClassVar[type[Row]] = Example
+    needs_teacher: ClassVar[bool] = True
+
+    def size(self, row: Row) -> int:
+        """Return the sum of the weights."""
+        return sum(integer_sum(sequence.target_weights) for sequence in sequences_of(row))
+
+    def judge(self, scored: Scored, total: int) -> Judged:
+        """Return the loss and the weights w / total."""
+        (logprobs,), (weights,), (teacher,) = scored.logprobs, scored.weights, scored.reference
+        slopes = (weights.astype(np.float64) / total).astype(np.float32)
+        return Judged(integer_sum(weights * (teacher - logprobs)), (slopes,))
