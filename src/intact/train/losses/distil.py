@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from intact.train.arithmetic.sums import integer_sum
+from intact.train.arithmetic.sums import integer_sum, weighted_sum
 from intact.train.examples import Example, Row, sequences_of
 from intact.train.pieces import Judged, Loss, Scored
 
@@ -33,4 +33,4 @@ class Distil(Loss):
         """Return the loss and the weights w / total."""
         (logprobs,), (weights,), (teacher,) = scored.logprobs, scored.weights, scored.reference
         slopes = (weights.astype(np.float64) / total).astype(np.float32)
-        return Judged(integer_sum(weights * (teacher - logprobs)), (slopes,))
+        return Judged(weighted_sum(weights, teacher - logprobs), (slopes,))
