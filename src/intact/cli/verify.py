@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -183,7 +183,8 @@ def command(
     named = dict(map(pair, others or []))
     if any(map(is_training, files)):
         steps = None if sample is None else StepSample(sample, nonce or "")
-        _verify_training(files, partial(check_training, model=model, others=named, data=data, sample=steps), threads, json)
+        check = functools.partial(check_training, model=model, others=named, data=data, sample=steps)
+        _verify_training(files, check, threads, json)
         return
     if data is not None:
         raise ParameterError("--data is for receipts of training runs")
