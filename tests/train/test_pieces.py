@@ -79,7 +79,9 @@ def test_distillation_moves_logits_towards_the_teachers(tmp_path):
     base, teacher = tiny_base(tmp_path), tiny_base(tmp_path, "qwen2")
     seen: list[float] = []
     chosen = settings(loss="distil", rate="2e-2", steps=8, batch=2)
-    intact.train.fit(base, examples()[:2], chosen, tmp_path / "out", teacher=teacher, on_step=lambda p: seen.append(p.loss))
+    intact.train.fit(
+        base, examples()[:2], chosen, tmp_path / "out", teacher=teacher, on_step=lambda p: seen.append(p.loss)
+    )
     assert 0 < seen[-1] < seen[0] - 0.1
     with pytest.raises(ParameterError, match="needs a teacher"):
         intact.train.fit(base, examples(), chosen, tmp_path / "none")
@@ -126,7 +128,9 @@ def test_no_element_moves_further_than_the_bound_of_a_step(name):
     slot = Slot(np.zeros(50, np.float32), tuple(np.zeros(50, np.float32) for _ in optimiser.moments), 1)
     for step in range(1, 60):
         size = 1000.0 if step > 50 else 1e-3
-        after = optimiser.move(slot._replace(step=step), np.float32(random.standard_normal(50) * size), np.float32(1), Products())
+        after = optimiser.move(
+            slot._replace(step=step), np.float32(random.standard_normal(50) * size), np.float32(1), Products()
+        )
         bound = optimiser.bound(step)
         assert bound is None or np.abs(after.tensor - slot.tensor).max() <= bound * 1.001
         slot = after
@@ -262,7 +266,9 @@ def _calls(tree: ast.AST):
         if isinstance(node, ast.ImportFrom) and node.module in ("math", "cmath", "random"):
             yield from (f"math.{one.name}" for one in node.names if one.name not in ("isqrt", "sqrt"))
         if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names if one.name.split(".")[0] in ("math", "random", "scipy", "torch"))
+            yield from (
+                one.name for one in node.names if one.name.split(".")[0] in ("math", "random", "scipy", "torch")
+            )
         if isinstance(node, ast.Attribute) and node.attr in FORBIDDEN:
             owner = node.value
             known = isinstance(owner, ast.Name) and owner.id in ("np", "numpy")

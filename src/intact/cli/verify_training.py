@@ -30,7 +30,7 @@ _NAMES: Final = {
 class StepSample(NamedTuple):
     """Number of steps to replay, and the text that chooses them."""
 
-    count: int
+    steps: int
     nonce: str
 
 
@@ -86,7 +86,7 @@ def check_training(
     if receipt.header.teacher is not None and teacher is None:
         return TrainingVerdict("unverifiable", "the run had a teacher; name it with --with teacher=MODEL")
     with Base.open(fetch.locate(model)) as base, bar() as progress:
-        task = progress.add_task("replaying steps", total=len(receipt.links) if sample is None else sample.count)
+        task = progress.add_task("replaying steps", total=len(receipt.links) if sample is None else sample.steps)
         other = None if teacher is None else Base.open(fetch.locate(teacher))
         try:
             return verify_training(
@@ -95,7 +95,7 @@ def check_training(
                 rows,
                 teacher=other,
                 states=path.parent / STATES,
-                sample=None if sample is None else sample.count,
+                sample=None if sample is None else sample.steps,
                 nonce=None if sample is None else sample.nonce,
                 threads=threads,
                 on_step=lambda done, total: progress.update(task, completed=done, total=total),

@@ -12,8 +12,7 @@ import numpy as np
 
 from intact._base.errors import FormatError
 from intact._base.files import sha256_of, write_whole
-from intact.checkpoints.formats.safetensors import read_json, read_safetensors, write_safetensors
-from intact.checkpoints.formats.safetensors import Stored
+from intact.checkpoints.formats.safetensors import Stored, read_json, read_safetensors, write_safetensors
 from intact.numerics.fp32 import Floats
 from intact.receipts import canonical
 
@@ -52,7 +51,6 @@ class TrainState:
     tensors: Mapping[str, Floats]
     moments: Mapping[str, Floats]
     links: Sequence[Link] = ()
-
 
 
 def save_state(folder: Path, state: TrainState, header: str) -> None:

@@ -15,11 +15,11 @@ from intact._base.errors import ParameterError, ReceiptError
 from intact.receipts.identity import root_of
 from intact.train.base import Base
 from intact.train.examples import Row, row_digest
-from intact.train.running import check_rows, make_header
 from intact.train.loop.supervised import Trainer
 from intact.train.rationals import rational
 from intact.train.receipt.chain import state_root
 from intact.train.receipt.document import TrainingReceipt
+from intact.train.running import check_rows, make_header
 from intact.train.settings import Settings
 from intact.train.state import Link, TrainState, read_tensors
 
@@ -129,9 +129,7 @@ def verify_training(
         check_rows(base, rows, settings, teacher)
     except ParameterError as error:
         return TrainingVerdict("false", str(error))
-    trainer = Trainer(
-        base, rows, settings, teacher=teacher, threads=threads, tier=tier, gradient_tier=gradient_tier
-    )
+    trainer = Trainer(base, rows, settings, teacher=teacher, threads=threads, tier=tier, gradient_tier=gradient_tier)
     try:
         start = trainer.start()
         made = make_header(trainer, start, (), teacher).to_document()
@@ -149,16 +147,16 @@ def verify_training(
         trainer.close()
 
 
-def _other_inputs(
-    receipt: TrainingReceipt, base: Base, rows: Sequence[Row], teacher: Base | None
-) -> str | None:
+def _other_inputs(receipt: TrainingReceipt, base: Base, rows: Sequence[Row], teacher: Base | None) -> str | None:
     """Say which input is not the receipt's."""
     header, name = receipt.header, receipt.header.settings["hash"]
     for model, want, what in ((base, header.base, "model"), (teacher, header.teacher, "teacher")):
         if (model is None) != (want is None):
             return f"the run used {'no' if want is None else 'a'} {what}"
-        if model is not None and want is not None and _plain(model.digests(name).to_document()) != _plain(
-            want.to_document()
+        if (
+            model is not None
+            and want is not None
+            and _plain(model.digests(name).to_document()) != _plain(want.to_document())
         ):
             return f"{model.path} is not the receipt's {what}: their digests differ"
     if not rows:
