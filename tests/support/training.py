@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from intact.train.base import Base
-from intact.train.examples import Example, Labelled, Pair
-from intact.train.settings import Settings
+from intact.train.examples import Labelled, Pair, TrainExample
+from intact.train.settings import TrainSettings
 from support.tiny import write_tiny
 
 
@@ -15,15 +15,15 @@ def tiny_base(folder: Path, architecture: str = "llama", **options) -> Base:
     return Base.open(write_tiny(folder / f"{architecture}.gguf", architecture, **options))
 
 
-def example(seed: int, length: int = 14, prompt: int = 4) -> Example:
+def example(seed: int, length: int = 14, prompt: int = 4) -> TrainExample:
     """Return random tokens with a loss on those after the prompt."""
     tokens = np.random.default_rng(seed).integers(0, 250, length)
     weights = np.ones(length, int)
     weights[:prompt] = 0
-    return Example(tokens, weights)
+    return TrainExample(tokens, weights)
 
 
-def examples(count: int = 4) -> list[Example]:
+def examples(count: int = 4) -> list[TrainExample]:
     """Return rows of different lengths."""
     return [example(seed, 10 + 3 * seed) for seed in range(count)]
 
@@ -38,6 +38,6 @@ def labelled(count: int = 4) -> list[Labelled]:
     return [Labelled(example(seed, 10 + seed).tokens, seed % 2) for seed in range(count)]
 
 
-def settings(**changes) -> Settings:
+def settings(**changes) -> TrainSettings:
     """Return settings of a run of three steps."""
-    return Settings(**({"steps": 3, "batch": 2, "rate": "1e-2", "save_every": 1} | changes))
+    return TrainSettings(**({"steps": 3, "batch": 2, "rate": "1e-2", "save_every": 1} | changes))

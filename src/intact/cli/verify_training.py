@@ -52,7 +52,7 @@ def check_training(
     sample: StepSample | None = None,
     threads: int | None = None,
 ) -> TrainingVerdict:
-    """Verify a training receipt; data and states are looked for beside it, and their digests decide.
+    """Verify a training receipt; data and states are looked for in its folder, and their digests decide.
 
     Parameters
     ----------

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from intact.train.base import Base
-    from intact.train.examples import Example, Pair
+    from intact.train.examples import Pair, TrainExample
     from intact.train.running import Trained, fit, open_trained, resume
-    from intact.train.settings import Settings
+    from intact.train.settings import TrainSettings
 
-__all__ = ["Base", "Example", "Pair", "Settings", "Trained", "fit", "open_trained", "resume"]
+__all__ = ["Base", "Pair", "TrainExample", "TrainSettings", "Trained", "fit", "open_trained", "resume"]
 
-_PLACES = {"Base": "base", "Example": "examples", "Pair": "examples", "Settings": "settings"}
+_PLACES = {"Base": "base", "Pair": "examples", "TrainExample": "examples", "TrainSettings": "settings"}
 
 
 def __getattr__(name: str) -> Any:

@@ -29,7 +29,7 @@ _MAPPED: Final = 16 << 20
 
 
 class Run(NamedTuple):
-    """What the engine computed for one sequence.
+    """The rows and logits that the engine computed for one sequence.
 
     Attributes
     ----------

@@ -20,8 +20,8 @@ from intact.train.rationals import rational
 from intact.train.receipt.chain import state_root
 from intact.train.receipt.document import TrainingReceipt
 from intact.train.running import check_rows, make_header
-from intact.train.settings import Settings
-from intact.train.state import Link, TrainState, read_tensors
+from intact.train.settings import TrainSettings
+from intact.train.state import StepLink, TrainState, read_tensors
 
 TAG: Final = b"intact-step-check-1\n"
 MEANINGS: Final = {
@@ -122,7 +122,7 @@ def verify_training(
     ParameterError
         If a sample is wanted without a nonce or states.
     """
-    settings = Settings.from_dict(receipt.header.settings)
+    settings = TrainSettings.from_dict(receipt.header.settings)
     if problem := _other_inputs(receipt, base, rows, teacher):
         return TrainingVerdict("unverifiable", problem)
     try:
@@ -171,8 +171,8 @@ def _plain(document: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key != "name"}
 
 
-def _difference(found: Link, claimed: Link) -> str | None:
-    return next((name for name in Link._fields if getattr(found, name) != getattr(claimed, name)), None)
+def _difference(found: StepLink, claimed: StepLink) -> str | None:
+    return next((name for name in StepLink._fields if getattr(found, name) != getattr(claimed, name)), None)
 
 
 def _replay(
@@ -255,7 +255,7 @@ def _replay_some(
     return TrainingVerdict("partial", reason, checked=tuple(steps), missed=missed, displacements=gaps)
 
 
-def displacements(settings: Settings, start: TrainState, kept: _Kept) -> dict[str, float]:
+def displacements(settings: TrainSettings, start: TrainState, kept: _Kept) -> dict[str, float]:
     """Return the largest change of an element between neighbouring kept states, in units of the bound on true steps.
 
     Empty if the optimiser has no such bound. Rounding may exceed the bound by 1 part in 1,000, which is allowed for.
