@@ -13,7 +13,7 @@ from intact.cli import fetch
 from intact.cli.output import bar, emit, note, one_line, out
 
 if TYPE_CHECKING:
-    from intact.train.receipt.verify import TrainingVerdict
+    from intact.train.replay import TrainingVerdict
 
 BEGINNING: Final = b'{"header":{'
 """First bytes of a training receipt, whose JSON is canonical."""
@@ -69,7 +69,7 @@ def check_training(
     from intact.receipts.canonical import MOST_BYTES
     from intact.train.base import Base
     from intact.train.receipt.document import TrainingReceipt
-    from intact.train.receipt.verify import TrainingVerdict, verify_training
+    from intact.train.replay import TrainingVerdict, verify_training
     from intact.train.run_folder import read_rows
 
     if path.stat().st_size > MOST_BYTES:
