@@ -146,6 +146,20 @@ def test_the_loss_falls(tmp_path):
         assert seen[-1] < seen[0] - 0.5
 
 
+def test_progress_reports_the_share_of_served_codes_that_changed(tmp_path):
+    seen: list[float] = []
+    for rate in ("1e-2", "1e-9"):
+        fit(
+            tiny_base(tmp_path),
+            examples()[:2],
+            settings(rate=rate, steps=2),
+            tmp_path / rate,
+            on_step=lambda progress: seen.append(progress.changed),
+        )
+    assert all(0 < share < 1 for share in seen[:2])
+    assert seen[3] < seen[1] / 2  # a rate far below an adapter's 8-bit step
+
+
 def test_the_trained_model_is_the_one_that_is_served(tmp_path):
     """An adapter read back as the engine's own computes the logits that training saw."""
     from intact.models.adapters import read_adapter
