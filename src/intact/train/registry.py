@@ -12,7 +12,8 @@ from intact.train.pieces import Loss, Optimiser, Parameters, Schedule
 
 def _namer(kind: type) -> Callable[[Any], str | None]:
     def name_of(value: Any) -> str | None:
-        return value.name if isinstance(value, type) and issubclass(value, kind) and not isabstract(value) else None
+        found = isinstance(value, type) and issubclass(value, kind) and not isabstract(value)
+        return str(getattr(value, "name")) if found else None  # noqa: B009
 
     return name_of
 

@@ -235,8 +235,7 @@ class Attend(Cached):
         e = np.where(seen, s.exp(np.where(seen, score - most[:, None], np.float32(0.0))), np.float32(0.0))
         total = fp32.lane_sum(e)
         total = total if sink is None else total + fp32.exp(sink - most)
-        p: Floats = e / total[:, None]
-        return p, bend
+        return (e / total[:, None]).astype(np.float32, copy=False), bend
 
 
 MOST_KEPT: Final = 1024

@@ -87,20 +87,19 @@ class Gate(Op):
     def _value_and_slope(self, s: FloatPass, g: Floats) -> tuple[Floats, Floats]:
         """Return the activation and its derivative."""
         one = np.float32(1.0)
-        value: Floats
-        slope: Floats
         if self.kind == "relu":
             slope = (g > 0).astype(np.float32)
             return g * slope, slope
         if self.kind in ("silu", "sigmoid"):
             f = s.sigmoid(g)
-            value, slope = (f, f * (one - f)) if self.kind == "sigmoid" else (g * f, f * (one + g * (one - f)))
-            return value, slope
+            if self.kind == "sigmoid":
+                return f, (f * (one - f)).astype(np.float32, copy=False)
+            return g * f, (f * (one + g * (one - f))).astype(np.float32, copy=False)
         if self.kind == "gelu":
             square = g * g
             f = s.sigmoid(g * (GELU_LINEAR + GELU_CUBIC * square))
             value = g * f
             slope = f + g * (f * (one - f)) * (GELU_LINEAR + np.float32(3.0) * GELU_CUBIC * square)
-            return value, slope
+            return value, slope.astype(np.float32, copy=False)
         self.refuse_derivative(f" with the activation {self.kind}")
         raise AssertionError

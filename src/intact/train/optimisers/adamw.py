@@ -53,7 +53,7 @@ class AdamW(Optimiser):
         root = np.sqrt(v / np.float32(1.0 - power(self.beta2, state.step)))
         w = state.tensor * (_ONE - rate * rounded(rational("decay", self.decay)))
         epsilon = rounded(rational("epsilon", self.epsilon))
-        moved: Floats = w - rate * (corrected / (root + epsilon))
+        moved = (w - rate * (corrected / (root + epsilon))).astype(np.float32, copy=False)
         return OptimiserSlot(moved, (m, v), state.step)
 
     def bound(self, step: int) -> float | None:
