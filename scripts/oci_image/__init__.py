@@ -1,0 +1,1 @@
+"""Images in the OCI format: their files (`trees`), layers (`layers`), configuration (`settings`) and archives (`archive`)."""
