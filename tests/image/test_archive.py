@@ -131,7 +131,9 @@ def test_an_image_that_is_too_large_is_refused(image, tmp_path, monkeypatch, cap
 
 def test_a_model_other_than_the_default_is_refused(image, tmp_path):
     (tmp_path / "m.gguf").write_bytes(b"weights")
-    with pytest.raises(SystemExit, match=r"m\.gguf has SHA-256 [0-9a-f]{64}; expected SmolLM2-135M-Instruct\.Q4_1\.gguf"):
+    with pytest.raises(
+        SystemExit, match=r"m\.gguf has SHA-256 [0-9a-f]{64}; expected SmolLM2-135M-Instruct\.Q4_1\.gguf"
+    ):
         image.check_model(tmp_path / "m.gguf")
 
 

@@ -151,7 +151,9 @@ def test_the_servers_own_user_may_pull_while_others_may_reach_it(tiny_path, olla
     """Through the socket, a pull gets past the refusal that clients on the network get (404 instead of 403)."""
     with tempfile.TemporaryDirectory(prefix="i") as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        with running({"tiny": tiny_path}, kind=SameUserServer, host="0.0.0.0", keys=("a key of 16 chars".replace(" ", "-"),)) as server:
+        with running(
+            {"tiny": tiny_path}, kind=SameUserServer, host="0.0.0.0", keys=("a key of 16 chars".replace(" ", "-"),)
+        ) as server:
             monkeypatch.setenv("OLLAMA_HOST", f"0.0.0.0:{server.port}")
             assert ollama.main(["list"]) == 0  # without the key
             assert ollama.main(["pull", "other"]) == 1

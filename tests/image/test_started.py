@@ -208,7 +208,9 @@ def test_podman_loads_and_runs_it_where_podman_works():
     if loaded.returncode != 0:
         pytest.skip(f"podman does not work here: {loaded.stderr[-200:]}")
     name = ["--name", "intact-test", "--rm", "--network", "none"]
-    started = subprocess.run(["podman", "run", "-d", *name, f"intact:{intact.__version__}"], capture_output=True, text=True)
+    started = subprocess.run(
+        ["podman", "run", "-d", *name, f"intact:{intact.__version__}"], capture_output=True, text=True
+    )
     if started.returncode != 0:
         pytest.skip(f"podman runs nothing here: {started.stderr[-200:]}")
     try:
