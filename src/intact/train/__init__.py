@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from intact.train.base import Base
     from intact.train.examples import Example, Pair
-    from intact.train.fit import Trained, fit, open_trained, resume
+    from intact.train.running import Trained, fit, open_trained, resume
     from intact.train.settings import Settings
 
 __all__ = ["Base", "Example", "Pair", "Settings", "Trained", "fit", "open_trained", "resume"]
@@ -21,4 +21,4 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES.get(name, 'fit')}"), name)
+    return getattr(import_module(f"{__name__}.{_PLACES.get(name, 'running')}"), name)

@@ -48,12 +48,15 @@ class Scored(NamedTuple):
         For each sequence, the log-probabilities of its targets, Q24 nats.
     weights : tuple of int64 (n,)
     reference : tuple of int64 (n,)
-        The same log-probabilities by the model before training; empty unless the loss needs them.
+        The same log-probabilities by the model before training or the teacher; empty unless the loss needs them.
+    divergences : tuple of int64 (n,)
+        KL divergence from the teacher's distribution to the model's, Q24 nats; empty without a teacher.
     """
 
     logprobs: tuple[NDArray[np.int64], ...]
     weights: tuple[NDArray[np.int64], ...]
     reference: tuple[NDArray[np.int64], ...] = ()
+    divergences: tuple[NDArray[np.int64], ...] = ()
 
 
 class Judged(NamedTuple):

@@ -39,7 +39,7 @@ def make_piece(kind: str, value: object) -> Any:
     """
     registry = _KINDS[kind]
     if isinstance(value, Piece):
-        return value
+        return type(value)(**_parameters(value))
     given = {"name": value} if isinstance(value, str) else value
     if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
         raise ParameterError(f"{kind} must be a name, or a table with a name and parameters; got {value!r:.60}")
@@ -55,7 +55,8 @@ def make_piece(kind: str, value: object) -> Any:
         if key not in known:
             raise ParameterError(unknown_name(f"parameter of the {kind} {name}", str(key), list(known)))
         chosen[key] = _as_default(f"{kind}.{key}", item, known[key].default)
-    return piece(**chosen)
+    made = piece(**chosen)
+    return piece(**_parameters(made))
 
 
 def _as_default(name: str, value: object, default: object) -> object:
@@ -71,8 +72,11 @@ def _as_default(name: str, value: object, default: object) -> object:
 
 def piece_to_dict(piece: Piece) -> dict[str, Any]:
     """Return a piece as name, version and parameters, in their normal form."""
-    own = {item.name: _as_default(item.name, getattr(piece, item.name), item.default) for item in fields(piece)}
-    return {"name": piece.name, "version": piece.version, **own}
+    return {"name": piece.name, "version": piece.version, **_parameters(piece)}
+
+
+def _parameters(piece: Piece) -> dict[str, Any]:
+    return {item.name: _as_default(item.name, getattr(piece, item.name), item.default) for item in fields(piece)}
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,11 @@ def integer_sum(values: Integers) -> int:
     return sum(int(np.add.reduce(flat[at : at + _BLOCK], dtype=np.int64)) for at in range(0, len(flat), _BLOCK))
 
 
+def weighted_sum(weights: Integers, values: Integers) -> int:
+    """Return the exact sum of products of integers of any size."""
+    return sum(a * b for a, b in zip(weights.tolist(), values.tolist(), strict=True))
+
+
 def squared_norm(tensors: Iterable[Integers]) -> int:
     """Return the exact sum of squares, in units of 2^-80."""
     total = 0

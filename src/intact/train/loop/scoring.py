@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from intact.numerics import fp32
 from intact.numerics.fp32 import Floats
 from intact.train.arithmetic.products import Products
-from intact.train.examples import Row, sequences_of
+from intact.train.examples import Row, Sequenced, sequences_of
 from intact.train.loop.forward import EngineForward, Run
-from intact.train.pieces import Loss, Scored
+from intact.train.pieces import LOGPROB_FRACTION, Loss, Scored
 
 
 class RowResult(NamedTuple):
@@ -52,31 +54,50 @@ class Scorer:
         """Run a row's sequences; without `keep`, only the loss is computed."""
         sequences = sequences_of(row)
         runs = tuple(self._forward.run(sequence, self._adapter, keep) for sequence in sequences)
-        before: tuple[Run, ...] = ()
-        if self._loss.needs_reference:
-            model = self._reference or self._forward
-            before = tuple(model.run(sequence, -1, False) for sequence in sequences)
-        if self._loss.needs_teacher:
-            assert self._teacher is not None
-            before = tuple(self._teacher.run(sequence, -1, False) for sequence in sequences)
+        before = self._before(sequences)
+        goals = [self._products.softmax(run.logits) for run in before] if self._loss.needs_teacher else []
         scored = Scored(
             tuple(run.logprobs for run in runs),
             tuple(sequence.target_weights for sequence in sequences),
             tuple(run.logprobs for run in before),
+            tuple(map(divergence, sequences, runs, before, goals)),
         )
-        logits = tuple(run.logits for run in before) if self._loss.needs_teacher else ()
         judged = self._loss.judge(scored, total)
         if not keep:
             return RowResult(judged.loss, runs, ())
         slopes = []
         for number, (sequence, run) in enumerate(zip(sequences, runs, strict=True)):
-            goal = self._products.softmax(logits[number]) if logits else None
-            slopes.append(logit_slopes(self._products.softmax(run.logits), sequence.targets, judged.slopes[number], goal))
+            goal = goals[number] if goals else None
+            p = self._products.softmax(run.logits)
+            slopes.append(logit_slopes(p, sequence.targets, judged.slopes[number], goal))
         return RowResult(judged.loss, runs, tuple(slopes))
+
+    def _before(self, sequences: tuple[Sequenced, ...]) -> tuple[Run, ...]:
+        """Run the sequences through the teacher, or the model before training, if the loss needs one."""
+        if self._loss.needs_teacher:
+            assert self._teacher is not None
+            return tuple(self._teacher.run(sequence, -1, False) for sequence in sequences)
+        if self._loss.needs_reference:
+            model = self._reference or self._forward
+            return tuple(model.run(sequence, -1, False) for sequence in sequences)
+        return ()
+
+
+def divergence(sequence: Sequenced, run: Run, teacher: Run, goal: Floats) -> NDArray[np.int64]:
+    """Return KL(teacher, student) at each target, nats, Q24.
+
+    The sum over the vocabulary of t (z_t - z), minus the difference of both logarithms of partition functions, which
+    follow from the target's logit and log-probability.
+    """
+    at = np.arange(len(sequence.targets)), sequence.targets
+    apart = teacher.logits - run.logits
+    shift = np.ldexp((teacher.logprobs - run.logprobs).astype(np.float64), -LOGPROB_FRACTION)
+    found = fp32.dot(goal, apart).astype(np.float64) - apart[at] + shift
+    return np.floor(np.ldexp(found, LOGPROB_FRACTION) + 0.5).astype(np.int64)
 
 
 def logit_slopes(
-    probabilities: Floats, targets: np.ndarray, weights: Floats, goal: Floats | None = None
+    probabilities: Floats, targets: NDArray[np.int64], weights: Floats, goal: Floats | None = None
 ) -> Floats:
     """Return the gradient by logits: w (p - goal), by default with the target's unit vector as goal.
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from intact.train.arithmetic.sums import integer_sum
+from intact.train.arithmetic.sums import integer_sum, weighted_sum
 from intact.train.examples import Example, Labelled, Row, sequences_of
 from intact.train.pieces import Judged, Loss, Scored
 
@@ -28,4 +28,4 @@ class CrossEntropy(Loss):
         """Return the loss and the derivatives w / total."""
         (logprobs,), (weights,) = scored.logprobs, scored.weights
         slopes = (weights.astype(np.float64) / total).astype(np.float32)
-        return Judged(-integer_sum(weights * logprobs), (slopes,))
+        return Judged(-weighted_sum(weights, logprobs), (slopes,))

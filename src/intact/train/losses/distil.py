@@ -7,18 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from intact.train.arithmetic.sums import integer_sum
+from intact.train.arithmetic.sums import integer_sum, weighted_sum
 from intact.train.examples import Example, Row, sequences_of
 from intact.train.pieces import Judged, Loss, Scored
 
 
 @dataclass(frozen=True)
 class Distil(Loss):
-    """sum of w * KL(teacher, student) over positions, divided by the sum of w; the gradient by logits is w (p - t).
-
-    The reported loss is the student's cross-entropy of the text minus the teacher's, whose mean over texts that the
-    teacher writes is the divergence.
-    """
+    """sum of w * KL(teacher, student) over positions, divided by the sum of w; the gradient by logits is w (p - t)."""
 
     name: ClassVar[str] = "distil"
     summary: ClassVar[str] = "Imitate another model's distributions"
@@ -31,6 +27,6 @@ class Distil(Loss):
 
     def judge(self, scored: Scored, total: int) -> Judged:
         """Return the loss and the weights w / total."""
-        (logprobs,), (weights,), (teacher,) = scored.logprobs, scored.weights, scored.reference
+        (weights,), (divergences,) = scored.weights, scored.divergences
         slopes = (weights.astype(np.float64) / total).astype(np.float32)
-        return Judged(integer_sum(weights * (teacher - logprobs)), (slopes,))
+        return Judged(weighted_sum(weights, divergences), (slopes,))

@@ -13,7 +13,7 @@ from intact.numerics import fp32
 from intact.numerics.fixed import sat32
 from intact.numerics.fp32 import Floats
 from intact.numerics.scan import STEP_FRACTION, softplus
-from intact.train.arithmetic.sums import integer_sum
+from intact.train.arithmetic.sums import integer_sum, weighted_sum
 from intact.train.examples import Pair, Row
 from intact.train.pieces import LOGPROB_FRACTION, Judged, Loss, Scored
 from intact.train.rationals import rational
@@ -65,7 +65,7 @@ class Preference(Loss):
     def judge(self, scored: Scored, total: int) -> Judged:
         """Return the loss, and the derivatives of both answers' log-probabilities."""
         chosen, rejected = (
-            integer_sum(w * logprobs) for w, logprobs in zip(scored.weights, scored.logprobs, strict=True)
+            weighted_sum(w, logprobs) for w, logprobs in zip(scored.weights, scored.logprobs, strict=True)
         )
         sizes = [integer_sum(w) for w in scored.weights]
         beta = rational("beta", self.beta)
@@ -74,7 +74,7 @@ class Preference(Loss):
             margin = beta * chosen / sizes[0] - beta * rejected / sizes[1] - rational("gamma", self.gamma) * one
             factors = [beta / sizes[0], -beta / sizes[1]]
         else:
-            before = [integer_sum(w * logprobs) for w, logprobs in zip(scored.weights, scored.reference, strict=True)]
+            before = [weighted_sum(w, logprobs) for w, logprobs in zip(scored.weights, scored.reference, strict=True)]
             margin = beta * ((chosen - before[0]) - (rejected - before[1]))
             factors = [beta, -beta]
         if self.kind == "ipo":
@@ -86,7 +86,7 @@ class Preference(Loss):
             strength = fp32.sigmoid(steepness)[0]
             loss = minus_log_sigmoid(int(margin))
         slopes = tuple(
-            _weights(w, strength * np.float32(float(factor / total)))
+            _spread(w, strength * np.float32(float(factor / total)))
             for w, factor in zip(scored.weights, factors, strict=True)
         )
         return Judged(loss, slopes)
@@ -94,9 +94,9 @@ class Preference(Loss):
 
 def minus_log_sigmoid(margin: int) -> int:
     """Return log(1 + exp(-margin)), Q24 to Q24, by the engine's integer softplus."""
-    value = sat32(np.array([-margin >> (LOGPROB_FRACTION - 16)], np.int64))
-    return int(softplus(value)[0]) >> (STEP_FRACTION - LOGPROB_FRACTION)
+    size = np.array([-abs(margin) >> (LOGPROB_FRACTION - 16)], np.int64)
+    return max(-margin, 0) + (int(softplus(sat32(size))[0]) >> (STEP_FRACTION - LOGPROB_FRACTION))
 
 
-def _weights(weights: NDArray[np.int64], factor: np.float32) -> Floats:
+def _spread(weights: NDArray[np.int64], factor: np.float32) -> Floats:
     return weights.astype(np.float32) * factor

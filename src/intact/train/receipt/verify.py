@@ -15,7 +15,7 @@ from intact._base.errors import ParameterError, ReceiptError
 from intact.receipts.identity import root_of
 from intact.train.base import Base
 from intact.train.examples import Row, row_digest
-from intact.train.fit import check_rows, make_header
+from intact.train.running import check_rows, make_header
 from intact.train.loop.supervised import Trainer
 from intact.train.rationals import rational
 from intact.train.receipt.chain import state_root

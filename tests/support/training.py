@@ -1,0 +1,43 @@
+"""Tiny models and rows for tests of training."""
+
+from pathlib import Path
+
+import numpy as np
+
+from intact.train.base import Base
+from intact.train.examples import Example, Labelled, Pair
+from intact.train.settings import Settings
+from support.tiny import write_tiny
+
+
+def tiny_base(folder: Path, architecture: str = "llama", **options) -> Base:
+    """Write a tiny model and open it."""
+    return Base.open(write_tiny(folder / f"{architecture}.gguf", architecture, **options))
+
+
+def example(seed: int, length: int = 14, prompt: int = 4) -> Example:
+    """Return random tokens with a loss on those after the prompt."""
+    tokens = np.random.default_rng(seed).integers(0, 250, length)
+    weights = np.ones(length, int)
+    weights[:prompt] = 0
+    return Example(tokens, weights)
+
+
+def examples(count: int = 4) -> list[Example]:
+    """Return rows of different lengths."""
+    return [example(seed, 10 + 3 * seed) for seed in range(count)]
+
+
+def pairs(count: int = 3) -> list[Pair]:
+    """Return pairs of answers."""
+    return [Pair(example(seed, 12), example(100 + seed, 15)) for seed in range(count)]
+
+
+def labelled(count: int = 4) -> list[Labelled]:
+    """Return sequences with one of two labels."""
+    return [Labelled(example(seed, 10 + seed).tokens, seed % 2) for seed in range(count)]
+
+
+def settings(**changes) -> Settings:
+    """Return settings of a run of three steps."""
+    return Settings(**({"steps": 3, "batch": 2, "rate": "1e-2", "save_every": 1} | changes))
