@@ -29,12 +29,15 @@ class FloatPass(Protocol):
         Cosines and sines of each rotation, (positions, frequencies).
     adapter : int
         Number of the adapter applied to the rows; -1 for none.
+    last : bool
+        If true, no later operation reads the buffers that this one adds to, so their new rows may be left out.
     """
 
     rows: dict[str, Floats]
     tokens: NDArray[np.int32]
     angles: Sequence[tuple[Floats, Floats]]
     adapter: int
+    last: bool
 
     @property
     def tables(self) -> Tables:
@@ -54,6 +57,12 @@ class FloatPass(Protocol):
 
     def dot(self, x: Floats, y: Floats) -> Floats:
         """Return x y^T for arrays (M, K) and (N, K)."""
+
+    def exp(self, x: Floats) -> Floats:
+        """Return the exponential of each element (`intact.numerics.fp32.exp`)."""
+
+    def sigmoid(self, x: Floats) -> Floats:
+        """Return the logistic function of each element (`intact.numerics.fp32.sigmoid`)."""
 
     def keep(self, *values: Floats) -> None:
         """Keep arrays for the derivative of the operation that is running."""

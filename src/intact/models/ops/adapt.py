@@ -93,7 +93,8 @@ class Adapt(Op):
         x = s.rows[self.source]
         inner = s.product(x, change.down)
         s.keep(x, inner)
-        s.rows[self.target] = s.rows[self.target] + s.product(inner, change.up)
+        if not s.last:
+            s.rows[self.target] = s.rows[self.target] + s.product(inner, change.up)
 
     def derivative(self, s: FloatPass) -> None:
         """Pass gradients to the source through both matrices, and to the matrices themselves."""

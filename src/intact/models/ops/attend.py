@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,23 +181,27 @@ class Attend(Cached):
     def float_step(self, s: FloatPass) -> None:
         """Attend in float32, one head at a time; probabilities are normalised before they multiply the values."""
         query, key, value = (s.rows[name] for name in (self.query, self.key, self.value))
-        s.keep(query, key, value)
+        known: list[Floats] = []
         out = np.empty_like(query)
         for h in range(self.heads):
             own, kv = self._columns(h), self._columns(h // (self.heads // self.kv_heads))
-            p = self._probabilities(s, h, query[:, own], key[:, kv])[0]
+            p, bend = self._probabilities(s, h, query[:, own], key[:, kv])
+            if len(p) <= MOST_KEPT:
+                known += [p] if bend is None else [p, bend]
             out[:, own] = s.dot(p, np.ascontiguousarray(value[:, kv].T))
+        s.keep(query, key, value, *known)
         s.rows[self.target] = out
 
     def derivative(self, s: FloatPass) -> None:
         """Pass gradients through softmax, dS = P (dP - dot(dP, P)), and through the soft cap of the scores."""
-        query, key, value = s.kept()
+        query, key, value, *known = s.kept()
         g = s.take(self.target)
+        parts = 2 if self.cap else 1
         dq, dk, dv = np.zeros_like(query), np.zeros_like(key), np.zeros_like(value)
         for h in range(self.heads):
             own, kv = self._columns(h), self._columns(h // (self.heads // self.kv_heads))
             q, k, y = query[:, own], key[:, kv], np.ascontiguousarray(g[:, own])
-            p, bend = self._probabilities(s, h, q, k)
+            p, bend = (*known[parts * h : parts * (h + 1)], None)[:2] if known else self._probabilities(s, h, q, k)
             dv[:, kv] += s.dot(np.ascontiguousarray(p.T), np.ascontiguousarray(y.T))
             dp = s.dot(y, np.ascontiguousarray(value[:, kv]))
             ds = p * (dp - fp32.dot(dp, p)[:, None])
@@ -228,10 +232,14 @@ class Attend(Cached):
         most = np.where(seen, score, np.float32(-np.inf)).max(axis=1)
         sink = None if self.sinks is None else s.vector(self.sinks)[h]
         most = most if sink is None else np.maximum(most, sink)
-        e = np.where(seen, fp32.exp(np.where(seen, score - most[:, None], np.float32(0.0))), np.float32(0.0))
+        e = np.where(seen, s.exp(np.where(seen, score - most[:, None], np.float32(0.0))), np.float32(0.0))
         total = fp32.lane_sum(e)
         total = total if sink is None else total + fp32.exp(sink - most)
         return e / total[:, None], bend
+
+
+MOST_KEPT: Final = 1024
+"""Longest sequence whose probabilities are kept for the derivative; those of longer ones are computed again."""
 
 
 def integer_sinks(tables: Tables, name: str) -> NDArray[np.int64]:

@@ -14,7 +14,6 @@ from intact.models.aspects.op import Op
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
-from intact.numerics import fp32
 from intact.numerics.fp32 import GELU_CUBIC, GELU_LINEAR, Floats
 from intact.numerics.gate import GATES, Activation, gated
 
@@ -73,30 +72,30 @@ class Gate(Op):
         """Apply the activation and multiply, in float32."""
         g = s.rows[self.gate]
         u = np.ones_like(g) if self.up is None else s.rows[self.up]
-        s.keep(g, u)
-        s.rows[self.target] = fp32.gate(self.kind, g, u)
+        value, slope = self._value_and_slope(s, g)
+        s.keep(u, value, slope)
+        s.rows[self.target] = value * u
 
     def derivative(self, s: FloatPass) -> None:
         """Pass gradients to gate and up."""
-        g, u = s.kept()
+        u, value, slope = s.kept()
         h = s.take(self.target)
-        value, slope = self._value_and_slope(g)
         s.add(self.gate, (h * u) * slope)
         if self.up is not None:
             s.add(self.up, h * value)
 
-    def _value_and_slope(self, g: Floats) -> tuple[Floats, Floats]:
+    def _value_and_slope(self, s: FloatPass, g: Floats) -> tuple[Floats, Floats]:
         """Return the activation and its derivative."""
         one = np.float32(1.0)
         if self.kind == "relu":
             over = (g > 0).astype(np.float32)
             return g * over, over
         if self.kind in ("silu", "sigmoid"):
-            f = fp32.sigmoid(g)
+            f = s.sigmoid(g)
             return (f, f * (one - f)) if self.kind == "sigmoid" else (g * f, f * (one + g * (one - f)))
         if self.kind == "gelu":
             square = g * g
-            f = fp32.sigmoid(g * (GELU_LINEAR + GELU_CUBIC * square))
+            f = s.sigmoid(g * (GELU_LINEAR + GELU_CUBIC * square))
             return g * f, f + g * (f * (one - f)) * (GELU_LINEAR + np.float32(3.0) * GELU_CUBIC * square)
         self.refuse_derivative(f" with the activation {self.kind}")
         raise AssertionError

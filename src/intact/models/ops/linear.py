@@ -157,6 +157,8 @@ class Linear(Op):
         """Multiply rows by each matrix in float32."""
         x = s.rows[self.source]
         s.keep(x)
+        if s.last:
+            return
         for target in self.targets:
             y = s.product(x, target.weight)
             y = y if target.bias is None else y + s.vector(target.bias)

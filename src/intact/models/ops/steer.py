@@ -62,7 +62,7 @@ class Steer(Op):
 
     def float_step(self, s: FloatPass) -> None:
         """Add the vector of the sequence's adapter in float32."""
-        if s.adapter >= 0 and (name := self.vectors[s.adapter]) is not None:
+        if not s.last and s.adapter >= 0 and (name := self.vectors[s.adapter]) is not None:
             s.rows[self.target] = s.rows[self.target] + s.vector(name)
 
     def derivative(self, s: FloatPass) -> None:

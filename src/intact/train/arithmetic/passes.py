@@ -8,7 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.models.adapters import STREAM
 from intact.models.aspects.op import Op
+from intact.models.ops import Adapt, Linear, Steer
 from intact.models.program import Program
 from intact.numerics import fp32
 from intact.numerics.fp32 import Floats
@@ -45,6 +47,7 @@ class LayerPass:
     ) -> None:
         self._weights, self._learned, self._total = weights, learned, total
         self.tokens, self.adapter = tokens, adapter
+        self.last = False
         self.rows: dict[str, Floats] = {}
         self._gradients: dict[str, Floats] = {}
         self._kept: list[tuple[Floats, ...]] = []
@@ -56,8 +59,12 @@ class LayerPass:
         return self._weights.program
 
     def forward(self, ops: Sequence[Op]) -> None:
-        """Run operations."""
-        for op in ops:
+        """Run operations; the rows that the last ones add to the stream are left out, since nothing reads them."""
+        final = len(ops)
+        while final and isinstance(ops[final - 1], Linear | Adapt | Steer) and ops[final - 1].writes() == {STREAM}:
+            final -= 1
+        for number, op in enumerate(ops):
+            self.last = number >= final
             op.float_step(self)
 
     def backward(self, ops: Sequence[Op]) -> None:
@@ -80,6 +87,12 @@ class LayerPass:
 
     def dot(self, x: Floats, y: Floats) -> Floats:
         return self._weights.products.dot(x, y)
+
+    def exp(self, x: Floats) -> Floats:
+        return self._weights.products.exp(x)
+
+    def sigmoid(self, x: Floats) -> Floats:
+        return self._weights.products.sigmoid(x)
 
     def keep(self, *values: Floats) -> None:
         self._kept.append(values)

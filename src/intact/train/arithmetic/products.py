@@ -59,6 +59,18 @@ class Products:
             return self.dot(x, dequantize(tensor.kind, tensor.data, tensor.shape))
         return _native.fp32.linear(self.tier, tensor.kind, tensor.data, tensor.shape[0], np.ascontiguousarray(x))
 
+    def exp(self, x: Floats) -> Floats:
+        """Return the exponential of each element."""
+        if self.tier == DEFINITION:
+            return fp32.exp(x)
+        return _native.fp32.exp(self.tier, np.ascontiguousarray(x).reshape(-1)).reshape(x.shape)
+
+    def sigmoid(self, x: Floats) -> Floats:
+        """Return the logistic function of each element."""
+        if self.tier == DEFINITION:
+            return fp32.sigmoid(x)
+        return _native.fp32.sigmoid(self.tier, np.ascontiguousarray(x).reshape(-1)).reshape(x.shape)
+
     def softmax(self, rows: Floats) -> Floats:
         """Return the softmax of each row."""
         if self.tier == DEFINITION:
