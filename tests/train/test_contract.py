@@ -58,6 +58,24 @@ def test_optimisers_give_the_same_bits_with_every_tier(tmp_path, optimiser):
     assert len(found) == 1
 
 
+def test_the_int8_gradient_has_the_same_bits_with_every_tier_and_is_close_to_that_of_fp32(tmp_path):
+    base, rows = tiny_base(tmp_path), examples()
+    sums = {}
+    for gradient, own in (("fp32", [None]), ("int8", [*available_tiers(), "numpy"])):
+        for tier in own:
+            trainer = Trainer(base, rows, settings(gradient=gradient), gradient_tier=tier)
+            state = trainer.start()
+            for name, values in state.tensors.items():
+                values[:] = np.random.default_rng(len(name)).standard_normal(values.shape) / 16
+            found = trainer.gradient(state, [0, 1], 20).total.tensors
+            sums.setdefault(gradient, []).append(np.concatenate([found[name].ravel() for name in sorted(found)]))
+            trainer.close()
+    exact, *_ = sums["fp32"]
+    assert len({one.tobytes() for one in sums["int8"]}) == 1
+    a, b = exact.astype(float), sums["int8"][0].astype(float)
+    assert 0.99 < a @ b / np.linalg.norm(a) / np.linalg.norm(b) < 1
+
+
 def test_the_gradient_of_a_batch_is_the_sum_of_its_workers_parts(tmp_path):
     base, rows = tiny_base(tmp_path), examples()
     trainer = Trainer(base, rows, settings(batch=4))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -13,7 +15,8 @@ from intact._base.errors import ParameterError
 _FORM: Final = re.compile(r"-?\d{1,18}(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?(?:/[1-9]\d{0,17})?")
 
 
-def rational(name: str, value: object) -> Fraction:
+@lru_cache(maxsize=256)
+def rational(name: str, value: Hashable) -> Fraction:
     """Return a parameter as a fraction; a float counts as its shortest decimal.
 
     Raises
@@ -28,7 +31,7 @@ def rational(name: str, value: object) -> Fraction:
     return Fraction(top) / (int(bottom) if bottom else 1)
 
 
-def share(name: str, value: object) -> Fraction:
+def share(name: str, value: Hashable) -> Fraction:
     """Return a parameter as a fraction in [0, 1).
 
     Raises
@@ -42,6 +45,7 @@ def share(name: str, value: object) -> Fraction:
     return found
 
 
+@lru_cache(maxsize=256)
 def rounded(value: Fraction) -> np.float32:
     """Return the binary64 number nearest to a fraction, rounded to float32."""
     return np.float32(float(value))

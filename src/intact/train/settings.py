@@ -19,8 +19,8 @@ from intact.train.registry import LOSSES, OPTIMISERS, PARAMETERS, SCHEDULES
 
 PROFILES: Final = ("int8", "fp32")
 """Profiles of the forward pass that training supports."""
-GRADIENTS: Final = ("fp32",)
-"""Arithmetics of the gradient."""
+GRADIENTS: Final = ("fp32", "int8")
+"""Arithmetics of the gradient: of its products with matrices that are not trained."""
 _KINDS: Final[Mapping[str, Registry[Any]]] = {
     "loss": LOSSES,
     "parameters": PARAMETERS,
@@ -100,7 +100,7 @@ class Settings:
     bits : {8, 4}
         Number of bits per code for matrices that the checkpoint stores as floats.
     gradient : str
-        Arithmetic of the gradient; "fp32".
+        Arithmetic of the gradient's products with matrices that are not trained, "fp32" or "int8".
     save_every, held_every : int
         Number of steps between saved states, and between held-out losses.
     hash : str

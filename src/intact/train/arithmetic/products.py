@@ -50,7 +50,7 @@ class Products:
         if self.tier == DEFINITION:
             return fp32.linear(x, y)
         if missing := -x.shape[1] % _WIDTH:  # terms of +0 leave a lane's sum unchanged
-            x, y = (np.pad(part, ((0, 0), (0, missing))) for part in (x, y))
+            x, y = padded(x, missing), padded(y, missing)
         return _native.fp32.linear(self.tier, "F32", y.view(np.uint8).reshape(-1), len(y), x)
 
     def stored(self, x: Floats, tensor: Tensor) -> Floats:
@@ -76,3 +76,10 @@ class Products:
         if self.tier == DEFINITION:
             return fp32.softmax(rows)
         return np.stack([_native.fp32.softmax(self.tier, np.ascontiguousarray(row)) for row in rows])
+
+
+def padded(x: Floats, missing: int) -> Floats:
+    """Return rows with zeros after them."""
+    wide = np.zeros((len(x), x.shape[1] + missing), np.float32)
+    wide[:, : x.shape[1]] = x
+    return wide

@@ -10,6 +10,7 @@ from intact.models.aspects.parameters import bias_values
 from intact.models.program import Program
 from intact.numerics.dequantize import dequantize
 from intact.numerics.fp32 import Floats
+from intact.train.arithmetic.integer_products import IntegerMatrix, IntegerProducts
 from intact.train.arithmetic.products import Products
 
 
@@ -20,10 +21,20 @@ class FloatWeights:
     ----------
     changing : set of str
         Names of tensors that are trained, or derived from trained ones; they are converted in every step.
+    integer : IntegerProducts, optional
+        Multiplies rows by matrices that do not change (the gradient profile ``int8``).
     """
 
-    def __init__(self, program: Program, products: Products, changing: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        program: Program,
+        products: Products,
+        changing: frozenset[str] = frozenset(),
+        integer: IntegerProducts | None = None,
+    ) -> None:
         self.program, self.products = program, products
+        self._integer = integer
+        self._codes: dict[tuple[str, bool], IntegerMatrix] = {}
         self._changing = changing
         self._transposed: dict[str, Floats] = {}
         self._vectors: dict[str, Floats] = {}
@@ -43,10 +54,18 @@ class FloatWeights:
 
     def product(self, x: Floats, name: str) -> Floats:
         """Return x W^T."""
+        if self._integer is not None and name not in self._changing:
+            if (name, False) not in self._codes:
+                self._codes[name, False] = self._integer.stored(self.program.tensors[name])
+            return self._integer.dot(x, self._codes[name, False])
         return self.products.stored(x, self.program.tensors[name])
 
     def back(self, gradient: Floats, name: str) -> Floats:
         """Return g W, as the product with the transposed matrix."""
+        if self._integer is not None and name not in self._changing:
+            if (name, True) not in self._codes:
+                self._codes[name, True] = self._integer.converted(self.matrix(name).T)
+            return self._integer.dot(gradient, self._codes[name, True])
         if name not in self._transposed:
             self._transposed[name] = np.ascontiguousarray(self.matrix(name).T)
         return self.products.dot(gradient, self._transposed[name])

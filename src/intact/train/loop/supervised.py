@@ -9,7 +9,8 @@ import numpy as np
 
 from intact.numerics.fp32 import Floats
 from intact.numerics.profiles import Profile
-from intact.train.arithmetic.products import Products
+from intact.train.arithmetic.integer_products import IntegerProducts
+from intact.train.arithmetic.products import Products, tiers
 from intact.train.arithmetic.sums import FRACTION, GradientSum, as_floats, clip_factor, norm
 from intact.train.arithmetic.weights import FloatWeights
 from intact.train.base import Base
@@ -75,7 +76,8 @@ class Trainer:
         arrange: Callable[[list[int]], list[int]] | None = None,
     ) -> None:
         self.base, self.rows, self.settings = base, rows, settings
-        self.products = Products(gradient_tier)
+        self._integer = IntegerProducts(gradient_tier, settings.bits) if settings.gradient == "int8" else None
+        self.products = Products(None if self._integer and gradient_tier not in tiers() else gradient_tier)
         self._parts, self._arrange = parts, arrange or (lambda order: order)
         self._leaves = [row_digest(settings.hash, index, row) for index, row in enumerate(rows)]
         profile = cast("Profile", settings.profile)
@@ -179,7 +181,7 @@ class Trainer:
         learned = parameters.learned(program, tensors)
         self._forward.open(program)
         if self._weights is None:
-            self._weights = FloatWeights(program, self.products, frozenset(learned))
+            self._weights = FloatWeights(program, self.products, frozenset(learned), self._integer)
         self._weights.update(program)
         return Backward(self._weights, learned, parameters.adapter)
 
