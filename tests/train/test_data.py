@@ -10,7 +10,7 @@ import pytest
 from intact._base.errors import FormatError, ParameterError
 from intact.checkpoints.formats import open_checkpoint
 from intact.text import Tokenizer
-from intact.train.data import DataSettings, Dataset, files, load_data
+from intact.train.data import Dataset, DataSettings, files, load_data
 from intact.train.data.registry import FORMATS
 from intact.train.examples import Example, Labelled, Pair
 from support.tiny import TEMPLATE, write_tiny
@@ -92,7 +92,9 @@ def test_every_token_counts_if_asked(tmp_path: Path, tokenizer: Tokenizer) -> No
 def test_marks_give_the_spans_although_the_template_alters_earlier_turns(
     tmp_path: Path, tokenizer_of: Callable[[str], Tokenizer]
 ) -> None:
-    marked = MARKED.replace("{{ message['content'] }}<|im_end|>{%", "{{ message['content'] if loop.last else '...' }}<|im_end|>{%")
+    marked = MARKED.replace(
+        "{{ message['content'] }}<|im_end|>{%", "{{ message['content'] if loop.last else '...' }}<|im_end|>{%"
+    )
     tokenizer = tokenizer_of(marked)
     (row,) = load(tmp_path, tokenizer, {"messages": DIALOGUE}).rows
     assert counted(tokenizer, row) == "...<|im_end|>a number<|im_end|>"

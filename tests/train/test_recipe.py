@@ -31,7 +31,12 @@ def test_a_recipe_says_everything(tmp_path: Path) -> None:
         '[data]\ntrain = "rows.jsonl"\nloss_on = "last"\nlongest = 99\n[parameters]\nrank = 4\nalpha = "4"\n'
         '[optimiser]\nname = "lion"\n[schedule]\nname = "cosine"\nwarmup = 2\n',
     )
-    assert (recipe.task, recipe.model, recipe.train, recipe.held) == ("sft", "smollm2-135m-instruct", "rows.jsonl", None)
+    assert (recipe.task, recipe.model, recipe.train, recipe.held) == (
+        "sft",
+        "smollm2-135m-instruct",
+        "rows.jsonl",
+        None,
+    )
     assert (recipe.data.loss_on, recipe.data.longest) == ("last", 99)
     settings = recipe.settings_for(ROWS)
     assert (settings.rate, settings.steps, settings.profile) == ("3/10000", 7, "fp32")
@@ -56,14 +61,20 @@ def test_a_recipe_says_everything(tmp_path: Path) -> None:
         ({"schedule": "cosine", "warmup_steps": 3}, {"schedule": {"name": "cosine", "warmup": 3}}),
         ({"optim": "adamw_torch", "weight_decay": 0.01}, {"optimiser": {"name": "adamw", "decay": "0.01"}}),
         ({"adam_beta1": 0.8}, {"optimiser": {"name": "adamw", "beta1": "0.8"}}),
-        ({"lora_r": 4, "lora_alpha": 32, "lora_dropout": 0}, {"parameters": {"name": "lora", "rank": 4, "alpha": "32"}}),
+        (
+            {"lora_r": 4, "lora_alpha": 32, "lora_dropout": 0},
+            {"parameters": {"name": "lora", "rank": 4, "alpha": "32"}},
+        ),
         (
             {"target_modules": ["q_proj", "v_proj"]},
             {"parameters": {"name": "lora", "targets": "attn_q,attn_v"}},
         ),
         ({"target_modules": "all-linear"}, {}),
         (
-            {"lora_parameters": {"rank": 4, "scale": 20.0, "dropout": 0.0, "keys": ["self_attn.q_proj"]}, "num_layers": 2},
+            {
+                "lora_parameters": {"rank": 4, "scale": 20.0, "dropout": 0.0, "keys": ["self_attn.q_proj"]},
+                "num_layers": 2,
+            },
             {"parameters": {"name": "lora", "rank": 4, "alpha": "80", "targets": "attn_q", "layers": 2}},
         ),
         ({"fine_tune_type": "full", "num_layers": -1}, None),

@@ -62,14 +62,14 @@ A whole model, in float32 and in 8 bits
 """
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="FILE.toml", help="Recipe (docs/training.md).")]
-ModelOverride = Annotated[str, model_option("Name, hf:OWNER/REPO or path; by default the recipe's.", show_default=False)]
+ModelOverride = Annotated[
+    str, model_option("Name, hf:OWNER/REPO or path; by default the recipe's.", show_default=False)
+]
 DataOption = Annotated[
     Path | None,
     typer.Option("--data", metavar="PATH", help="JSONL or Parquet file, or a folder; by default the recipe's."),
 ]
-HeldOption = Annotated[
-    Path | None, typer.Option("--held", metavar="FILE", help="File of rows for the held-out loss.")
-]
+HeldOption = Annotated[Path | None, typer.Option("--held", metavar="FILE", help="File of rows for the held-out loss.")]
 ToOption = Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="New folder for the run.")]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only print tokens, memory, disk and hours, at the speed measured here.")
@@ -156,11 +156,15 @@ def export(
     to: Annotated[Path, typer.Option("--to", metavar="PATH", help="New file or folder.")],
     form: Annotated[
         str | None,
-        typer.Option("--form", help="peft, gguf (adapter or vectors), merged (whole model) or head.", show_default=False),
+        typer.Option(
+            "--form", help="peft, gguf (adapter or vectors), merged (whole model) or head.", show_default=False
+        ),
     ] = None,
     spec: Annotated[
         str | None,
-        typer.Option("--type", metavar="SPEC", help="Type of a merged model's matrices, such as q8_0.", show_default=False),
+        typer.Option(
+            "--type", metavar="SPEC", help="Type of a merged model's matrices, such as q8_0.", show_default=False
+        ),
     ] = None,
     embeddings: Annotated[
         str | None,

@@ -110,9 +110,7 @@ def run_recipe(options: TrainOptions, outputs: Outputs) -> None:
         _train(options, base, other, dataset, settings, session=session, outputs=outputs)
 
 
-def run_resumed(
-    out: Path, model: str, teacher: str, keep_every: int, threads: int | None, outputs: Outputs
-) -> None:
+def run_resumed(out: Path, model: str, teacher: str, keep_every: int, threads: int | None, outputs: Outputs) -> None:
     """Continue the run of a folder."""
     from intact.train.base import Base
     from intact.train.running import Interrupted as SavedRun

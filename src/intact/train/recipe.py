@@ -146,7 +146,9 @@ def make_recipe(given: Mapping[str, Any], task: str | None = None) -> Recipe:
     known = [one.name for one in fields(Settings)]
     for name in found:
         if name not in known and name not in _OWN:
-            raise ParameterError(unknown_name(f"unknown member {name!r:.60}", name, [*known, *_OWN, *ALIASES], "known:"))
+            raise ParameterError(
+                unknown_name(f"unknown member {name!r:.60}", name, [*known, *_OWN, *ALIASES], "known:")
+            )
     data = found.pop("data", {})
     data = {"train": data} if isinstance(data, str) else data
     files, data = _data(data)

@@ -89,7 +89,9 @@ def _parquet_rows(path: Path) -> Iterator[RawRow]:
             for batch in file.iter_batches(_BATCH):
                 total += batch.nbytes
                 if batch.nbytes > _BATCH * MOST_ROW_BYTES or total > MOST_BYTES:
-                    raise FormatError(f"{path} decodes to more than {MOST_BYTES:,} bytes, or has rows that are too long")
+                    raise FormatError(
+                        f"{path} decodes to more than {MOST_BYTES:,} bytes, or has rows that are too long"
+                    )
                 for value in batch.to_pylist():
                     number += 1
                     where = f"{path.name}, row {number}"

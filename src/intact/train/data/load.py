@@ -142,7 +142,12 @@ def _find(path: Path, held: Path | None) -> tuple[list[Path], bool]:
         raise FormatError(f"{path}: no such file or folder")
     if not path.is_dir():
         return [path, *([held] if held else [])], False
-    found = {name: path / f"{name}{end}" for name in ("valid", "train") for end in SUFFIXES if (path / f"{name}{end}").is_file()}
+    found = {
+        name: path / f"{name}{end}"
+        for name in ("valid", "train")
+        for end in SUFFIXES
+        if (path / f"{name}{end}").is_file()
+    }
     if "train" not in found:
         raise FormatError(f"{path} has no train.jsonl; expected a folder with train.jsonl and perhaps valid.jsonl")
     other = held or found.get("valid")

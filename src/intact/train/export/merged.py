@@ -1,4 +1,4 @@
-"""Whole models with what was trained: matrices plus an adapter's change, or trained tensors in place of the old ones."""
+"""Whole models with what was trained: matrices plus an adapter's change, or trained tensors instead of the old ones."""
 
 from __future__ import annotations
 

@@ -81,13 +81,15 @@ def modules_of(adapter: Adapter, checkpoint: Checkpoint, program: Program, *, gg
 
 
 def scaled(modules: list[Module], alpha: Fraction, rank: int) -> Scaled:
-    """Return modules without the scale alpha / rank in B, if multiplying by it restores B exactly; else with alpha = rank.
+    """Return modules without the scale alpha / rank in B if multiplying by it restores B; else with alpha = rank.
 
     A reader computes the same float32 values in both cases.
     """
     scale = np.float32(float(alpha) / rank)
     ups = [module.up / scale for module in modules]
-    if all(module.rank == rank and np.array_equal(up * scale, module.up) for module, up in zip(modules, ups, strict=True)):
+    if all(
+        module.rank == rank and np.array_equal(up * scale, module.up) for module, up in zip(modules, ups, strict=True)
+    ):
         return Scaled(tuple(m._replace(up=up) for m, up in zip(modules, ups, strict=True)), rank, float(alpha))
     return Scaled(tuple(modules), rank, float(rank))
 
@@ -120,7 +122,7 @@ def _layer_and_stem(name: str) -> tuple[str | None, str]:
 
 
 def _joined(name: str, parts: list[tuple[tuple[Floats, Floats] | None, tuple[int, ...]]]) -> Module:
-    """Return one module for matrices with the same input: A's rows one after another, B's in the blocks of a diagonal."""
+    """Return one module for matrices with the same input: A's rows stacked, B's in the blocks of a diagonal."""
     rank = sum(len(halves[0]) for halves, _ in parts if halves is not None)
     outputs = sum(shape[0] for _, shape in parts)
     down = np.concatenate([halves[0] for halves, _ in parts if halves is not None])

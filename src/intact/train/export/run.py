@@ -23,7 +23,12 @@ from intact.train.running import Trained
 
 FORMS: Final = ("peft", "gguf", "merged", "head")
 """A PEFT folder; a GGUF file of an adapter or of vectors; a whole model; the tensors of a head."""
-_OF_PARAMETERS: Final = {"lora": ("peft", "gguf", "merged"), "vector": ("gguf",), "full": ("merged",), "head": ("head",)}
+_OF_PARAMETERS: Final = {
+    "lora": ("peft", "gguf", "merged"),
+    "vector": ("gguf",),
+    "full": ("merged",),
+    "head": ("head",),
+}
 
 
 def forms_of(trained: Trained) -> tuple[str, ...]:
@@ -108,4 +113,6 @@ def _write_head(trained: Trained, to: Path) -> None:
     stored = [Stored(name, "F32", values.shape, 4 * values.size) for name, values in sorted(tensors.items())]
     to.parent.mkdir(parents=True, exist_ok=True)
     with named_errors(to):
-        write_safetensors(to, stored, lambda name: np.ascontiguousarray(tensors[name], "<f4").tobytes(), {"format": "pt"})
+        write_safetensors(
+            to, stored, lambda name: np.ascontiguousarray(tensors[name], "<f4").tobytes(), {"format": "pt"}
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -50,11 +49,19 @@ def _with_prompt(value: Mapping[str, Any]) -> dict[str, Any]:
         prompt: Any = both[0][:common]
     else:
         texts = [text_of(value, name) for name in ("chosen", "rejected")]
-        prompt = commonprefix(texts)
+        prompt = _common(*texts)
         if prompt.endswith(" "):
             prompt = prompt[:-1]
         common = len(prompt)
         both = texts  # type: ignore[assignment]
     if not prompt:
-        raise ParameterError("chosen and rejected have no common beginning; expected a prompt in both, or a member prompt")
+        raise ParameterError(
+            "chosen and rejected have no common beginning; expected a prompt in both, or a member prompt"
+        )
     return {**value, "prompt": prompt, "chosen": both[0][common:], "rejected": both[1][common:]}
+
+
+def _common(one: str, other: str) -> str:
+    """Return the longest common beginning of two texts."""
+    end = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return one[:end]
