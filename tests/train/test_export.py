@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from intact.train.settings import Settings
 from intact.train.state import TrainState
 from support.folders import write_folder
 from support.tiny import write_tiny
+from support.training import random_run
 from support.variants import VARIANTS
 from support.variants.form import TOKENS
 
@@ -35,22 +35,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     return made | {"blocks": write_tiny(folder / "blocks.gguf", kinds=["Q8_0"], heads=4)}
 
 
-def trained(base: Base, parameters: Any = LORA, out: Path = Path("run")) -> Trained:
-    """A run whose adapter is random rather than trained."""
-    settings = Settings(parameters=parameters)
-    tensors = settings.parameters.start(base.program, 3)
-    random = np.random.default_rng(7)
-    for name, values in tensors.items():
-        if not values.any():
-            tensors[name] = (random.normal(size=values.shape) / 8).astype(np.float32)
-    return Trained(out, settings, TrainState(0, tensors, {}), out / "train.receipt")
-
-
 @pytest.mark.parametrize("form", ["peft", "gguf"])
 @pytest.mark.parametrize("name", ["llama", "gemma3", "llama gguf", "qwen2 gguf"])
 def test_an_adapter_reads_back_bit_for_bit(models: Mapping[str, Path], tmp_path: Path, name: str, form: str) -> None:
     with Base.open(models[name]) as base:
-        run = trained(base)
+        run = random_run(base)
         assert export(run, base, tmp_path / "out", form) == form
         own, found = run.adapter(), read_adapter(tmp_path / "out", base.checkpoint, base.program)
     assert own.changes.keys() == found.changes.keys()
@@ -65,7 +54,7 @@ def test_matrices_that_the_format_joins_become_one_module(
     models: Mapping[str, Path], tmp_path: Path, name: str, form: str
 ) -> None:
     with Base.open(models[name]) as base:
-        run = trained(base)
+        run = random_run(base)
         export(run, base, tmp_path / "out", form)
         own, found = run.adapter(), read_adapter(tmp_path / "out", base.checkpoint, base.program)
     for matrix, (down, up) in own.changes.items():
@@ -75,8 +64,8 @@ def test_matrices_that_the_format_joins_become_one_module(
 
 def test_the_configuration_is_the_one_of_peft(models: Mapping[str, Path], tmp_path: Path) -> None:
     with Base.open(models["llama"]) as base:
-        export(trained(base), base, tmp_path / "out")
-        export(trained(base, LORA | {"layers": 1, "targets": "attn_q"}), base, tmp_path / "last")
+        export(random_run(base), base, tmp_path / "out")
+        export(random_run(base, LORA | {"layers": 1, "targets": "attn_q"}), base, tmp_path / "last")
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (4, 8, "LORA")
     assert config["target_modules"] == ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
@@ -103,7 +92,7 @@ def test_a_merged_model_computes_what_base_and_adapter_do(
     models: Mapping[str, Path], tmp_path: Path, name: str
 ) -> None:
     with Base.open(models[name]) as base:
-        run = trained(base)
+        run = random_run(base)
         export(run, base, tmp_path / "merged", "merged")
         export(run, base, tmp_path / "adapter")
     with intact.load(models[name], profile="fp32", adapters={"a": tmp_path / "adapter"}, adapter="a") as model:
@@ -119,7 +108,7 @@ def test_a_merged_model_computes_what_base_and_adapter_do(
 
 def test_a_merged_model_is_quantised_on_the_way(models: Mapping[str, Path], tmp_path: Path) -> None:
     with Base.open(models["blocks"]) as base:
-        run = trained(base)
+        run = random_run(base)
         export(run, base, tmp_path / "model.gguf", "merged", spec="q8_0")
         export(run, base, tmp_path / "merged", "merged")
         with pytest.raises(ParameterError, match="needs a type for its matrices"):
@@ -134,7 +123,7 @@ def test_a_merged_model_is_quantised_on_the_way(models: Mapping[str, Path], tmp_
 @pytest.mark.parametrize("name", ["llama", "llama gguf", "gemma3"])
 def test_trained_tensors_replace_the_models_own(models: Mapping[str, Path], tmp_path: Path, name: str) -> None:
     with Base.open(models[name]) as base:
-        run = trained(base, "full")
+        run = random_run(base, "full")
         doubled = {key: values * np.float32(0.5) for key, values in run.state.tensors.items()}
         run = Trained(run.out, run.settings, TrainState(0, doubled, {}), run.receipt)
         export(run, base, tmp_path / "merged")
@@ -145,7 +134,7 @@ def test_trained_tensors_replace_the_models_own(models: Mapping[str, Path], tmp_
 
 def test_vectors_read_back(models: Mapping[str, Path], tmp_path: Path) -> None:
     with Base.open(models["llama gguf"]) as base:
-        run = trained(base, "vector")
+        run = random_run(base, "vector")
         assert export(run, base, tmp_path / "v.gguf") == "gguf"
         found = read_adapter(tmp_path / "v.gguf", base.checkpoint, base.program)
     assert found.vectors.keys() == run.adapter().vectors.keys()
@@ -154,7 +143,7 @@ def test_vectors_read_back(models: Mapping[str, Path], tmp_path: Path) -> None:
 
 def test_a_head_is_written_as_safetensors(models: Mapping[str, Path], tmp_path: Path) -> None:
     with Base.open(models["llama gguf"]) as base:
-        run = trained(base, {"name": "head", "classes": 3})
+        run = random_run(base, {"name": "head", "classes": 3})
         assert export(run, base, tmp_path / "head.safetensors") == "head"
     assert read_safetensors(tmp_path / "head.safetensors")["head.weight"].shape == (3, 96)
 
@@ -164,11 +153,11 @@ def test_what_does_not_suit_the_run_is_refused_and_nothing_is_written(
 ) -> None:
     (tmp_path / "there").mkdir()
     with Base.open(models["llama gguf"]) as base:
-        run = trained(base)
+        run = random_run(base)
         broken = {name: values + np.float32("inf") for name, values in run.state.tensors.items()}
         for one, to, form, message in (
             (run, "new", "head", "trained lora, which can be exported as peft, gguf, merged, not as head"),
-            (trained(base, "full"), "new", "peft", "trained full"),
+            (random_run(base, "full"), "new", "peft", "trained full"),
             (run, "there", "peft", "already exists"),
             (run, "there", "gguf", "already exists"),
             (run, "there", "merged", "already exists"),
@@ -184,5 +173,5 @@ def test_every_form_has_parameters_that_it_suits(models: Mapping[str, Path]) -> 
     from intact.train.export.run import forms_of
 
     with Base.open(models["llama gguf"]) as base:
-        found = {form for kind in ("lora", "vector", "full", "head") for form in forms_of(trained(base, kind))}
+        found = {form for kind in ("lora", "vector", "full", "head") for form in forms_of(random_run(base, kind))}
     assert found == set(FORMS)
