@@ -11,9 +11,9 @@ import pytest
 from intact.executors.native import available_tiers
 from intact.train.arithmetic.products import tiers
 from intact.train.base import Base
-from intact.train.running import Interrupted, fit, open_trained, resume
 from intact.train.loop.supervised import Trainer
 from intact.train.receipt.document import TrainingReceipt
+from intact.train.running import TrainingInterrupted, fit, open_trained, resume
 from support.training import examples, labelled, pairs, settings, tiny_base
 
 CASES = {
@@ -98,7 +98,7 @@ def test_a_run_that_was_interrupted_resumes_with_the_same_bits(tmp_path):
         if progress.step == 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="after step 2.*resume"):
+    with pytest.raises(TrainingInterrupted, match="after step 2.*resume"):
         fit(base, rows, chosen, tmp_path / "parts", held=rows[:1], on_step=stop)
     assert len(TrainingReceipt.load(tmp_path / "parts/train.receipt").links) == 2
     again = resume(tmp_path / "parts", base, held=rows[:1])

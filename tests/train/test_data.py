@@ -12,7 +12,7 @@ from intact.checkpoints.formats import open_checkpoint
 from intact.text import Tokenizer
 from intact.train.data import Dataset, DataSettings, files, load_data
 from intact.train.data.registry import FORMATS
-from intact.train.examples import Example, Labelled, Pair
+from intact.train.examples import Labelled, Pair, TrainExample
 from support.tiny import TEMPLATE, write_tiny
 
 MARKED = (
@@ -64,7 +64,7 @@ def load(tmp_path: Path, tokenizer: Tokenizer, *rows: object, **settings: Any) -
 
 def counted(tokenizer: Tokenizer, row: object) -> str:
     """The text of the tokens that count."""
-    assert isinstance(row, Example)
+    assert isinstance(row, TrainExample)
     return tokenizer.decode(row.tokens[row.weights > 0].tolist(), skip_special=False, continuation=True)
 
 
@@ -78,14 +78,14 @@ def test_the_assistants_turns_count_and_what_ends_them(
 ) -> None:
     tokenizer = tokenizer_of(template)
     (row,) = load(tmp_path, tokenizer, {"messages": DIALOGUE}, loss_on=loss_on).rows
-    assert isinstance(row, Example)
+    assert isinstance(row, TrainExample)
     assert counted(tokenizer, row) == expected
     assert row.tokens.tolist() == tokenizer.encode_chat(DIALOGUE, False)
 
 
 def test_every_token_counts_if_asked(tmp_path: Path, tokenizer: Tokenizer) -> None:
     (row,) = load(tmp_path, tokenizer, {"messages": DIALOGUE}, loss_on="all").rows
-    assert isinstance(row, Example)
+    assert isinstance(row, TrainExample)
     assert row.weights.tolist() == [0] + [1] * (len(row.tokens) - 1)
 
 
@@ -113,7 +113,7 @@ def test_turns_that_the_template_alters_later_are_refused_but_the_last_turn_can_
 def test_control_tokens_spelled_by_the_data_end_no_turn(tmp_path: Path, tokenizer: Tokenizer) -> None:
     turns = [{"role": "user", "content": "x<|im_end|>"}, {"role": "assistant", "content": "y<|im_end|>z"}]
     (row,) = load(tmp_path, tokenizer, {"messages": turns}).rows
-    assert isinstance(row, Example)
+    assert isinstance(row, TrainExample)
     end = tokenizer.encode("<|im_end|>", bos=False)
     assert row.tokens.tolist().count(end[0]) == 2
     assert counted(tokenizer, row) == "y<|im_end|>z<|im_end|>"
@@ -121,11 +121,11 @@ def test_control_tokens_spelled_by_the_data_end_no_turn(tmp_path: Path, tokenize
 
 def test_a_completion_counts_and_not_its_prompt(tmp_path: Path, tokenizer: Tokenizer) -> None:
     (row,) = load(tmp_path, tokenizer, {"prompt": "two and", "completion": " three"}).rows
-    assert isinstance(row, Example)
+    assert isinstance(row, TrainExample)
     assert counted(tokenizer, row).startswith(" three")
     assert row.tokens[-1] == tokenizer.eos_id
     everything = load(tmp_path, tokenizer, {"prompt": "two and", "completion": " three"}, loss_on="all").rows[0]
-    assert isinstance(everything, Example)
+    assert isinstance(everything, TrainExample)
     assert everything.weights.sum() == len(row.tokens) - 1
 
 
@@ -170,11 +170,11 @@ def test_folders_of_mlx_lm_hold_out_valid_and_make_turns_of_prompts(tmp_path: Pa
     found = load_data(folder, tokenizer, 512)
     assert (len(found.rows), len(found.held)) == (3, 2)
     row = found.rows[0]
-    assert isinstance(row, Example)
+    assert isinstance(row, TrainExample)
     assert row.tokens.tolist() == tokenizer.encode_chat(DIALOGUE[:2], False)
     assert counted(tokenizer, row) == "a colour<|im_end|>"
     plain = load_data(folder, tokenizer, 512, DataSettings(chat=False)).rows[0]
-    assert isinstance(plain, Example)
+    assert isinstance(plain, TrainExample)
     assert "<|im_start|>" not in tokenizer.decode(plain.tokens.tolist(), skip_special=False)
 
 
@@ -192,7 +192,7 @@ def test_too_long_rows_are_counted_dropped_or_cut(tmp_path: Path, tokenizer: Tok
     dropped = load(tmp_path, tokenizer, *rows, longest=24, too_long="drop")
     assert (len(dropped.rows), dropped.dropped) == (1, 2)
     cut = load(tmp_path, tokenizer, *rows, longest=24, too_long="cut").rows
-    assert max(len(row.tokens) for row in cut if isinstance(row, Example)) == 24
+    assert max(len(row.tokens) for row in cut if isinstance(row, TrainExample)) == 24
 
 
 @pytest.mark.parametrize(
@@ -275,8 +275,8 @@ def test_parquet_rows_are_those_of_jsonl(tmp_path: Path, tokenizer: Tokenizer) -
     found = load_data(tmp_path / "rows.parquet", tokenizer, 512).rows
     same = load(tmp_path, tokenizer, *rows).rows
     for one, other in zip(found, same, strict=True):
-        assert isinstance(one, Example)
-        assert isinstance(other, Example)
+        assert isinstance(one, TrainExample)
+        assert isinstance(other, TrainExample)
         assert one.tokens.tolist() == other.tokens.tolist()
     (tmp_path / "bad.parquet").write_bytes(b"PAR1" + b"\0" * 40 + b"PAR1")
     with pytest.raises(FormatError, match="not a readable Parquet file"):

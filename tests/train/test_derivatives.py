@@ -66,7 +66,12 @@ CASES: dict[str, Op] = {
 def program(op: Op) -> Program:
     """Return a program of one operation; `b` and `c` are narrow keys and values where it attends."""
     keys = WIDTH // 2 if isinstance(op, Attend) else WIDTH
-    buffers = {"a": Buffer(WIDTH), "b": Buffer(keys), "c": Buffer(keys), "y": Buffer(WIDTH - 4 if isinstance(op, Multiply) else WIDTH)}
+    buffers = {
+        "a": Buffer(WIDTH),
+        "b": Buffer(keys),
+        "c": Buffer(keys),
+        "y": Buffer(WIDTH - 4 if isinstance(op, Multiply) else WIDTH),
+    }
     tensors: dict[str, Tensor] = {name: float_tensor(name, np.float32(values)) for name, values in TENSORS.items()}
     turns = rotation(10000.0, WIDTH // 2, {})
     return Program("test", buffers, (op,), tensors, (turns,), 1, 1, WIDTH // 2, 40, 64)
@@ -93,8 +98,10 @@ def written(op: Op) -> list[str]:
 def test_an_operation_passes_the_gradient_that_differences_of_its_results_show(case):
     op = CASES[case]
     random = np.random.default_rng(len(case))
-    rows = {n: random.standard_normal((COUNT, b.width)) for n, b in program(op).buffers.items() if n in op.reads() | {"y"}}
-    goals = {name: None for name in written(op)}
+    rows = {
+        n: random.standard_normal((COUNT, b.width)) for n, b in program(op).buffers.items() if n in op.reads() | {"y"}
+    }
+    goals = dict.fromkeys(written(op))
     learned = [] if isinstance(op, Multiply) else [n for n in TENSORS if n != "sinks"]
     total = GradientSum()
     there = run(op, rows, total, learned)
@@ -125,7 +132,9 @@ def test_a_models_gradient_is_that_of_the_engines_own_loss_in_fp32(tmp_path, arc
     base, row = tiny_base(tmp_path, architecture, layers=2), example(1)
     trainer = Trainer(base, [row], settings(profile="fp32", batch=1, parameters={"name": "lora", "rank": 4}))
     state, random = trainer.start(), np.random.default_rng(2)
-    state = replace(state, tensors={n: np.float32(random.standard_normal(w.shape) / 16) for n, w in state.tensors.items()})
+    state = replace(
+        state, tensors={n: np.float32(random.standard_normal(w.shape) / 16) for n, w in state.tensors.items()}
+    )
     size = total_size(trainer.settings.loss, [row])
     sums = trainer.gradient(state, [0], size).total.tensors
     bent = {name: random.standard_normal(w.shape) for name, w in state.tensors.items()}

@@ -16,7 +16,7 @@ from intact.train.base import Base
 from intact.train.export import FORMS, export
 from intact.train.export.modules import Module, scaled
 from intact.train.running import Trained
-from intact.train.settings import Settings
+from intact.train.settings import TrainSettings
 from intact.train.state import TrainState
 from support.folders import write_folder
 from support.tiny import write_tiny
@@ -128,7 +128,7 @@ def test_trained_tensors_replace_the_models_own(models: Mapping[str, Path], tmp_
         run = Trained(run.out, run.settings, TrainState(0, doubled, {}), run.receipt)
         export(run, base, tmp_path / "merged")
     with Base.open(tmp_path / "merged") as base:
-        for key, values in Settings(parameters="full").parameters.start(base.program, 0).items():
+        for key, values in TrainSettings(parameters="full").parameters.start(base.program, 0).items():
             assert np.array_equal(values, doubled[key]), key
 
 

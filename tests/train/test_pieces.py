@@ -13,15 +13,15 @@ from intact._base.errors import CapacityError, ParameterError
 from intact.train.arithmetic.products import Products
 from intact.train.arithmetic.sums import FRACTION, GradientSum, clip_factor, fixed, norm, squared_norm
 from intact.train.draws import batch_rows, epoch_order, uniform
-from intact.train.examples import Example
+from intact.train.examples import TrainExample
 from intact.train.loop.forward import Run
 from intact.train.loop.scoring import divergence, logit_slopes
 from intact.train.losses.preference import minus_log_sigmoid
 from intact.train.optimisers.adamw import power
 from intact.train.optimisers.muon import orthogonal
-from intact.train.pieces import Scored, Slot
+from intact.train.pieces import OptimiserSlot, ScoredRow
 from intact.train.registry import LOSSES, OPTIMISERS, PARAMETERS, SCHEDULES
-from intact.train.settings import Settings, make_piece
+from intact.train.settings import TrainSettings, make_piece
 from support.training import examples, labelled, pairs, settings, tiny_base
 
 ONE = 1 << 24
@@ -51,9 +51,9 @@ def test_a_losss_slopes_are_its_derivative_by_log_probabilities(case):
     def value(sequence: int, place: int, by: int) -> float:
         moved = [x.copy() for x in logprobs]
         moved[sequence][place] += by
-        return loss.judge(Scored(tuple(moved), tuple(weights), reference), total).loss / ONE / total
+        return loss.judge(ScoredRow(tuple(moved), tuple(weights), reference), total).loss / ONE / total
 
-    slopes = loss.judge(Scored(tuple(logprobs), tuple(weights), reference), total).slopes
+    slopes = loss.judge(ScoredRow(tuple(logprobs), tuple(weights), reference), total).slopes
     for sequence in range(count):
         for place in range(5):
             slope = (value(sequence, place, shift) - value(sequence, place, -shift)) / (2 * shift / ONE)
@@ -66,7 +66,7 @@ def test_distillation_moves_logits_towards_the_teachers(tmp_path):
     assert np.array_equal(slopes[1], (p[1] - goal[1]) * np.float32(2))
     assert not slopes[2].any()
     z, there = (np.float32(np.random.default_rng(n).standard_normal((1, 6))) for n in (2, 3))
-    row = Example(np.array([0, 4]), np.array([0, 1]))
+    row = TrainExample(np.array([0, 4]), np.array([0, 1]))
 
     def softmax(x):
         return np.exp(x) / np.exp(x).sum()
@@ -79,7 +79,9 @@ def test_distillation_moves_logits_towards_the_teachers(tmp_path):
     base, teacher = tiny_base(tmp_path), tiny_base(tmp_path, "qwen2")
     seen: list[float] = []
     chosen = settings(loss="distil", rate="2e-2", steps=8, batch=2)
-    intact.train.fit(base, examples()[:2], chosen, tmp_path / "out", teacher=teacher, on_step=lambda p: seen.append(p.loss))
+    intact.train.fit(
+        base, examples()[:2], chosen, tmp_path / "out", teacher=teacher, on_step=lambda p: seen.append(p.loss)
+    )
     assert 0 < seen[-1] < seen[0] - 0.1
     with pytest.raises(ParameterError, match="needs a teacher"):
         intact.train.fit(base, examples(), chosen, tmp_path / "none")
@@ -113,7 +115,7 @@ def test_minus_log_sigmoid_is_within_a_millionth(margin):
 def test_an_optimiser_finds_the_minimum_of_a_parabola(name):
     optimiser = make_piece("optimiser", name)
     goal = np.float32([[3, -1], [0.5, 2]])
-    slot = Slot(np.zeros_like(goal), tuple(np.zeros_like(goal) for _ in optimiser.moments), 1)
+    slot = OptimiserSlot(np.zeros_like(goal), tuple(np.zeros_like(goal) for _ in optimiser.moments), 1)
     for step in range(1, 400):
         gradient = slot.tensor - goal
         slot = optimiser.move(slot._replace(step=step), gradient, np.float32(8 / (8 + step)), Products())
@@ -123,10 +125,12 @@ def test_an_optimiser_finds_the_minimum_of_a_parabola(name):
 @pytest.mark.parametrize("name", sorted(OPTIMISERS))
 def test_no_element_moves_further_than_the_bound_of_a_step(name):
     optimiser, random = make_piece("optimiser", name), np.random.default_rng(4)
-    slot = Slot(np.zeros(50, np.float32), tuple(np.zeros(50, np.float32) for _ in optimiser.moments), 1)
+    slot = OptimiserSlot(np.zeros(50, np.float32), tuple(np.zeros(50, np.float32) for _ in optimiser.moments), 1)
     for step in range(1, 60):
         size = 1000.0 if step > 50 else 1e-3
-        after = optimiser.move(slot._replace(step=step), np.float32(random.standard_normal(50) * size), np.float32(1), Products())
+        after = optimiser.move(
+            slot._replace(step=step), np.float32(random.standard_normal(50) * size), np.float32(1), Products()
+        )
         bound = optimiser.bound(step)
         assert bound is None or np.abs(after.tensor - slot.tensor).max() <= bound * 1.001
         slot = after
@@ -136,7 +140,7 @@ def test_adam_follows_its_definition():
     optimiser, random = make_piece("optimiser", {"name": "adamw", "decay": "1/10"}), np.random.default_rng(6)
     w = random.standard_normal(8)
     m, v = np.zeros(8), np.zeros(8)
-    slot = Slot(np.float32(w), (np.zeros(8, np.float32),) * 2, 1)
+    slot = OptimiserSlot(np.float32(w), (np.zeros(8, np.float32),) * 2, 1)
     for step in range(1, 20):
         g = random.standard_normal(8)
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
@@ -185,18 +189,18 @@ def test_a_missing_matrix_and_unknown_pieces_are_refused_with_what_there_is(tmp_
     with pytest.raises(ParameterError, match="attn_q"):
         make_piece("parameters", {"name": "lora", "targets": "q_proj"}).start(base.program, 0)
     with pytest.raises(ParameterError, match="cross_entropy"):
-        Settings(loss="crossentropy")
+        TrainSettings(loss="crossentropy")
     with pytest.raises(ParameterError, match="rank"):
-        Settings(parameters={"name": "lora", "rang": 3})
+        TrainSettings(parameters={"name": "lora", "rang": 3})
     for wrong in ({"rate": "0"}, {"rate": "x"}, {"steps": 0}, {"batch": 10_000}, {"clip": "-1"}, {"profile": "int16"}):
         with pytest.raises(ParameterError, match=next(iter(wrong))):
-            Settings(**wrong)
+            TrainSettings(**wrong)
 
 
 def test_settings_survive_a_round_trip():
     chosen = settings(clip=None, rate=1e-4, parameters={"name": "lora", "targets": ["attn_q", "attn_v"]})
     assert chosen.rate == "1/10000"
-    assert Settings.from_dict(chosen.to_dict()) == chosen
+    assert TrainSettings.from_dict(chosen.to_dict()) == chosen
 
 
 def test_squared_norms_are_exact():
@@ -262,7 +266,9 @@ def _calls(tree: ast.AST):
         if isinstance(node, ast.ImportFrom) and node.module in ("math", "cmath", "random"):
             yield from (f"math.{one.name}" for one in node.names if one.name not in ("isqrt", "sqrt"))
         if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names if one.name.split(".")[0] in ("math", "random", "scipy", "torch"))
+            yield from (
+                one.name for one in node.names if one.name.split(".")[0] in ("math", "random", "scipy", "torch")
+            )
         if isinstance(node, ast.Attribute) and node.attr in FORBIDDEN:
             owner = node.value
             known = isinstance(owner, ast.Name) and owner.id in ("np", "numpy")

@@ -9,13 +9,13 @@ import pytest
 from intact._base.errors import IntactError, ParameterError, ReceiptError
 from intact.executors.native import available_tiers
 from intact.receipts import canonical
-from intact.train.examples import Example
-from intact.train.running import fit, resume
+from intact.train.examples import TrainExample
 from intact.train.loop.supervised import Trainer
 from intact.train.receipt.chain import chain
 from intact.train.receipt.document import TrainingReceipt, is_training_receipt
 from intact.train.receipt.verify import choose_steps, verify_training
-from intact.train.state import Link
+from intact.train.running import fit, resume
+from intact.train.state import StepLink
 from support.training import example, examples, settings, tiny_base
 
 
@@ -52,7 +52,7 @@ def test_other_data_and_models_make_a_receipt_unverifiable(run, tmp_path):
 def forged_links(receipt: TrainingReceipt):
     """Yield receipts in which one digest of one step is false, with the step and the part."""
     for number in range(len(receipt.links)):
-        for part in Link._fields:
+        for part in StepLink._fields:
             for byte in range(0, 32, 2):
                 digest = bytearray(getattr(receipt.links[number], part))
                 digest[byte] ^= 1 + byte
@@ -153,9 +153,9 @@ def test_sampled_steps_are_partial_and_state_the_chance_of_missing_a_false_one(r
 
 
 def test_foreign_weights_spliced_into_the_last_step_are_found_by_their_displacement(run, tmp_path):
-    from intact.train.running import keep_state
     from intact.train.receipt.chain import state_root
     from intact.train.receipt.verify import _Kept
+    from intact.train.running import keep_state
 
     base, rows, out, receipt = run
     state = _Kept(receipt, out / "states").load(3)
@@ -196,4 +196,4 @@ def test_resume_refuses_other_data_models_and_damaged_states(run, tmp_path):
 )  # fmt: skip
 def test_malformed_examples_are_refused(tokens, weights):
     with pytest.raises(ParameterError):
-        Example(np.array(tokens), np.array(weights))
+        TrainExample(np.array(tokens), np.array(weights))

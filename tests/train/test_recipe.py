@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from intact._base.errors import FormatError, ParameterError
-from intact.train.examples import Example, Labelled
+from intact.train.examples import Labelled, TrainExample
 from intact.train.recipe import TASKS, make_recipe, read_recipe
-from intact.train.settings import Settings
+from intact.train.settings import TrainSettings
 
-ROWS = [Example(np.array([1, 2], np.int32), np.array([0, 1], np.int32))] * 10
+ROWS = [TrainExample(np.array([1, 2], np.int32), np.array([0, 1], np.int32))] * 10
 
 
-def settings_of(**given: Any) -> Settings:
+def settings_of(**given: Any) -> TrainSettings:
     return make_recipe(given, "sft").settings_for(ROWS)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from intact.train.recipe import Recipe
     from intact.train.running import Trained
     from intact.train.session import Session
-    from intact.train.settings import Settings
+    from intact.train.settings import TrainSettings
 
 ADAPTER = "adapter"
 """Folder of the PEFT adapter within the folder of a run."""
@@ -113,7 +113,7 @@ def run_recipe(options: TrainOptions, outputs: Outputs) -> None:
 def run_resumed(out: Path, model: str, teacher: str, keep_every: int, threads: int | None, outputs: Outputs) -> None:
     """Continue the run of a folder."""
     from intact.train.base import Base
-    from intact.train.running import Interrupted as SavedRun
+    from intact.train.running import TrainingInterrupted as SavedRun
     from intact.train.running import open_trained
     from intact.train.running import resume as continue_run
     from intact.train.session import load_held, load_session
@@ -151,13 +151,13 @@ def _train(
     base: Base,
     teacher: Base | None,
     dataset: Dataset,
-    settings: Settings,
+    settings: TrainSettings,
     *,
     session: Session,
     outputs: Outputs,
 ) -> None:
     """Run all steps, and write what belongs to them."""
-    from intact.train.running import Interrupted as SavedRun
+    from intact.train.running import TrainingInterrupted as SavedRun
     from intact.train.running import fit
     from intact.train.session import SESSION, save_session
 
@@ -251,7 +251,7 @@ def _load(recipe: Recipe, options: TrainOptions, base: Base) -> Dataset:
     return dataset
 
 
-def _show_estimate(dataset: Dataset, settings: Settings, needs: Any, rate: float, *, json: bool) -> None:
+def _show_estimate(dataset: Dataset, settings: TrainSettings, needs: Any, rate: float, *, json: bool) -> None:
     """Print what a run would need."""
     seconds = needs.tokens / rate
     if json:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from intact.train.base import Base
-    from intact.train.examples import Example, Pair
+    from intact.train.examples import Pair, TrainExample
     from intact.train.running import Trained, fit, open_trained, resume
-    from intact.train.settings import Settings
+    from intact.train.settings import TrainSettings
 
 __all__ = ["Base", "Example", "Pair", "Settings", "Trained", "fit", "open_trained", "resume"]
 

@@ -17,7 +17,7 @@ from intact.train.base import Base
 from intact.train.examples import Row, sequences_of
 from intact.train.loop.supervised import Trainer
 from intact.train.pieces import total_size
-from intact.train.settings import Settings
+from intact.train.settings import TrainSettings
 
 _LINK_BYTES: Final = 2 * 3 * (2 * 32 + 3)
 """Bytes of a step's three digests in hexadecimal, in the state and in the receipt."""
@@ -47,7 +47,7 @@ class Estimate(NamedTuple):
     disk_bytes: int
 
 
-def estimate(base: Base, rows: Sequence[Row], settings: Settings) -> Estimate:
+def estimate(base: Base, rows: Sequence[Row], settings: TrainSettings) -> Estimate:
     """Return what a run will need; converts no weights."""
     tensors = settings.parameters.start(base.program, settings.seed)
     lengths = [sum(len(sequence.inputs) for sequence in sequences_of(row)) for row in rows]
@@ -87,7 +87,7 @@ def check_disk(out: Path, needed: int) -> None:
 def measure_rate(
     base: Base,
     rows: Sequence[Row],
-    settings: Settings,
+    settings: TrainSettings,
     *,
     teacher: Base | None = None,
     threads: int | None = None,

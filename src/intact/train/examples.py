@@ -20,7 +20,7 @@ _LEAF: Final = b"\0"
 
 
 @dataclass(frozen=True, eq=False)
-class Example:
+class TrainExample:
     """A sequence with a weight for the loss of predicting each token.
 
     Attributes
@@ -78,8 +78,8 @@ class Example:
 class Pair:
     """Preference data: two answers to a prompt; the weights mark the answers."""
 
-    chosen: Example
-    rejected: Example
+    chosen: TrainExample
+    rejected: TrainExample
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,13 +125,13 @@ class Labelled:
         return np.ones(1, np.int64)
 
 
-Sequenced: TypeAlias = Example | Labelled
+Sequenced: TypeAlias = TrainExample | Labelled
 """One sequence with targets at some positions."""
-Row: TypeAlias = Example | Pair | Labelled
+Row: TypeAlias = TrainExample | Pair | Labelled
 """A row of training data."""
 
 
-class Source(NamedTuple):
+class DataSource(NamedTuple):
     """A data file: its name without folders, SHA-256 (hexadecimal), number of rows, and row format."""
 
     name: str
@@ -164,12 +164,12 @@ def row_from_json(value: Any) -> Row:
     """
     if isinstance(value, dict) and value.keys() == {"chosen", "rejected"}:
         chosen, rejected = (row_from_json(value[name]) for name in ("chosen", "rejected"))
-        if isinstance(chosen, Example) and isinstance(rejected, Example):
+        if isinstance(chosen, TrainExample) and isinstance(rejected, TrainExample):
             return Pair(chosen, rejected)
     if isinstance(value, dict) and value.keys() == {"tokens", "label"} and type(value["label"]) is int:
         return Labelled(_integers(value["tokens"]), value["label"])
     if isinstance(value, dict) and value.keys() == {"tokens", "weights"}:
-        return Example(_integers(value["tokens"]), _integers(value["weights"]))
+        return TrainExample(_integers(value["tokens"]), _integers(value["weights"]))
     raise ParameterError(f"a row has tokens and weights, tokens and a label, or chosen and rejected; got {value!r:.60}")
 
 

@@ -22,7 +22,7 @@ LOGPROB_FRACTION = 24
 
 
 @dataclass(frozen=True)
-class Piece(ABC):
+class TrainPiece(ABC):
     """A named part of a recipe; its fields are its parameters.
 
     Attributes
@@ -39,7 +39,7 @@ class Piece(ABC):
     summary: ClassVar[str]
 
 
-class Scored(NamedTuple):
+class ScoredRow(NamedTuple):
     """A row's sequences as a loss sees them.
 
     Attributes
@@ -59,7 +59,7 @@ class Scored(NamedTuple):
     divergences: tuple[NDArray[np.int64], ...] = ()
 
 
-class Judged(NamedTuple):
+class RowLoss(NamedTuple):
     """A row's loss (nats, Q24, before the division by the step's total), and its derivatives.
 
     Attributes
@@ -73,7 +73,7 @@ class Judged(NamedTuple):
     slopes: tuple[Floats, ...]
 
 
-class Loss(Piece):
+class Loss(TrainPiece):
     """A function of the log-probabilities of a row's targets."""
 
     rows: ClassVar[type[Row] | tuple[type[Row], ...]]
@@ -88,11 +88,11 @@ class Loss(Piece):
         """Return a row's share of the number by which a step's loss is divided."""
 
     @abstractmethod
-    def judge(self, scored: Scored, total: int) -> Judged:
+    def judge(self, scored: ScoredRow, total: int) -> RowLoss:
         """Return a row's loss and derivatives, where the losses of a step are divided by `total`."""
 
 
-class Parameters(Piece):
+class Parameters(TrainPiece):
     """The tensors that are trained, and their place in the program."""
 
     keeps_base: ClassVar[bool] = True
@@ -119,14 +119,14 @@ class Parameters(Piece):
         """Map tensors of the placed program to the trained tensors behind them."""
 
 
-class Optimiser(Piece):
+class Optimiser(TrainPiece):
     """A rule that moves tensors, element by element in binary32 unless it says otherwise."""
 
     moments: ClassVar[tuple[str, ...]]
     """Suffixes of the state's tensors, each of the shape of the trained tensor."""
 
     @abstractmethod
-    def move(self, state: Slot, gradient: Floats, rate: np.float32, products: Products) -> Slot:
+    def move(self, state: OptimiserSlot, gradient: Floats, rate: np.float32, products: Products) -> OptimiserSlot:
         """Return the tensor and its moments after a step."""
 
     @abstractmethod
@@ -134,7 +134,7 @@ class Optimiser(Piece):
         """Return a bound on an element's change in one true step, in units of the rate; None if there is none."""
 
 
-class Slot(NamedTuple):
+class OptimiserSlot(NamedTuple):
     """A trained tensor, its moments, and the number of the step, from 1."""
 
     tensor: Floats
@@ -142,7 +142,7 @@ class Slot(NamedTuple):
     step: int
 
 
-class Schedule(Piece):
+class Schedule(TrainPiece):
     """The rate as a function of the step."""
 
     @abstractmethod

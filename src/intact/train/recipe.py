@@ -19,7 +19,7 @@ from intact.train.aliases import ALIASES, without_aliases
 from intact.train.data import DataSettings
 from intact.train.examples import Labelled, Row
 from intact.train.rationals import rational
-from intact.train.settings import Settings
+from intact.train.settings import TrainSettings
 
 MOST_BYTES: Final = 1 << 16
 """Maximum size of a recipe."""
@@ -58,7 +58,7 @@ class Recipe:
     task : str
         A key of `TASKS`.
     settings : mapping
-        Arguments of `Settings`; `settings_for` makes them.
+        Arguments of `TrainSettings`; `settings_for` makes them.
     data : DataSettings
     model, teacher : str or None
         Names in the catalogue.
@@ -77,7 +77,7 @@ class Recipe:
     held: str | None = None
     epochs: Fraction | None = None
 
-    def settings_for(self, rows: Sequence[Row]) -> Settings:
+    def settings_for(self, rows: Sequence[Row]) -> TrainSettings:
         """Return the settings of a run on these rows.
 
         Raises
@@ -87,7 +87,7 @@ class Recipe:
         """
         given = dict(self.settings)
         if self.epochs is not None:
-            batch = given.get("batch", Settings.batch)
+            batch = given.get("batch", TrainSettings.batch)
             if type(batch) is not int or batch < 1:
                 raise ParameterError(f"batch must be a natural number, got {batch!r:.40}")
             given["steps"] = ceil(self.epochs * len(rows) / batch)
@@ -95,7 +95,7 @@ class Recipe:
         if parameters["name"] == "head" and "classes" not in parameters:
             labels = [row.label for row in rows if isinstance(row, Labelled)]
             given["parameters"] = {**parameters, "classes": max(2, max(labels, default=0) + 1)}
-        return Settings(**given)
+        return TrainSettings(**given)
 
 
 def read_recipe(path: Path, task: str | None = None) -> Recipe:
@@ -143,7 +143,7 @@ def make_recipe(given: Mapping[str, Any], task: str | None = None) -> Recipe:
     task = task or own_task
     if not isinstance(task, str) or task not in TASKS:
         raise ParameterError(f"task must be one of {', '.join(TASKS)}, got {task!r:.40}")
-    known = [one.name for one in fields(Settings)]
+    known = [one.name for one in fields(TrainSettings)]
     for name in found:
         if name not in known and name not in _OWN:
             raise ParameterError(
@@ -171,7 +171,7 @@ def _with_defaults(found: dict[str, Any], task: str) -> dict[str, Any]:
         value = {"name": value} if isinstance(value, str) else value
         if not isinstance(value, dict):
             raise ParameterError(f"{kind} must be a name or a table, got {value!r:.40}")
-        usual = own.get(kind, getattr(Settings, kind))
+        usual = own.get(kind, getattr(TrainSettings, kind))
         found[kind] = {"name": usual, **value}
     if found["loss"]["name"] != defaults.loss:
         raise ParameterError(f"{task} has the loss {defaults.loss}, not {found['loss']['name']!r:.40}")

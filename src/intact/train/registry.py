@@ -7,9 +7,9 @@ from inspect import isabstract
 from typing import Any, Final, TypeVar
 
 from intact._base.plugins import Registry
-from intact.train.pieces import Loss, Optimiser, Parameters, Piece, Schedule
+from intact.train.pieces import Loss, Optimiser, Parameters, Schedule, TrainPiece
 
-P = TypeVar("P", bound=Piece)
+P = TypeVar("P", bound=TrainPiece)
 
 
 def _namer(kind: type[P]) -> Callable[[Any], str | None]:

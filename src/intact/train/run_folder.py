@@ -12,7 +12,7 @@ from intact._base.errors import FormatError, ParameterError, ReceiptError
 from intact._base.files import numbered_lines, read_text, write_whole
 from intact.receipts import canonical
 from intact.train.examples import Row, row_from_json, row_to_json
-from intact.train.receipt.document import Header
+from intact.train.receipt.document import TrainingHeader
 
 HEADER: Final = "header.json"
 ROWS: Final = "rows.jsonl"
@@ -21,7 +21,7 @@ RECEIPT: Final = "train.receipt"
 STATES: Final = "states"
 
 
-def create(out: Path, header: Header, rows: Sequence[Row]) -> None:
+def create(out: Path, header: TrainingHeader, rows: Sequence[Row]) -> None:
     """Create the folder of a new run.
 
     Raises
@@ -37,7 +37,7 @@ def create(out: Path, header: Header, rows: Sequence[Row]) -> None:
     write_whole(out / HEADER, canonical.encode(header.to_document()))
 
 
-def read_header(out: Path) -> Header:
+def read_header(out: Path) -> TrainingHeader:
     """Read the header of a run.
 
     Raises
@@ -47,7 +47,7 @@ def read_header(out: Path) -> Header:
     """
     path = out / HEADER
     try:
-        return Header.from_document(canonical.read(path.read_bytes(), str(path)))
+        return TrainingHeader.from_document(canonical.read(path.read_bytes(), str(path)))
     except OSError as error:
         raise FormatError(f"{path} cannot be read ({error.strerror}); {out} is not the folder of a run") from error
     except ReceiptError as error:

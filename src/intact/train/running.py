@@ -16,13 +16,13 @@ from intact.receipts.identity import root_of, version_of
 from intact.train import run_folder
 from intact.train.base import Base
 from intact.train.draws import ORDER_RULE
-from intact.train.examples import Row, Source, row_digest, sequences_of
+from intact.train.examples import DataSource, Row, row_digest, sequences_of
 from intact.train.loop.supervised import StepResult, Trainer
 from intact.train.pieces import LOGPROB_FRACTION
 from intact.train.receipt.chain import state_root
-from intact.train.receipt.document import MOST_STEPS, NUMERICS, Header, TrainingReceipt, describe_data
+from intact.train.receipt.document import MOST_STEPS, NUMERICS, TrainingHeader, TrainingReceipt, describe_data
 from intact.train.run_folder import HISTORY, RECEIPT, STATES
-from intact.train.settings import Settings
+from intact.train.settings import TrainSettings
 from intact.train.state import TrainState, load_state, save_state, write_tensors
 
 _RECENT: Final = 8
@@ -59,7 +59,7 @@ class Progress(NamedTuple):
 OnStep = Callable[[Progress], None]
 
 
-class Interrupted(KeyboardInterrupt):
+class TrainingInterrupted(KeyboardInterrupt):
     """A run that was interrupted after saving its state; `out` is its folder."""
 
     def __init__(self, out: Path, step: int) -> None:
@@ -75,7 +75,7 @@ class Trained:
     ----------
     out : Path
         Folder of the run.
-    settings : Settings
+    settings : TrainSettings
     state : TrainState
         The state after the last step.
     receipt : Path
@@ -83,7 +83,7 @@ class Trained:
     """
 
     out: Path
-    settings: Settings
+    settings: TrainSettings
     state: TrainState
     receipt: Path
 
@@ -105,11 +105,11 @@ class Trained:
 def fit(
     base: Base | str | os.PathLike[str],
     rows: Sequence[Row],
-    settings: Settings,
+    settings: TrainSettings,
     out: str | os.PathLike[str],
     *,
     held: Sequence[Row] = (),
-    sources: Sequence[Source] = (),
+    sources: Sequence[DataSource] = (),
     teacher: Base | str | os.PathLike[str] | None = None,
     threads: int | None = None,
     tier: str | None = None,
@@ -129,7 +129,7 @@ def fit(
         Folder to be created.
     held : sequence of Row
         Rows whose loss is computed every `held_every` steps.
-    sources : sequence of Source
+    sources : sequence of DataSource
         Files that the rows come from, as the receipt states them.
     teacher : Base, name or path, optional
         The model to imitate, for the loss `distil`.
@@ -148,7 +148,7 @@ def fit(
     ------
     ParameterError
         If the settings do not fit the model or the data, or `out` exists.
-    Interrupted
+    TrainingInterrupted
         If a KeyboardInterrupt arrives; the last whole step is saved.
     """
     with _opened(base) as model, _opened(teacher) as other:
@@ -196,7 +196,7 @@ def resume(
     """
     folder = Path(out)
     header = run_folder.read_header(folder)
-    settings = Settings.from_dict(header.settings)
+    settings = TrainSettings.from_dict(header.settings)
     data = run_folder.read_rows(folder / run_folder.ROWS) if rows is None else rows
     with _opened(base) as model, _opened(teacher) as other:
         assert model is not None
@@ -204,7 +204,7 @@ def resume(
         trainer = Trainer(model, data, settings, teacher=other, threads=threads, tier=tier, parts=parts)
         try:
             start = trainer.start()
-            sources = [Source(**one) for one in header.data["sources"]]
+            sources = [DataSource(**one) for one in header.data["sources"]]
             check_same(header, make_header(trainer, start, sources, other), folder)
             state = _last_state(folder, header, start)
             run_folder.trim_history(folder, state.step)
@@ -227,10 +227,10 @@ def open_trained(out: str | os.PathLike[str]) -> Trained:
     shapes = {name: list(values.shape) for name, values in state.tensors.items()}
     if shapes != header.trainable["shapes"]:
         raise FormatError(f"{folder}: the tensors of the state are not those of the header")
-    return Trained(folder, Settings.from_dict(header.settings), state, folder / RECEIPT)
+    return Trained(folder, TrainSettings.from_dict(header.settings), state, folder / RECEIPT)
 
 
-def check_rows(base: Base, rows: Sequence[Row], settings: Settings, teacher: Base | None = None) -> None:
+def check_rows(base: Base, rows: Sequence[Row], settings: TrainSettings, teacher: Base | None = None) -> None:
     """Raise unless rows suit the model and the loss.
 
     Raises
@@ -265,7 +265,9 @@ def check_rows(base: Base, rows: Sequence[Row], settings: Settings, teacher: Bas
                 raise ParameterError(f"row {number} has a target beyond the model's {classes or 'vocabulary'}")
 
 
-def make_header(trainer: Trainer, state: TrainState, sources: Sequence[Source], teacher: Base | None) -> Header:
+def make_header(
+    trainer: Trainer, state: TrainState, sources: Sequence[DataSource], teacher: Base | None
+) -> TrainingHeader:
     """Return the header of a run at its initial state.
 
     Raises
@@ -277,7 +279,7 @@ def make_header(trainer: Trainer, state: TrainState, sources: Sequence[Source], 
     if not trainer.rows:
         raise ParameterError("there are no rows to train on")
     leaves = [row_digest(settings.hash, index, row) for index, row in enumerate(trainer.rows)]
-    return Header(
+    return TrainingHeader(
         {"forward": version_of(settings.profile), "training": NUMERICS},
         trainer.base.digests(settings.hash),
         None if teacher is None else teacher.digests(settings.hash),
@@ -290,7 +292,7 @@ def make_header(trainer: Trainer, state: TrainState, sources: Sequence[Source], 
     )
 
 
-def check_same(header: Header, own: Header, where: Path) -> None:
+def check_same(header: TrainingHeader, own: TrainingHeader, where: Path) -> None:
     """Raise unless a run's header is the one that this machine would write.
 
     Raises
@@ -311,7 +313,7 @@ def check_same(header: Header, own: Header, where: Path) -> None:
             raise ParameterError(f"{where} is the run of {meaning} (its header's member {name} differs)")
 
 
-def _last_state(folder: Path, header: Header, start: TrainState) -> TrainState:
+def _last_state(folder: Path, header: TrainingHeader, start: TrainState) -> TrainState:
     if not (folder / "state.json").exists():
         return start
     state = load_state(folder, header.digest.hex())
@@ -363,7 +365,7 @@ def _run(
                 on_step(progress)
     except KeyboardInterrupt:
         save()
-        raise Interrupted(folder, state.step) from None
+        raise TrainingInterrupted(folder, state.step) from None
     save()
     return Trained(folder, settings, state, folder / RECEIPT)
 

@@ -13,7 +13,7 @@ from intact._base.plugins import Registry
 from intact._base.suggest import unknown_name
 from intact.receipts.canonical import HASHES, HashName
 from intact.train.arithmetic.sums import MOST_SEQUENCES
-from intact.train.pieces import Piece, positive
+from intact.train.pieces import TrainPiece, positive
 from intact.train.rationals import rational
 from intact.train.registry import LOSSES, OPTIMISERS, PARAMETERS, SCHEDULES
 
@@ -38,7 +38,7 @@ def make_piece(kind: str, value: object) -> Any:
         If there is no such piece or parameter, or a parameter is invalid.
     """
     registry = _KINDS[kind]
-    if isinstance(value, Piece):
+    if isinstance(value, TrainPiece):
         return type(value)(**_parameters(value))
     given = {"name": value} if isinstance(value, str) else value
     if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
@@ -70,17 +70,17 @@ def _as_default(name: str, value: object, default: object) -> object:
     return value
 
 
-def piece_to_dict(piece: Piece) -> dict[str, Any]:
+def piece_to_dict(piece: TrainPiece) -> dict[str, Any]:
     """Return a piece as name, version and parameters, in their normal form."""
     return {"name": piece.name, "version": piece.version, **_parameters(piece)}
 
 
-def _parameters(piece: Piece) -> dict[str, Any]:
+def _parameters(piece: TrainPiece) -> dict[str, Any]:
     return {item.name: _as_default(item.name, getattr(piece, item.name), item.default) for item in fields(piece)}
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainSettings:
     """The settings of a run. Pieces may be given by name, or as a mapping of `name` and parameters.
 
     Attributes
@@ -154,11 +154,11 @@ class Settings:
         found: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
-            found[item.name] = piece_to_dict(value) if isinstance(value, Piece) else value
+            found[item.name] = piece_to_dict(value) if isinstance(value, TrainPiece) else value
         return found
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Settings:
+    def from_dict(cls, value: Mapping[str, Any]) -> TrainSettings:
         """Return settings from JSON values.
 
         Raises

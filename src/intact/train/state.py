@@ -12,8 +12,7 @@ import numpy as np
 
 from intact._base.errors import FormatError
 from intact._base.files import sha256_of, write_whole
-from intact.checkpoints.formats.safetensors import read_json, read_safetensors, write_safetensors
-from intact.checkpoints.formats.safetensors import Stored
+from intact.checkpoints.formats.safetensors import Stored, read_json, read_safetensors, write_safetensors
 from intact.numerics.fp32 import Floats
 from intact.receipts import canonical
 
@@ -24,7 +23,7 @@ _FILE: Final = re.compile(r"state-(\d{1,9})\.safetensors")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 
-class Link(NamedTuple):
+class StepLink(NamedTuple):
     """The digests of one step: what it read, the sum of its gradients, and the state after it."""
 
     batch: bytes
@@ -44,15 +43,14 @@ class TrainState:
         Trained tensors by name.
     moments : mapping of str to float32
         The optimiser's state, named "TENSOR.SUFFIX".
-    links : sequence of Link
+    links : sequence of StepLink
         One per step.
     """
 
     step: int
     tensors: Mapping[str, Floats]
     moments: Mapping[str, Floats]
-    links: Sequence[Link] = ()
-
+    links: Sequence[StepLink] = ()
 
 
 def save_state(folder: Path, state: TrainState, header: str) -> None:
@@ -139,7 +137,7 @@ def load_state(folder: Path, header: str | None = None) -> TrainState:
         step,
         {name.removeprefix("tensor."): values for name, values in tensors.items() if name.startswith("tensor.")},
         {name.removeprefix("moment."): values for name, values in tensors.items() if name.startswith("moment.")},
-        [Link(*parts[at : at + 3]) for at in range(0, len(parts), 3)],
+        [StepLink(*parts[at : at + 3]) for at in range(0, len(parts), 3)],
     )
 
 

@@ -12,7 +12,7 @@ from intact._base.errors import ParameterError
 from intact.text import Tokenizer
 from intact.text.generation_marks import render_with_marks
 from intact.text.template import DEFAULT_NOW, Message, with_argument_values
-from intact.train.examples import Example
+from intact.train.examples import TrainExample
 
 LossOn = Literal["assistant", "last", "all"]
 LOSS_ON: Final = ("assistant", "last", "all")
@@ -41,12 +41,12 @@ class Encoder:
     as_chat: bool = False
     cut: bool = False
 
-    def text(self, text: str) -> Example:
+    def text(self, text: str) -> TrainExample:
         """Return a plain text and the token that ends it; every token counts."""
         ids = self._ended(self.tokenizer.encode(text, special=False))
         return self._example(ids, [(1, len(ids))])
 
-    def completion(self, prompt: str, completion: str) -> Example:
+    def completion(self, prompt: str, completion: str) -> TrainExample:
         """Return a prompt and its completion; unless all tokens count, only those of the completion do.
 
         Raises
@@ -66,7 +66,7 @@ class Encoder:
 
     def conversation(
         self, messages: Sequence[Message], variables: Mapping[str, Any] | None = None, *, first: int = 0
-    ) -> Example:
+    ) -> TrainExample:
         """Return a conversation by the model's chat template, with weights for the turns of the assistant.
 
         Parameters
@@ -141,7 +141,7 @@ class Encoder:
         end = self.tokenizer.eos_id
         return ids if end is None or ids[-1:] == [end] else [*ids, end]
 
-    def _example(self, ids: list[int], spans: Sequence[tuple[int, int]]) -> Example:
+    def _example(self, ids: list[int], spans: Sequence[tuple[int, int]]) -> TrainExample:
         if len(ids) > self.longest and not self.cut:
             raise TooLongError(len(ids), self.longest)
         weights = np.zeros(len(ids), np.int32)
@@ -150,7 +150,7 @@ class Encoder:
         tokens, weights = np.array(ids[: self.longest], np.int32), weights[: self.longest]
         if not weights.any():
             raise ParameterError(f"none of its {len(tokens)} tokens counts towards the loss")
-        return Example(tokens, weights)
+        return TrainExample(tokens, weights)
 
     def _without_end(self, ids: list[int], begin: int, end: int) -> tuple[int, int]:
         """Return a span without the white space that templates write after the token that ends a turn."""

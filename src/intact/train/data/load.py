@@ -13,7 +13,7 @@ from intact.train.data.base import RowFormat
 from intact.train.data.encoder import LOSS_ON, Encoder, LossOn, TooLongError
 from intact.train.data.files import SUFFIXES, RawFile, read_file
 from intact.train.data.registry import FORMATS
-from intact.train.examples import Row, Source, sequences_of
+from intact.train.examples import DataSource, Row, sequences_of
 
 TOO_LONG: Final = ("refuse", "drop", "cut")
 MOST_TOKENS: Final = 1 << 30
@@ -73,7 +73,7 @@ class Dataset(NamedTuple):
     Attributes
     ----------
     rows, held : list of Row
-    sources : list of Source
+    sources : list of DataSource
         The files of `rows`, for the receipt.
     format : str
     dropped : int
@@ -82,7 +82,7 @@ class Dataset(NamedTuple):
 
     rows: list[Row]
     held: list[Row]
-    sources: list[Source]
+    sources: list[DataSource]
     format: str
     dropped: int
 
@@ -133,7 +133,7 @@ def load_data(
     if len(files) > 1:
         other, more = _encode(read_file(files[1]), form, encoder, drop=settings.too_long == "drop")
         dropped += more
-    return Dataset(rows[:kept], other, [Source(raw.name, raw.sha256, len(raw.rows), form.name)], form.name, dropped)
+    return Dataset(rows[:kept], other, [DataSource(raw.name, raw.sha256, len(raw.rows), form.name)], form.name, dropped)
 
 
 def _find(path: Path, held: Path | None) -> tuple[list[Path], bool]:

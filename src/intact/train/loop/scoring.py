@@ -12,7 +12,7 @@ from intact.numerics.fp32 import Floats
 from intact.train.arithmetic.products import Products
 from intact.train.examples import Row, Sequenced, sequences_of
 from intact.train.loop.forward import EngineForward, Run
-from intact.train.pieces import LOGPROB_FRACTION, Loss, Scored
+from intact.train.pieces import LOGPROB_FRACTION, Loss, ScoredRow
 
 
 class RowResult(NamedTuple):
@@ -23,7 +23,7 @@ class RowResult(NamedTuple):
     slopes: tuple[Floats, ...]
 
 
-class Scorer:
+class LossScorer:
     """Computes losses of rows.
 
     Parameters
@@ -56,7 +56,7 @@ class Scorer:
         runs = tuple(self._forward.run(sequence, self._adapter, keep) for sequence in sequences)
         before = self._before(sequences)
         goals = [self._products.softmax(run.logits) for run in before] if self._loss.needs_teacher else []
-        scored = Scored(
+        scored = ScoredRow(
             tuple(run.logprobs for run in runs),
             tuple(sequence.target_weights for sequence in sequences),
             tuple(run.logprobs for run in before),

@@ -18,12 +18,12 @@ from intact.train.draws import batch_rows
 from intact.train.examples import Row, row_digest, sequences_of
 from intact.train.loop.forward import EngineForward, tokens_of
 from intact.train.loop.gradient import Backward
-from intact.train.loop.scoring import Scorer
-from intact.train.pieces import LOGPROB_FRACTION, Slot, total_size
+from intact.train.loop.scoring import LossScorer
+from intact.train.pieces import LOGPROB_FRACTION, OptimiserSlot, total_size
 from intact.train.rationals import rational, rounded
 from intact.train.receipt.chain import batch_digest, state_root, tensors_root
-from intact.train.settings import Settings
-from intact.train.state import Link, TrainState
+from intact.train.settings import TrainSettings
+from intact.train.state import StepLink, TrainState
 
 
 class StepResult(NamedTuple):
@@ -66,7 +66,7 @@ class Trainer:
         self,
         base: Base,
         rows: Sequence[Row],
-        settings: Settings,
+        settings: TrainSettings,
         *,
         teacher: Base | None = None,
         threads: int | None = None,
@@ -94,7 +94,7 @@ class Trainer:
             self._teacher.keep_packed()
             self._teacher.open(teacher.program)
         self._weights: FloatWeights | None = None
-        self._scorer = Scorer(
+        self._scorer = LossScorer(
             settings.loss,
             self.products,
             self._forward,
@@ -157,7 +157,7 @@ class Trainer:
         factor = clip_factor(length, settings.most)
         rate = rational("rate", settings.rate) * settings.schedule.factor(number, settings.steps)
         tensors, moments = self._move(state, sums, factor, rounded(rate))
-        link = Link(
+        link = StepLink(
             batch_digest(settings.hash, number, chosen, self._leaves),
             tensors_root(settings.hash, number, sums),
             state_root(settings.hash, number, tensors, moments),
@@ -192,7 +192,7 @@ class Trainer:
         optimiser, tensors, moments = self.settings.optimiser, {}, {}
         for name in sorted(state.tensors):
             own = tuple(state.moments[f"{name}.{suffix}"] for suffix in optimiser.moments)
-            slot = Slot(state.tensors[name], own, state.step + 1)
+            slot = OptimiserSlot(state.tensors[name], own, state.step + 1)
             moved = optimiser.move(slot, as_floats(sums[name], factor), rate, self.products)
             tensors[name] = moved.tensor
             for suffix, values in zip(optimiser.moments, moved.moments, strict=True):

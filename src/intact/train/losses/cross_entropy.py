@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from intact.train.arithmetic.sums import integer_sum, weighted_sum
-from intact.train.examples import Example, Labelled, Row, sequences_of
-from intact.train.pieces import Judged, Loss, Scored
+from intact.train.examples import Labelled, Row, TrainExample, sequences_of
+from intact.train.pieces import Loss, RowLoss, ScoredRow
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,14 @@ class CrossEntropy(Loss):
 
     name: ClassVar[str] = "cross_entropy"
     summary: ClassVar[str] = "Predict the tokens that have a weight, or the label"
-    rows: ClassVar[tuple[type[Row], ...]] = (Example, Labelled)
+    rows: ClassVar[tuple[type[Row], ...]] = (TrainExample, Labelled)
 
     def size(self, row: Row) -> int:
         """Return the sum of the weights."""
         return sum(integer_sum(sequence.target_weights) for sequence in sequences_of(row))
 
-    def judge(self, scored: Scored, total: int) -> Judged:
+    def judge(self, scored: ScoredRow, total: int) -> RowLoss:
         """Return the loss and the derivatives w / total."""
         (logprobs,), (weights,) = scored.logprobs, scored.weights
         slopes = (weights.astype(np.float64) / total).astype(np.float32)
-        return Judged(-weighted_sum(weights, logprobs), (slopes,))
+        return RowLoss(-weighted_sum(weights, logprobs), (slopes,))

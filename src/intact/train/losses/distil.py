@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from intact.train.arithmetic.sums import integer_sum, weighted_sum
-from intact.train.examples import Example, Row, sequences_of
-from intact.train.pieces import Judged, Loss, Scored
+from intact.train.examples import Row, TrainExample, sequences_of
+from intact.train.pieces import Loss, RowLoss, ScoredRow
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,15 @@ class Distil(Loss):
 
     name: ClassVar[str] = "distil"
     summary: ClassVar[str] = "Imitate another model's distributions"
-    rows: ClassVar[type[Row]] = Example
+    rows: ClassVar[type[Row]] = TrainExample
     needs_teacher: ClassVar[bool] = True
 
     def size(self, row: Row) -> int:
         """Return the sum of the weights."""
         return sum(integer_sum(sequence.target_weights) for sequence in sequences_of(row))
 
-    def judge(self, scored: Scored, total: int) -> Judged:
+    def judge(self, scored: ScoredRow, total: int) -> RowLoss:
         """Return the loss and the weights w / total."""
         (weights,), (divergences,) = scored.weights, scored.divergences
         slopes = (weights.astype(np.float64) / total).astype(np.float32)
-        return Judged(weighted_sum(weights, divergences), (slopes,))
+        return RowLoss(weighted_sum(weights, divergences), (slopes,))

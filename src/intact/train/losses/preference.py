@@ -15,7 +15,7 @@ from intact.numerics.fp32 import Floats
 from intact.numerics.scan import STEP_FRACTION, softplus
 from intact.train.arithmetic.sums import integer_sum, weighted_sum
 from intact.train.examples import Pair, Row
-from intact.train.pieces import LOGPROB_FRACTION, Judged, Loss, Scored
+from intact.train.pieces import LOGPROB_FRACTION, Loss, RowLoss, ScoredRow
 from intact.train.rationals import rational
 
 KINDS: Final = ("dpo", "ipo", "simpo")
@@ -62,7 +62,7 @@ class Preference(Loss):
         """Return 1: losses are means over pairs."""
         return 1
 
-    def judge(self, scored: Scored, total: int) -> Judged:
+    def judge(self, scored: ScoredRow, total: int) -> RowLoss:
         """Return the loss, and the derivatives of both answers' log-probabilities."""
         chosen, rejected = (
             weighted_sum(w, logprobs) for w, logprobs in zip(scored.weights, scored.logprobs, strict=True)
@@ -89,7 +89,7 @@ class Preference(Loss):
             _spread(w, strength * np.float32(float(factor / total)))
             for w, factor in zip(scored.weights, factors, strict=True)
         )
-        return Judged(loss, slopes)
+        return RowLoss(loss, slopes)
 
 
 def minus_log_sigmoid(margin: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from intact.numerics.fp32 import Floats
 from intact.train.arithmetic.products import Products
-from intact.train.pieces import Optimiser, Slot
+from intact.train.pieces import Optimiser, OptimiserSlot
 from intact.train.rationals import rational, rounded, share
 
 _ONE = np.float32(1.0)
@@ -44,7 +44,7 @@ class AdamW(Optimiser):
         rational("epsilon", self.epsilon)
         share("decay", self.decay)
 
-    def move(self, state: Slot, gradient: Floats, rate: np.float32, products: Products) -> Slot:
+    def move(self, state: OptimiserSlot, gradient: Floats, rate: np.float32, products: Products) -> OptimiserSlot:
         """Return the tensor and its moments after a step."""
         b1, b2 = (rounded(rational("beta", b)) for b in (self.beta1, self.beta2))
         m = b1 * state.moments[0] + (_ONE - b1) * gradient
@@ -53,7 +53,7 @@ class AdamW(Optimiser):
         root = np.sqrt(v / np.float32(1.0 - power(self.beta2, state.step)))
         w = state.tensor * (_ONE - rate * rounded(rational("decay", self.decay)))
         epsilon = rounded(rational("epsilon", self.epsilon))
-        return Slot(w - rate * (corrected / (root + epsilon)), (m, v), state.step)
+        return OptimiserSlot(w - rate * (corrected / (root + epsilon)), (m, v), state.step)
 
     def bound(self, step: int) -> float | None:
         """Return the largest change of an element by the Cauchy-Schwarz inequality; None with weight decay."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from intact.numerics.fp32 import Floats
 from intact.train.arithmetic.products import Products
-from intact.train.pieces import Optimiser, Slot
+from intact.train.pieces import Optimiser, OptimiserSlot
 from intact.train.rationals import rational, rounded, share
 
 _ONE = np.float32(1.0)
@@ -40,13 +40,13 @@ class Lion(Optimiser):
         share("beta2", self.beta2)
         share("decay", self.decay)
 
-    def move(self, state: Slot, gradient: Floats, rate: np.float32, products: Products) -> Slot:
+    def move(self, state: OptimiserSlot, gradient: Floats, rate: np.float32, products: Products) -> OptimiserSlot:
         """Return the tensor and its moment after a step."""
         b1, b2 = (rounded(rational("beta", b)) for b in (self.beta1, self.beta2))
         (m,) = state.moments
         w = state.tensor * (_ONE - rate * rounded(rational("decay", self.decay)))
         w = w - rate * np.sign(b1 * m + (_ONE - b1) * gradient)
-        return Slot(w, (b2 * m + (_ONE - b2) * gradient,), state.step)
+        return OptimiserSlot(w, (b2 * m + (_ONE - b2) * gradient,), state.step)
 
     def bound(self, step: int) -> float | None:
         """Return 1; None with weight decay."""

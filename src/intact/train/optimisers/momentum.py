@@ -9,7 +9,7 @@ import numpy as np
 
 from intact.numerics.fp32 import Floats
 from intact.train.arithmetic.products import Products
-from intact.train.pieces import Optimiser, Slot
+from intact.train.pieces import Optimiser, OptimiserSlot
 from intact.train.rationals import rational, rounded, share
 
 
@@ -32,10 +32,10 @@ class Momentum(Optimiser):
     def __post_init__(self) -> None:
         share("beta", self.beta)
 
-    def move(self, state: Slot, gradient: Floats, rate: np.float32, products: Products) -> Slot:
+    def move(self, state: OptimiserSlot, gradient: Floats, rate: np.float32, products: Products) -> OptimiserSlot:
         """Return the tensor and its moment after a step."""
         m = rounded(rational("beta", self.beta)) * state.moments[0] + gradient
-        return Slot(state.tensor - rate * m, (m,), state.step)
+        return OptimiserSlot(state.tensor - rate * m, (m,), state.step)
 
     def bound(self, step: int) -> float | None:
         """Return None: a step is as long as the gradients."""

@@ -10,7 +10,7 @@ import numpy as np
 from intact.numerics import fp32
 from intact.numerics.fp32 import Floats
 from intact.train.arithmetic.products import Products
-from intact.train.pieces import Optimiser, Slot
+from intact.train.pieces import Optimiser, OptimiserSlot
 from intact.train.rationals import rational, rounded, share
 
 _STEPS: Final = 5
@@ -39,15 +39,15 @@ class Muon(Optimiser):
     def __post_init__(self) -> None:
         share("beta", self.beta)
 
-    def move(self, state: Slot, gradient: Floats, rate: np.float32, products: Products) -> Slot:
+    def move(self, state: OptimiserSlot, gradient: Floats, rate: np.float32, products: Products) -> OptimiserSlot:
         """Return the tensor and its moment after a step."""
         beta = rounded(rational("beta", self.beta))
         m = beta * state.moments[0] + gradient
         x = gradient + beta * m
         if x.ndim != 2:
-            return Slot(state.tensor - rate * (_SMALLER * np.sign(x)), (m,), state.step)
+            return OptimiserSlot(state.tensor - rate * (_SMALLER * np.sign(x)), (m,), state.step)
         size = _SIZE * np.sqrt(np.float32(max(x.shape)))
-        return Slot(state.tensor - rate * (size * orthogonal(x, products)), (m,), state.step)
+        return OptimiserSlot(state.tensor - rate * (size * orthogonal(x, products)), (m,), state.step)
 
     def bound(self, step: int) -> float | None:
         """Return None: an element's change has no sharp bound."""

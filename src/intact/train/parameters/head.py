@@ -43,9 +43,7 @@ class Head(Parameters):
 
     def place(self, program: Program, tensors: Mapping[str, Floats]) -> Program:
         """Return the program with this head, whose logits are those of the classes."""
-        ops = [
-            replace(op, weight=WEIGHT, cap=Fraction(0)) if isinstance(op, Logits) else op for op in program.ops
-        ]
+        ops = [replace(op, weight=WEIGHT, cap=Fraction(0)) if isinstance(op, Logits) else op for op in program.ops]
         own = {WEIGHT: float_tensor(WEIGHT, tensors[WEIGHT])}
         return replace(program, ops=tuple(ops), tensors={**program.tensors, **own}, vocabulary=self.classes)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from intact.receipts import canonical
 from intact.receipts.canonical import HashName, digest
 from intact.receipts.identity import root_of
-from intact.train.state import Link
+from intact.train.state import StepLink
 
 _LEAF = b"\0"
 
@@ -44,7 +44,7 @@ def batch_digest(hash: HashName, step: int, rows: Sequence[int], leaves: Sequenc
     return digest(hash, b"intact-training-batch-1\n", step.to_bytes(8, "little"), *parts)
 
 
-def chain(hash: HashName, start: bytes, links: Iterable[Link]) -> bytes:  # noqa: A002
+def chain(hash: HashName, start: bytes, links: Iterable[StepLink]) -> bytes:  # noqa: A002
     """Return c_t of the last step: c_t = H(c_(t-1), batch, gradient, state)."""
     value = start
     for link in links:

@@ -13,10 +13,10 @@ from intact._base.files import write_whole
 from intact.receipts import canonical
 from intact.receipts.canonical import digest
 from intact.receipts.model_digests import ModelDigests
-from intact.train.examples import Source
+from intact.train.examples import DataSource
 from intact.train.receipt.chain import chain
-from intact.train.settings import Settings
-from intact.train.state import Link
+from intact.train.settings import TrainSettings
+from intact.train.state import StepLink
 
 FORMAT: Final = "intact-training-receipt"
 VERSION: Final = 1
@@ -30,7 +30,7 @@ _MEMBERS: Final = ("header", "steps", "result")
 
 
 @dataclass(frozen=True)
-class Header:
+class TrainingHeader:
     """Everything that determines a run.
 
     Attributes
@@ -40,7 +40,7 @@ class Header:
     base, teacher : ModelDigests
         The models; `teacher` is None unless the loss needs one.
     settings : mapping
-        As `Settings.to_dict`.
+        As `TrainSettings.to_dict`.
     data : mapping
         `rows`, `root` over the rows after templating, `order` rule, and `sources`.
     trainable : mapping
@@ -73,7 +73,7 @@ class Header:
         return digest(self.settings["hash"], canonical.encode(self.to_document()))
 
     @classmethod
-    def from_document(cls, value: Any) -> Header:
+    def from_document(cls, value: Any) -> TrainingHeader:
         """Parse the result of `to_document`.
 
         Raises
@@ -93,7 +93,7 @@ class Header:
         if type(data["rows"]) is not int or not _is_digest(data["root"]) or not _is_digest(trainable["root"]):
             raise ReceiptError("header: data.rows must be a number, data.root and trainable.root digests")
         try:
-            settings = Settings.from_dict(value["settings"]).to_dict()
+            settings = TrainSettings.from_dict(value["settings"]).to_dict()
         except (ParameterError, TypeError, AttributeError) as error:
             raise ReceiptError(f"header.settings: {error}") from error
         if settings != value["settings"]:
@@ -115,16 +115,16 @@ class TrainingReceipt:
 
     Attributes
     ----------
-    header : Header
-    links : sequence of Link
+    header : TrainingHeader
+    links : sequence of StepLink
         One per step.
     held : sequence of (step, loss, total)
         Held-out losses: the sum in nats, Q24, and the number by which to divide it. They are claims about rows that
         the receipt does not name, so no verdict depends on them.
     """
 
-    header: Header
-    links: Sequence[Link]
+    header: TrainingHeader
+    links: Sequence[StepLink]
     held: Sequence[tuple[int, int, int]] = ()
 
     @property
@@ -160,7 +160,7 @@ class TrainingReceipt:
         value = canonical.read(data, what)
         canonical.require_canonical(value, data, what)
         _members(value, _MEMBERS, "the receipt")
-        header = Header.from_document(value["header"])
+        header = TrainingHeader.from_document(value["header"])
         steps, result = value["steps"], value["result"]
         _members(result, ("chain", "state", "held"), "result")
         if not isinstance(steps, list) or not len(steps) <= min(header.settings["steps"], MOST_STEPS):
@@ -172,7 +172,7 @@ class TrainingReceipt:
             isinstance(one, list) and len(one) == 3 and all(type(item) is int for item in one) for one in held
         ):
             raise ReceiptError("result.held must be a list of step, loss and total")
-        links = [Link(*(bytes.fromhex(part) for part in link)) for link in steps]
+        links = [StepLink(*(bytes.fromhex(part) for part in link)) for link in steps]
         receipt = cls(header, links, [(one[0], one[1], one[2]) for one in held])
         if receipt.to_document()["result"] != result:
             raise ReceiptError("result.chain or result.state does not follow from header and steps")
@@ -194,7 +194,7 @@ def is_training_receipt(value: object) -> bool:
     return isinstance(header, dict) and header.get("format") == FORMAT
 
 
-def describe_data(rows: int, root: bytes, sources: Sequence[Source], order: str) -> dict[str, Any]:
+def describe_data(rows: int, root: bytes, sources: Sequence[DataSource], order: str) -> dict[str, Any]:
     """Return the header's member `data`."""
     files = [{"name": s.name, "sha256": s.sha256, "rows": s.rows, "format": s.format} for s in sources]
     return {"rows": rows, "root": root.hex(), "order": order, "sources": files}

@@ -15,13 +15,13 @@ from intact._base.errors import ParameterError, ReceiptError
 from intact.receipts.identity import root_of
 from intact.train.base import Base
 from intact.train.examples import Row, row_digest
-from intact.train.running import check_rows, make_header
 from intact.train.loop.supervised import Trainer
 from intact.train.rationals import rational
 from intact.train.receipt.chain import state_root
 from intact.train.receipt.document import TrainingReceipt
-from intact.train.settings import Settings
-from intact.train.state import Link, TrainState, read_tensors
+from intact.train.running import check_rows, make_header
+from intact.train.settings import TrainSettings
+from intact.train.state import StepLink, TrainState, read_tensors
 
 TAG: Final = b"intact-step-check-1\n"
 MEANINGS: Final = {
@@ -122,16 +122,14 @@ def verify_training(
     ParameterError
         If a sample is wanted without a nonce or states.
     """
-    settings = Settings.from_dict(receipt.header.settings)
+    settings = TrainSettings.from_dict(receipt.header.settings)
     if problem := _other_inputs(receipt, base, rows, teacher):
         return TrainingVerdict("unverifiable", problem)
     try:
         check_rows(base, rows, settings, teacher)
     except ParameterError as error:
         return TrainingVerdict("false", str(error))
-    trainer = Trainer(
-        base, rows, settings, teacher=teacher, threads=threads, tier=tier, gradient_tier=gradient_tier
-    )
+    trainer = Trainer(base, rows, settings, teacher=teacher, threads=threads, tier=tier, gradient_tier=gradient_tier)
     try:
         start = trainer.start()
         made = make_header(trainer, start, (), teacher).to_document()
@@ -149,16 +147,16 @@ def verify_training(
         trainer.close()
 
 
-def _other_inputs(
-    receipt: TrainingReceipt, base: Base, rows: Sequence[Row], teacher: Base | None
-) -> str | None:
+def _other_inputs(receipt: TrainingReceipt, base: Base, rows: Sequence[Row], teacher: Base | None) -> str | None:
     """Say which input is not the receipt's."""
     header, name = receipt.header, receipt.header.settings["hash"]
     for model, want, what in ((base, header.base, "model"), (teacher, header.teacher, "teacher")):
         if (model is None) != (want is None):
             return f"the run used {'no' if want is None else 'a'} {what}"
-        if model is not None and want is not None and _plain(model.digests(name).to_document()) != _plain(
-            want.to_document()
+        if (
+            model is not None
+            and want is not None
+            and _plain(model.digests(name).to_document()) != _plain(want.to_document())
         ):
             return f"{model.path} is not the receipt's {what}: their digests differ"
     if not rows:
@@ -173,8 +171,8 @@ def _plain(document: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key != "name"}
 
 
-def _difference(found: Link, claimed: Link) -> str | None:
-    return next((name for name in Link._fields if getattr(found, name) != getattr(claimed, name)), None)
+def _difference(found: StepLink, claimed: StepLink) -> str | None:
+    return next((name for name in StepLink._fields if getattr(found, name) != getattr(claimed, name)), None)
 
 
 def _replay(
@@ -257,7 +255,7 @@ def _replay_some(
     return TrainingVerdict("partial", reason, checked=tuple(steps), missed=missed, displacements=gaps)
 
 
-def displacements(settings: Settings, start: TrainState, kept: _Kept) -> dict[str, float]:
+def displacements(settings: TrainSettings, start: TrainState, kept: _Kept) -> dict[str, float]:
     """Return the largest change of an element between neighbouring kept states, in units of the bound on true steps.
 
     Empty if the optimiser has no such bound. Rounding may exceed the bound by 1 part in 1,000, which is allowed for.

@@ -10,7 +10,7 @@ from intact.train.schedules.constant import Constant
 
 
 @dataclass(frozen=True)
-class Linear(Constant):
+class LinearDecay(Constant):
     """1 in the first step after the warm-up, 1 / steps in the last."""
 
     name: ClassVar[str] = "linear"

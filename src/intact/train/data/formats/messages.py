@@ -7,7 +7,7 @@ from typing import Any
 
 from intact.train.data.base import EXTRAS, RowFormat, messages_of, variables_of
 from intact.train.data.encoder import Encoder
-from intact.train.examples import Example
+from intact.train.examples import TrainExample
 
 
 class Messages(RowFormat):
@@ -19,6 +19,6 @@ class Messages(RowFormat):
     allows = EXTRAS
 
     @classmethod
-    def row(cls, value: Mapping[str, Any], encoder: Encoder) -> Example:
+    def row(cls, value: Mapping[str, Any], encoder: Encoder) -> TrainExample:
         """Return the conversation."""
         return encoder.conversation(messages_of(value, "messages"), variables_of(value))

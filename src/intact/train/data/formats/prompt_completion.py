@@ -7,7 +7,7 @@ from typing import Any
 
 from intact.train.data.base import EXTRAS, RowFormat, check_assistant, is_chat, messages_of, text_of, turn, variables_of
 from intact.train.data.encoder import Encoder
-from intact.train.examples import Example
+from intact.train.examples import TrainExample
 
 
 class PromptCompletion(RowFormat):
@@ -22,12 +22,12 @@ class PromptCompletion(RowFormat):
     allows = EXTRAS
 
     @classmethod
-    def row(cls, value: Mapping[str, Any], encoder: Encoder) -> Example:
+    def row(cls, value: Mapping[str, Any], encoder: Encoder) -> TrainExample:
         """Return prompt and completion as one sequence."""
         return answered(value, "completion", encoder)
 
 
-def answered(value: Mapping[str, Any], answer: str, encoder: Encoder) -> Example:
+def answered(value: Mapping[str, Any], answer: str, encoder: Encoder) -> TrainExample:
     """Return the prompt of a row together with one of its answers, whose tokens count.
 
     Raises

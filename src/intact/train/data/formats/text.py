@@ -7,7 +7,7 @@ from typing import Any
 
 from intact.train.data.base import RowFormat, text_of
 from intact.train.data.encoder import Encoder
-from intact.train.examples import Example
+from intact.train.examples import TrainExample
 
 
 class Text(RowFormat):
@@ -18,6 +18,6 @@ class Text(RowFormat):
     needs = ("text",)
 
     @classmethod
-    def row(cls, value: Mapping[str, Any], encoder: Encoder) -> Example:
+    def row(cls, value: Mapping[str, Any], encoder: Encoder) -> TrainExample:
         """Return the text."""
         return encoder.text(text_of(value, "text"))
