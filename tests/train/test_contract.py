@@ -98,7 +98,7 @@ def test_a_run_that_was_interrupted_resumes_with_the_same_bits(tmp_path):
         if progress.step == 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(TrainingInterrupted, match="after step 2.*resume"):
+    with pytest.raises(TrainingInterrupted, match=r"after step 2.*resume"):
         fit(base, rows, chosen, tmp_path / "parts", held=rows[:1], on_step=stop)
     assert len(TrainingReceipt.load(tmp_path / "parts/train.receipt").links) == 2
     again = resume(tmp_path / "parts", base, held=rows[:1])
@@ -144,6 +144,20 @@ def test_the_loss_falls(tmp_path):
         out = tmp_path / parameters
         fit(tiny_base(tmp_path), rows, chosen, out, on_step=lambda p, seen=seen: seen.append(p.loss))
         assert seen[-1] < seen[0] - 0.5
+
+
+def test_progress_reports_the_share_of_served_codes_that_changed(tmp_path):
+    seen: list[float] = []
+    for rate in ("1e-2", "1e-9"):
+        fit(
+            tiny_base(tmp_path),
+            examples()[:2],
+            settings(rate=rate, steps=2),
+            tmp_path / rate,
+            on_step=lambda progress: seen.append(progress.changed),
+        )
+    assert all(0 < share < 1 for share in seen[:2])
+    assert seen[3] < seen[1] / 2  # a rate far below an adapter's 8-bit step
 
 
 def test_the_trained_model_is_the_one_that_is_served(tmp_path):

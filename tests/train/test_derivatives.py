@@ -1,4 +1,4 @@
-"""Each operation's derivative against differences of its own float32 step, and of whole models against the engine's loss."""
+"""Derivatives against differences: of each operation's float32 step, and of whole models' loss by the engine."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -158,7 +158,7 @@ def test_all_tiers_give_the_same_products():
 
 
 def test_models_with_operations_without_a_derivative_are_refused_by_name(tmp_path):
-    with pytest.raises(ParameterError, match="training has no derivative of .*state-space layers"):
+    with pytest.raises(ParameterError, match=r"training has no derivative of .*state-space layers"):
         tiny_base(tmp_path, "mamba")
 
 
@@ -167,13 +167,10 @@ def test_every_architecture_is_either_differentiable_or_refused_with_a_reason(tm
     from intact.models import build_program
     from support.tiny import write_tiny
 
-    trained = []
-    for name in ("llama", "phi3", "olmoe", "mamba2", "bert"):
+    for name in ("llama", "phi3"):
+        check_differentiable(build_program(open_checkpoint(write_tiny(tmp_path / f"{name}.gguf", name))))
+    for name in ("olmoe", "mamba2", "bert"):
         assert name in ARCHITECTURES
-        try:
-            check_differentiable(build_program(open_checkpoint(write_tiny(tmp_path / f"{name}.gguf", name))))
-        except ParameterError as error:
-            assert "training" in str(error)
-        else:
-            trained.append(name)
-    assert trained == ["llama", "phi3"]
+        program = build_program(open_checkpoint(write_tiny(tmp_path / f"{name}.gguf", name)))
+        with pytest.raises(ParameterError, match=f"training .*{name}"):
+            check_differentiable(program)

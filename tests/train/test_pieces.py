@@ -275,7 +275,15 @@ def _calls(tree: ast.AST):
             nested = isinstance(owner, ast.Attribute) and isinstance(owner.value, ast.Name) and owner.value.id == "np"
             if known or nested or node.attr in ("sum", "mean", "std", "dot", "prod", "cumsum", "var"):
                 text = ast.unparse(owner)
-                if text not in ("self.products", "self._weights.products", "products", "fp32", "s", "self"):
+                if text not in (
+                    "self.products",
+                    "self._integer",
+                    "self._weights.products",
+                    "products",
+                    "fp32",
+                    "s",
+                    "self",
+                ):
                     yield node.attr
 
 

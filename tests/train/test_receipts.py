@@ -13,7 +13,7 @@ from intact.train.examples import TrainExample
 from intact.train.loop.supervised import Trainer
 from intact.train.receipt.chain import chain
 from intact.train.receipt.document import TrainingReceipt, is_training_receipt
-from intact.train.receipt.verify import choose_steps, verify_training
+from intact.train.replay import choose_steps, verify_training
 from intact.train.running import fit, resume
 from intact.train.state import StepLink
 from support.training import example, examples, settings, tiny_base
@@ -154,7 +154,7 @@ def test_sampled_steps_are_partial_and_state_the_chance_of_missing_a_false_one(r
 
 def test_foreign_weights_spliced_into_the_last_step_are_found_by_their_displacement(run, tmp_path):
     from intact.train.receipt.chain import state_root
-    from intact.train.receipt.verify import _Kept
+    from intact.train.replay import _Kept
     from intact.train.running import keep_state
 
     base, rows, out, receipt = run

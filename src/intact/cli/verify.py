@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from intact.quantizing.receipt import QuantizationReceipt
     from intact.quantizing.verify import QuantizationVerdict
     from intact.solving.receipts.document import RunReceipt
-    from intact.train.receipt.verify import TrainingVerdict
+    from intact.train.replay import TrainingVerdict
 
 STATUS: Final = {"false": 1, "unverifiable": 3, "partial": 4, "true": 0}
 """Exit status of each outcome; with several outcomes, the first in this order decides."""

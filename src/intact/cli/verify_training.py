@@ -13,7 +13,7 @@ from intact.cli import fetch
 from intact.cli.output import bar, emit, note, one_line, out
 
 if TYPE_CHECKING:
-    from intact.train.receipt.verify import TrainingVerdict
+    from intact.train.replay import TrainingVerdict
 
 BEGINNING: Final = b'{"header":{'
 """First bytes of a training receipt, whose JSON is canonical."""
@@ -30,7 +30,7 @@ _NAMES: Final = {
 class StepSample(NamedTuple):
     """Number of steps to replay, and the text that chooses them."""
 
-    count: int
+    steps: int
     nonce: str
 
 
@@ -52,7 +52,7 @@ def check_training(
     sample: StepSample | None = None,
     threads: int | None = None,
 ) -> TrainingVerdict:
-    """Verify a training receipt; data and states are looked for beside it, and their digests decide.
+    """Verify a training receipt; data and states are looked for in its folder, and their digests decide.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def check_training(
     from intact.receipts.canonical import MOST_BYTES
     from intact.train.base import Base
     from intact.train.receipt.document import TrainingReceipt
-    from intact.train.receipt.verify import TrainingVerdict, verify_training
+    from intact.train.replay import TrainingVerdict, verify_training
     from intact.train.run_folder import read_rows
 
     if path.stat().st_size > MOST_BYTES:
@@ -86,7 +86,7 @@ def check_training(
     if receipt.header.teacher is not None and teacher is None:
         return TrainingVerdict("unverifiable", "the run had a teacher; name it with --with teacher=MODEL")
     with Base.open(fetch.locate(model)) as base, bar() as progress:
-        task = progress.add_task("replaying steps", total=len(receipt.links) if sample is None else sample.count)
+        task = progress.add_task("replaying steps", total=len(receipt.links) if sample is None else sample.steps)
         other = None if teacher is None else Base.open(fetch.locate(teacher))
         try:
             return verify_training(
@@ -95,7 +95,7 @@ def check_training(
                 rows,
                 teacher=other,
                 states=path.parent / STATES,
-                sample=None if sample is None else sample.count,
+                sample=None if sample is None else sample.steps,
                 nonce=None if sample is None else sample.nonce,
                 threads=threads,
                 on_step=lambda done, total: progress.update(task, completed=done, total=total),

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from intact.train.running import Trained, fit, open_trained, resume
     from intact.train.settings import TrainSettings
 
-__all__ = ["Base", "Example", "Pair", "Settings", "Trained", "fit", "open_trained", "resume"]
+__all__ = ["Base", "Pair", "TrainExample", "TrainSettings", "Trained", "fit", "open_trained", "resume"]
 
-_PLACES = {"Base": "base", "Example": "examples", "Pair": "examples", "Settings": "settings"}
+_PLACES = {"Base": "base", "Pair": "examples", "TrainExample": "examples", "TrainSettings": "settings"}
 
 
 def __getattr__(name: str) -> Any:

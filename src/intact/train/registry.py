@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import isabstract
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from intact._base.plugins import Registry
-from intact.train.pieces import Loss, Optimiser, Parameters, Schedule, TrainPiece
-
-P = TypeVar("P", bound=TrainPiece)
+from intact.train.pieces import Loss, Optimiser, Parameters, Schedule
 
 
-def _namer(kind: type[P]) -> Callable[[Any], str | None]:
+def _namer(kind: type) -> Callable[[Any], str | None]:
     def name_of(value: Any) -> str | None:
-        return value.name if isinstance(value, type) and issubclass(value, kind) and not isabstract(value) else None
+        found = isinstance(value, type) and issubclass(value, kind) and not isabstract(value)
+        return str(getattr(value, "name")) if found else None  # noqa: B009
 
     return name_of
 

@@ -18,6 +18,7 @@ from intact.train.base import Base
 from intact.train.draws import ORDER_RULE
 from intact.train.examples import DataSource, Row, row_digest, sequences_of
 from intact.train.loop.supervised import StepResult, Trainer
+from intact.train.parameters.lora import Lora
 from intact.train.pieces import LOGPROB_FRACTION
 from intact.train.receipt.chain import state_root
 from intact.train.receipt.document import MOST_STEPS, NUMERICS, TrainingHeader, TrainingReceipt, describe_data
@@ -42,6 +43,8 @@ class Progress(NamedTuple):
         Tokens read in this step.
     held : float or None
         Held-out loss after this step, nats.
+    changed : float or None
+        For LoRA, every `save_every` steps: share of the adapter's served 8-bit codes that this step changed.
     """
 
     step: int
@@ -54,6 +57,7 @@ class Progress(NamedTuple):
     tokens_per_second: float
     seconds_left: float
     held: float | None = None
+    changed: float | None = None
 
 
 OnStep = Callable[[Progress], None]
@@ -347,7 +351,7 @@ def _run(
 
     try:
         while state.step < settings.steps:
-            result = trainer.step(state)
+            before, result = state, trainer.step(state)
             state = result.state
             times = [*times[-_RECENT:], monotonic()]
             mean = None
@@ -359,6 +363,8 @@ def _run(
             if keep_every and state.step % keep_every == 0:
                 keep_state(folder, state)
             progress = _progress(result, settings.steps, times, mean)
+            if isinstance(settings.parameters, Lora) and state.step % settings.save_every == 0:
+                progress = progress._replace(changed=settings.parameters.changed(before.tensors, state.tensors))
             with (folder / HISTORY).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(progress._asdict()) + "\n")
             if on_step is not None:
@@ -371,7 +377,7 @@ def _run(
 
 
 def keep_state(folder: Path, state: TrainState) -> None:
-    """Keep a state beside the receipt, for the replay of single steps."""
+    """Keep a state in the run's folder, for the replay of single steps."""
     (folder / STATES).mkdir(exist_ok=True)
     tensors = {f"tensor.{name}": values for name, values in state.tensors.items()}
     moments = {f"moment.{name}": values for name, values in state.moments.items()}

@@ -201,11 +201,11 @@ class Attend(Cached):
         for h in range(self.heads):
             own, kv = self._columns(h), self._columns(h // (self.heads // self.kv_heads))
             q, k, y = query[:, own], key[:, kv], np.ascontiguousarray(g[:, own])
-            p, bend = (*known[parts * h : parts * (h + 1)], None)[:2] if known else self._probabilities(s, h, q, k)
+            p, bend = self._probabilities(s, h, q, k) if not known else (known[parts * h], known[parts * (h + 1) - 1])
             dv[:, kv] += s.dot(np.ascontiguousarray(p.T), np.ascontiguousarray(y.T))
             dp = s.dot(y, np.ascontiguousarray(value[:, kv]))
             ds = p * (dp - fp32.dot(dp, p)[:, None])
-            if bend is not None:
+            if self.cap and bend is not None:
                 ds = ds * bend
             ds = ds * np.float32(self.scale)
             dq[:, own] = s.dot(ds, np.ascontiguousarray(k.T))
@@ -235,7 +235,7 @@ class Attend(Cached):
         e = np.where(seen, s.exp(np.where(seen, score - most[:, None], np.float32(0.0))), np.float32(0.0))
         total = fp32.lane_sum(e)
         total = total if sink is None else total + fp32.exp(sink - most)
-        return e / total[:, None], bend
+        return (e / total[:, None]).astype(np.float32, copy=False), bend
 
 
 MOST_KEPT: Final = 1024

@@ -88,14 +88,18 @@ class Gate(Op):
         """Return the activation and its derivative."""
         one = np.float32(1.0)
         if self.kind == "relu":
-            over = (g > 0).astype(np.float32)
-            return g * over, over
+            slope = (g > 0).astype(np.float32)
+            return g * slope, slope
         if self.kind in ("silu", "sigmoid"):
             f = s.sigmoid(g)
-            return (f, f * (one - f)) if self.kind == "sigmoid" else (g * f, f * (one + g * (one - f)))
+            if self.kind == "sigmoid":
+                return f, (f * (one - f)).astype(np.float32, copy=False)
+            return g * f, (f * (one + g * (one - f))).astype(np.float32, copy=False)
         if self.kind == "gelu":
             square = g * g
             f = s.sigmoid(g * (GELU_LINEAR + GELU_CUBIC * square))
-            return g * f, f + g * (f * (one - f)) * (GELU_LINEAR + np.float32(3.0) * GELU_CUBIC * square)
+            value = g * f
+            slope = f + g * (f * (one - f)) * (GELU_LINEAR + np.float32(3.0) * GELU_CUBIC * square)
+            return value, slope.astype(np.float32, copy=False)
         self.refuse_derivative(f" with the activation {self.kind}")
         raise AssertionError

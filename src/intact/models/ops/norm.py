@@ -143,7 +143,9 @@ class Norm(Op):
         s.learn_sum(self.bias, g)
         if s.learns(self.gain):
             rows = parts * unit
-            s.learn_sum(self.gain, self._factored(rows.reshape(-1, rows.shape[-1]) if self.heads else rows.reshape(g.shape)))
+            s.learn_sum(
+                self.gain, self._factored(rows.reshape(-1, rows.shape[-1]) if self.heads else rows.reshape(g.shape))
+            )
         h = parts * self._gain_parts(s)
         dx = r[..., None] * (h - unit * (fp32.dot(h, unit) / np.float32(unit.shape[-1]))[..., None])
         if self.centered:

@@ -1,8 +1,9 @@
 """Products of rows with a model's own matrices in 8 bits: the gradient profile ``int8``.
 
-A row is scaled by a power of two to at most 24 bits, rounded half to even, quantised as rows of the int8 profile are, and multiplied by
-the matrix's integer codes (docs/spec/numerics.md, sections 3 and 4); the result is scaled back. A product with the
-transposed matrix uses codes of 8 bits of its float values, and is cut where a row has more inputs than the kernels take.
+A row is scaled by a power of two to at most 24 bits, rounded half to even, quantised as rows of the int8 profile are,
+and multiplied by the matrix's integer codes (docs/spec/numerics.md, sections 3 and 4); the result is scaled back. A
+product with the transposed matrix uses codes of 8 bits of its float values, and is cut where a row has more inputs than
+the kernels take.
 """
 
 from __future__ import annotations

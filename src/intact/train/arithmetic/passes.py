@@ -51,7 +51,7 @@ class LayerPass:
         self.rows: dict[str, Floats] = {}
         self._gradients: dict[str, Floats] = {}
         self._kept: list[tuple[Floats, ...]] = []
-        self.angles = rotations(weights.program, len(tokens))
+        self.angles: Sequence[tuple[Floats, Floats]] = rotations(weights.program, len(tokens))
 
     @property
     def tables(self) -> Program:
@@ -72,60 +72,76 @@ class LayerPass:
         for op in reversed(ops):
             op.derivative(self)
 
-    # The methods of FloatPass.
     def vector(self, name: str) -> Floats:
+        """Return a vector."""
         return self._weights.vector(name)
 
     def embedding(self, name: str, rows: NDArray[np.int32]) -> Floats:
+        """Return rows of a matrix."""
         return self._weights.rows(name, rows)
 
     def product(self, x: Floats, name: str) -> Floats:
+        """Return x W^T."""
         return self._weights.product(x, name)
 
     def back(self, gradient: Floats, name: str) -> Floats:
+        """Return g W."""
         return self._weights.back(gradient, name)
 
     def dot(self, x: Floats, y: Floats) -> Floats:
+        """Return x y^T."""
         return self._weights.products.dot(x, y)
 
     def exp(self, x: Floats) -> Floats:
+        """Return exponentials."""
         return self._weights.products.exp(x)
 
     def sigmoid(self, x: Floats) -> Floats:
+        """Return logistic functions."""
         return self._weights.products.sigmoid(x)
 
     def keep(self, *values: Floats) -> None:
+        """Keep arrays for the derivative of the running operation."""
         self._kept.append(values)
 
     def kept(self) -> tuple[Floats, ...]:
+        """Return the arrays that the operation kept."""
         return self._kept.pop()
 
     def take(self, buffer: str) -> Floats:
+        """Return and forget the gradient of a buffer."""
         return self._gradients.pop(buffer)
 
     def gradient(self, buffer: str) -> Floats:
+        """Return the gradient of a buffer."""
         return self._gradients[buffer]
 
     def add(self, buffer: str, gradient: Floats) -> None:
+        """Add to the gradient of a buffer."""
         known = self._gradients.get(buffer)
         self._gradients[buffer] = gradient if known is None else known + gradient
 
     def learns(self, name: str | None) -> bool:
+        """Return true if a tensor is trained."""
         return name in self._learned
 
     def learn(self, name: str, gradient: Floats) -> None:
+        """Add the gradient of a tensor."""
         master, factor = self._learned[name]
         self._total.add(master, gradient if factor == 1 else gradient * factor)
 
     def learn_product(self, name: str, gradient: Floats, x: Floats) -> None:
+        """Add g^T x to the gradient of a matrix, if it is trained."""
         if name in self._learned:
             self.learn(name, self.dot(np.ascontiguousarray(gradient.T), np.ascontiguousarray(x.T)))
 
     def learn_sum(self, name: str | None, gradient: Floats) -> None:
+        """Add the sum of rows to the gradient of a vector, if it is trained."""
         if name is not None and name in self._learned:
             self.learn(name, fp32.lane_sum(np.ascontiguousarray(gradient.T)))
 
     def learn_rows(self, name: str, rows: NDArray[np.int32], gradient: Floats) -> None:
+        """Add gradients of rows of a matrix, if it is trained."""
         if name in self._learned:
             master, factor = self._learned[name]
             self._total.add_rows(master, self.tables.tensors[name].shape, rows, gradient * factor)

@@ -1,4 +1,4 @@
-"""Sums of gradients as integers with 40 fraction bits, which have no order, and their norm by an integer square root."""
+"""Sums of gradients as integers with 40 fraction bits, which have no order, and their norm by an integer root."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _MAPPED: Final = 16 << 20
 
 
 class Run(NamedTuple):
-    """What the engine computed for one sequence.
+    """The rows and logits that the engine computed for one sequence.
 
     Attributes
     ----------
@@ -123,8 +123,8 @@ class EngineForward:
             if len(own):
                 logits.append(floats)
                 logprobs.append(executor.log_probabilities(integers, targets))
-        rows = [np.concatenate(parts) for parts in kept] if keep else []
-        return Run(rows, np.concatenate(logits), np.concatenate(logprobs))
+        boundaries = [np.concatenate(parts) for parts in kept] if keep else []
+        return Run(boundaries, np.concatenate(logits), np.concatenate(logprobs))
 
     def _step(
         self, executor: Executor, chunk: SequenceChunk, own: NDArray[np.int64]

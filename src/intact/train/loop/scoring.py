@@ -93,7 +93,8 @@ def divergence(sequence: Sequenced, run: Run, teacher: Run, goal: Floats) -> NDA
     apart = teacher.logits - run.logits
     shift = np.ldexp((teacher.logprobs - run.logprobs).astype(np.float64), -LOGPROB_FRACTION)
     found = fp32.dot(goal, apart).astype(np.float64) - apart[at] + shift
-    return np.floor(np.ldexp(found, LOGPROB_FRACTION) + 0.5).astype(np.int64)
+    whole: NDArray[np.int64] = np.floor(np.ldexp(found, LOGPROB_FRACTION) + 0.5).astype(np.int64)
+    return whole
 
 
 def logit_slopes(

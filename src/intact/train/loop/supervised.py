@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, cast
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from intact.numerics.fp32 import Floats
-from intact.numerics.profiles import Profile
 from intact.train.arithmetic.integer_products import IntegerProducts
 from intact.train.arithmetic.products import Products, tiers
 from intact.train.arithmetic.sums import FRACTION, GradientSum, as_floats, clip_factor, norm
@@ -80,7 +80,7 @@ class Trainer:
         self.products = Products(None if self._integer and gradient_tier not in tiers() else gradient_tier)
         self._parts, self._arrange = parts, arrange or (lambda order: order)
         self._leaves = [row_digest(settings.hash, index, row) for index, row in enumerate(rows)]
-        profile = cast("Profile", settings.profile)
+        profile = settings.profile
         self._forward = EngineForward(base, profile, settings.bits, threads, tier)
         if settings.parameters.keeps_base:
             self._forward.keep_packed()
@@ -128,7 +128,7 @@ class Trainer:
         backward = self._place(state.tensors)
         whole, loss, tokens = GradientSum(), 0, 0
         bounds = [len(chosen) * part // self._parts for part in range(self._parts + 1)]
-        for first, stop in zip(bounds, bounds[1:], strict=False):
+        for first, stop in pairwise(bounds):
             part = GradientSum()
             for number in chosen[first:stop]:
                 result = self._scorer.score(self.rows[number], total)

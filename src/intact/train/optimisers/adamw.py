@@ -53,7 +53,8 @@ class AdamW(Optimiser):
         root = np.sqrt(v / np.float32(1.0 - power(self.beta2, state.step)))
         w = state.tensor * (_ONE - rate * rounded(rational("decay", self.decay)))
         epsilon = rounded(rational("epsilon", self.epsilon))
-        return OptimiserSlot(w - rate * (corrected / (root + epsilon)), (m, v), state.step)
+        moved = (w - rate * (corrected / (root + epsilon))).astype(np.float32, copy=False)
+        return OptimiserSlot(moved, (m, v), state.step)
 
     def bound(self, step: int) -> float | None:
         """Return the largest change of an element by the Cauchy-Schwarz inequality; None with weight decay."""

@@ -45,8 +45,9 @@ class Lion(Optimiser):
         b1, b2 = (rounded(rational("beta", b)) for b in (self.beta1, self.beta2))
         (m,) = state.moments
         w = state.tensor * (_ONE - rate * rounded(rational("decay", self.decay)))
-        w = w - rate * np.sign(b1 * m + (_ONE - b1) * gradient)
-        return OptimiserSlot(w, (b2 * m + (_ONE - b2) * gradient,), state.step)
+        moved: Floats = w - rate * np.sign(b1 * m + (_ONE - b1) * gradient).astype(np.float32, copy=False)
+        moment: Floats = b2 * m + (_ONE - b2) * gradient
+        return OptimiserSlot(moved, (moment,), state.step)
 
     def bound(self, step: int) -> float | None:
         """Return 1; None with weight decay."""

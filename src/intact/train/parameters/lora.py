@@ -16,6 +16,7 @@ from intact.models.adapters import Adapter, with_adapters
 from intact.models.ops import Adapt, Linear
 from intact.models.program import Program
 from intact.numerics.fp32 import Floats
+from intact.numerics.weights import from_floats
 from intact.train.arithmetic.passes import Learned
 from intact.train.draws import fan_in_bound, uniform
 from intact.train.pieces import Parameters, positive
@@ -94,6 +95,16 @@ class Lora(Parameters):
         """Return the adapter in the form in which the engine serves it: A, and B times the scale."""
         names = [name.removesuffix(".lora_a") for name in tensors if name.endswith(".lora_a")]
         return Adapter(path, {n: (tensors[f"{n}.lora_a"], tensors[f"{n}.lora_b"] * self.scale) for n in names})
+
+    def changed(self, before: Mapping[str, Floats], after: Mapping[str, Floats]) -> float:
+        """Return the share of the adapter's 8-bit codes that differ between two states, as the engine serves them."""
+        different, total = 0, 0
+        for name in before:
+            scale = self.scale if name.endswith(".lora_b") else np.float32(1.0)
+            old, new = (from_floats(tensors[name] * scale).codes for tensors in (before, after))
+            different += int(np.count_nonzero(old != new))
+            total += old.size
+        return different / total
 
     def place(self, program: Program, tensors: Mapping[str, Floats]) -> Program:
         """Return the program with the adapter."""

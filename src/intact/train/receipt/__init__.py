@@ -1,1 +1,1 @@
-"""Training receipts: their chain of steps, their document, and their verification by replay."""
+"""Training receipts: their chain of steps, and their document."""

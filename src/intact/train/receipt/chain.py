@@ -1,4 +1,4 @@
-"""Digests of a run: the roots over tensors, what a step read, and the chain of steps (docs/spec/training_receipts.md)."""
+"""Digests of a run: roots over tensors, what a step read, and the chain of steps (docs/spec/training_receipts.md)."""
 
 from __future__ import annotations
 

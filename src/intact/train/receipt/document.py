@@ -1,4 +1,4 @@
-"""The training receipt: what a run read, what it computed in every step, and its result (docs/spec/training_receipts.md)."""
+"""The training receipt: what a run read and computed in every step, and its result (docs/spec/training_receipts.md)."""
 
 from __future__ import annotations
 
