@@ -1,12 +1,15 @@
 """Tiny models and rows for tests of training."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from intact.train.base import Base
 from intact.train.examples import Labelled, Pair, TrainExample
+from intact.train.running import Trained
 from intact.train.settings import TrainSettings
+from intact.train.state import TrainState
 from support.tiny import write_tiny
 
 
@@ -41,3 +44,14 @@ def labelled(count: int = 4) -> list[Labelled]:
 def settings(**changes) -> TrainSettings:
     """Return settings of a run of three steps."""
     return TrainSettings(**({"steps": 3, "batch": 2, "rate": "1e-2", "save_every": 1} | changes))
+
+
+def random_run(base: Base, parameters: Any = None, out: Path = Path("run")) -> Trained:
+    """Return a run whose tensors are random instead of trained; by default, an adapter of rank 4."""
+    chosen = TrainSettings(parameters=parameters or {"name": "lora", "rank": 4, "alpha": "8"})
+    tensors = chosen.parameters.start(base.program, 3)
+    random = np.random.default_rng(7)
+    for name, values in tensors.items():
+        if not values.any():
+            tensors[name] = (random.normal(size=values.shape) / 8).astype(np.float32)
+    return Trained(out, chosen, TrainState(0, tensors, {}), out / "train.receipt")

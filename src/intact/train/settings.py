@@ -45,7 +45,7 @@ def make_piece(kind: str, value: object) -> Any:
         raise ParameterError(f"{kind} must be a name, or a table with a name and parameters; got {value!r:.60}")
     name = given["name"]
     if name not in registry:
-        raise ParameterError(unknown_name(kind, name, list(registry)))
+        raise ParameterError(unknown_name(f"no {kind} named {name!r:.40}", name, list(registry)))
     piece = registry[name]
     known = {own.name: own for own in fields(piece)}
     chosen: dict[str, Any] = {}
@@ -53,7 +53,7 @@ def make_piece(kind: str, value: object) -> Any:
         if key == "name":
             continue
         if key not in known:
-            raise ParameterError(unknown_name(f"parameter of the {kind} {name}", str(key), list(known)))
+            raise ParameterError(unknown_name(f"{name} has no parameter {str(key)!r:.40}", str(key), list(known)))
         chosen[key] = _as_default(f"{kind}.{key}", item, known[key].default)
     made = piece(**chosen)
     return piece(**_parameters(made))
@@ -170,7 +170,7 @@ class TrainSettings:
         given = dict(value)
         for name in given:
             if name not in known:
-                raise ParameterError(unknown_name("setting", str(name), sorted(known)))
+                raise ParameterError(unknown_name(f"no setting {str(name)!r:.40}", str(name), sorted(known)))
         for kind in _KINDS:
             if isinstance(own := given.get(kind), Mapping) and "version" in own:
                 piece = make_piece(kind, {key: item for key, item in own.items() if key != "version"})
