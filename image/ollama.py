@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands but `serve`, whose options are those of `intact serve`."""
-    top = argparse.ArgumentParser(prog="ollama", description="Ask the server in this container as Ollama's command does.")
+    top = argparse.ArgumentParser(prog="ollama", description="Ask the server in this container, as Ollama does.")
     top.add_argument("-v", "--version", dest="run", action="store_const", const=print_version, help="print the version")
     commands = top.add_subparsers(metavar="COMMAND")
     commands.add_parser("serve", help="start the server (options: intact serve --help)")
@@ -150,7 +150,9 @@ def ask(method: str, path: str, body: Any = None) -> Iterator[dict[str, Any]]:
     """
     connection = connect()
     try:
-        connection.request(method, path, None if body is None else json.dumps(body), {"content-type": "application/json"})
+        connection.request(
+            method, path, None if body is None else json.dumps(body), {"content-type": "application/json"}
+        )
         response = connection.getresponse()
     except OSError as error:
         raise CommandError(f"could not connect to the server: {error}; is it running?") from error
@@ -237,7 +239,9 @@ def _print_table(titles: tuple[str, ...], models: Sequence[dict[str, Any]], when
     for model in models:
         moment = datetime.fromisoformat(model[when])
         text = "forever" if moment.year == 9999 else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
-        rows.append((model["name"], model["digest"].removeprefix("sha256:")[:12], f"{model['size'] / 1e6:.0f} MB", text))
+        rows.append(
+            (model["name"], model["digest"].removeprefix("sha256:")[:12], f"{model['size'] / 1e6:.0f} MB", text)
+        )
     widths = [max(len(row[i]) for row in rows) for i in range(len(titles))]
     for row in rows:
         print("    ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

@@ -27,11 +27,12 @@ LARGEST = 250_000_000
 """Maximum size of an image in bytes, compressed."""
 
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "src")]
-from intact.checkpoints.catalogue import CATALOGUE, DEFAULT  # noqa: E402
 from oci_image import trees  # noqa: E402
 from oci_image.archive import Image, write_archive  # noqa: E402
 from oci_image.layers import Layer, write_layer  # noqa: E402
 from oci_image.settings import HOME, USER, Facts  # noqa: E402
+
+from intact.checkpoints.catalogue import CATALOGUE, DEFAULT  # noqa: E402
 
 
 def main() -> None:

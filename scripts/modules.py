@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from objects import Rules, problems
 from targets import configure_and_build
-from wheels import ROOT, STABLE, interpreters, own_tools, tools
+from wheels import ROOT, STABLE, compiler, interpreters, own_tools, tools
 
 WORK = ROOT / "build" / "modules"
 MARK = "untested"
@@ -48,6 +49,18 @@ HEADER = """\
 #define HAVE_SYS_TYPES_H 1
 #define WITH_DOC_STRINGS 1
 {more}"""
+LINKER = """\
+#!/bin/sh
+for word; do
+    shift
+    case $word in
+        -bundle) set -- "$@" -shared -undefined dynamic_lookup ;;
+        -Wl,@* | -Wl,-headerpad_max_install_names) ;;
+        *) set -- "$@" "$word" ;;
+    esac
+done
+exec {program} "$@"
+"""
 WINDOWS = """\
 #define MS_WINDOWS 1
 #define MS_WIN32 1
@@ -84,7 +97,7 @@ MODULES = {
         "aarch64-macos.11.0",
         HEADER.format(system="macOS", long=8, wchar=4, more="#define HAVE_UNISTD_H 1\n"),
         "_native.abi3.so",
-        Rules("Mach-O bundle", "arm64", (r"/usr/lib/libSystem\.B\.dylib",), "_PyInit__native", "_"),
+        Rules("Mach-O library", "arm64", (r"/usr/lib/libSystem\.B\.dylib",), "_PyInit__native", "_"),
     ),
     "win_amd64": Module(
         "x86_64-windows-gnu",
@@ -149,6 +162,8 @@ def build(system: str, reader: Path, settings: Mapping[str, str]) -> Path:
         "SKBUILD_SOABI": "",
         "SKBUILD_SOSABI": "" if module.file.endswith(".pyd") else "abi3",
     }
+    if "macos" in module.target:
+        settings["CMAKE_CXX_COMPILER"] = str(library_linker(folder, compiler(module.target)["CXX_COMPILER"]))
     if module.file.endswith(".pyd"):
         library = import_library(folder, module.target, reader)
         named = shutil.copyfile(library, library.with_name(f"libpython{python[1][0]}{python[1][1]}.a"))
@@ -178,6 +193,17 @@ def headers(folder: Path, python: str, config: str) -> Path:
     if (target / "pyconfig.h").read_text("utf-8") != config:
         (target / "pyconfig.h").write_text(config, "utf-8")
     return target
+
+
+def library_linker(folder: Path, program: Path) -> Path:
+    """Write a script that calls a compiler for macOS, and links a library where CMake wants a bundle.
+
+    zig links no bundles, and reads no list of undefined symbols; Python loads libraries in the same way.
+    """
+    script = folder / "c++"
+    script.write_text(LINKER.format(program=shlex.quote(str(program))), "utf-8")
+    script.chmod(0o755)
+    return script
 
 
 def import_library(folder: Path, target: str, reader: Path) -> Path:

@@ -16,6 +16,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+OF_LINKERS = ("___dso_handle", "__mh_dylib_header")
+"""Symbols that linkers define in each library of macOS."""
+
 
 class Rules(NamedTuple):
     """What an object must be.
@@ -92,18 +95,19 @@ def read_pe(binary: Any, lief: Any) -> dict[str, Any]:
 
 
 def read_macho(binary: Any, lief: Any) -> dict[str, Any]:
-    """Return the facts about a bundle of macOS; symbols that are looked up when it is loaded should be Python's."""
+    """Return the facts about a library of macOS; symbols that are looked up when it is loaded should be Python's."""
     types = {lief.MachO.Header.FILE_TYPE.BUNDLE: "Mach-O bundle", lief.MachO.Header.FILE_TYPE.DYLIB: "Mach-O library"}
     machines = {lief.MachO.Header.CPU_TYPE.ARM64: "arm64", lief.MachO.Header.CPU_TYPE.X86_64: "x86-64"}
     bound = {one.symbol.name: one.library.name if one.has_library else "" for one in binary.bindings if one.has_symbol}
+    own = lief.MachO.LoadCommand.TYPE.ID_DYLIB
     undefined = {symbol.name for symbol in binary.imported_symbols}
     python = {name for name in undefined if re.match("__?Py", name)}
     return {
         "format": types.get(binary.header.file_type, str(binary.header.file_type)),
         "machine": machines.get(binary.header.cpu_type, str(binary.header.cpu_type)),
-        "libraries": sorted(library.name for library in binary.libraries),
+        "libraries": sorted(one.name for one in binary.libraries if one.command != own),
         "python": sorted(python),
-        "exports": sorted(symbol.name for symbol in binary.exported_symbols),
+        "exports": sorted(one.name for one in binary.exported_symbols if one.name not in OF_LINKERS),
         "unbound": sorted(name for name in undefined - python if name in bound and not bound[name]),
         "signed": binary.has_code_signature,
     }

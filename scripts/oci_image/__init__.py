@@ -1,1 +1,1 @@
-"""Images in the OCI format: their files (`trees`), layers (`layers`), configuration (`settings`) and archives (`archive`)."""
+"""Images in the OCI format: files (`trees`), layers (`layers`), configuration (`settings`), archives (`archive`)."""

@@ -1,4 +1,4 @@
-"""Layers: a folder as a compressed tar with the same bytes each time, whoever owns the files and whenever they were made."""
+"""Layers: a folder as a compressed tar with the same bytes each time, whatever the files' owners and times."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: PurePosixPath, owner: Owner) ->
     info.uid = info.gid = owner(name)
     info.mode = stat.S_IMODE(found.st_mode) & ~0o022 | (found.st_mode & stat.S_ISVTX and 0o022)
     if stat.S_ISLNK(found.st_mode):
-        info.type, info.linkname, info.mode = tarfile.SYMTYPE, os.readlink(path), 0o777
+        info.type, info.linkname, info.mode = tarfile.SYMTYPE, str(path.readlink()), 0o777
         tar.addfile(info)
     elif stat.S_ISDIR(found.st_mode):
         info.type = tarfile.DIRTYPE

@@ -21,7 +21,7 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 PACKAGES = (
     "base-files,base-passwd,bash,coreutils,dash,grep,libc-bin,libgomp1,libseccomp2,libstdc++6,mawk,python3,sed,tzdata"
 )
-"""Debian's packages, besides what they depend on. Testcontainers looks with sh, awk and grep whether the port is open."""
+"""Debian's packages, besides what they depend on; Testcontainers uses sh, awk and grep to see if the port is open."""
 SITE = f"usr/local/lib/python{VERSION[0]}.{VERSION[1]}/dist-packages"
 _UNUSED = ("bug", "gcc", "gdb", "info", "lintian", "locale", "man", "perl5")
 """Folders of /usr/share that are left out."""
@@ -96,7 +96,13 @@ def build_packages(trees: tuple[Path, Path], wheel: Path, architecture: str, con
     command += ["--implementation=cp", f"--python-version={version}", f"--target={others / SITE}", "-c", constraints]
     platforms = ["linux", *(f"manylinux{tag}" for tag in tags)]
     command += [f"--platform={name}_{MACHINES[architecture]}" for name in platforms]
-    command += ["--disable-pip-version-check", "--root-user-action=ignore", "--no-warn-conflicts", f"{wheel}[serve]", "pip"]
+    command += [
+        "--disable-pip-version-check",
+        "--root-user-action=ignore",
+        "--no-warn-conflicts",
+        f"{wheel}[serve]",
+        "pip",
+    ]
     subprocess.run(command, check=True)
     shutil.rmtree(others / SITE / "bin", ignore_errors=True)  # scripts for the interpreter that installed them
     for tests in [*(others / SITE / "numpy").glob("**/tests")]:

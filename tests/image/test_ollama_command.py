@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+from itertools import pairwise
 
 import pytest
 
@@ -105,7 +106,7 @@ def test_the_image_serves_everyone_its_models_by_names_of_other_containers(ollam
     monkeypatch.setenv("INTACT_ALLOW_HOST", "llm,other")
     command = ollama.serve_command(["--seeds", "fixed"])
     assert command[:7] == ["intact", "serve", DEFAULT, "--host", "0.0.0.0", "--port", "11434"]
-    allowed = [value for option, value in zip(command, command[1:], strict=False) if option == "--allow-host"]
+    allowed = [value for option, value in pairwise(command) if option == "--allow-host"]
     assert {"intact", "ollama", "llm", "other"} <= set(allowed)
     assert "--no-auth" in command
     assert command[-2:] == ["--seeds", "fixed"]

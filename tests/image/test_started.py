@@ -44,7 +44,7 @@ def container(unpacked):
     started.wait(LISTENS)
     yield started
     assert started.stop() == 0
-    assert "Application shutdown complete" in started.logs()
+    assert "Application shutdown complete" in started.last_logs
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_testcontainers_for_java_finds_the_port_open(container):
     """The command by which its HostPortWaitStrategy looks inside a container."""
     if MACHINES.get(config_of(read_blobs(Path(ARCHIVE)))[1]["architecture"]) != platform.machine():
         pytest.skip("the emulator runs no shell")
-    look = "(cat /proc/net/tcp* | awk '{print $2}' | grep -i ':2caa' || /bin/bash -c '</dev/tcp/localhost/11434') && exit 0"
+    look = "(cat /proc/net/tcp* | awk '{print $2}' | grep -i ':2caa' || /bin/bash -c '</dev/tcp/localhost/11434')"
     assert container.run("/bin/sh", "-c", look).returncode == 0
     assert container.run("/bin/sh", "-c", look.replace("2caa", "2cab").replace("11434", "11435")).returncode != 0
 
@@ -142,7 +142,7 @@ class Docker:
         return {"Runtimes": {"runc": {}}}
 
     def create(self, image, command, environment, ports, **_):
-        assert ports == {11434: None}
+        assert [*map(str, ports)] == ["11434"]
         self.environment = environment
         return self
 

@@ -1,4 +1,4 @@
-"""Containers of an OCI archive without Docker: its root unpacked, its command run in namespaces of its own, as its user.
+"""Containers of an OCI archive without Docker: its root unpacked, its command run as its user in new namespaces.
 
 Both need root's rights. A program in a container reaches no network but its own loopback.
 """
@@ -11,11 +11,14 @@ import platform
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from support.patience import PATIENCE
 
 NEWNET = 0x40000000  # CLONE_NEWNET of sched.h
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -24,7 +27,8 @@ set -eu
 root=$1; who=$2; shift 2
 mount --make-rprivate / && mount --bind "$root" "$root" && mount -o remount,ro,bind "$root"
 mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
-mount -t tmpfs tmpfs "$root/dev" && for each in null zero urandom random; do : >"$root/dev/$each"; mount --bind /dev/$each "$root/dev/$each"; done
+mount -t tmpfs tmpfs "$root/dev"
+for each in null zero urandom random; do : >"$root/dev/$each"; mount --bind /dev/$each "$root/dev/$each"; done
 mkdir "$root/dev/shm" && mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 ip link set lo up 2>/dev/null || python3 -c '
 import fcntl, socket, struct
@@ -86,7 +90,7 @@ class Container:
         self._variables = [*self._config["Env"], *(f"{name}={value}" for name, value in (variables or {}).items())]
         self._emulator = self._add_emulator(config["architecture"])
         command = [*self._emulator, *self._config["Entrypoint"], *(arguments or self._config["Cmd"])]
-        self._log = open(root.parent / "log", "w+b")  # noqa: SIM115
+        self._log = tempfile.NamedTemporaryFile(dir=root.parent, prefix="log-")  # noqa: SIM115
         start = ["unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "sh", "-c", _START]
         self._process = subprocess.Popen(
             [*start, "container", str(root), self._config["User"], *self._variables, *command],
@@ -96,7 +100,7 @@ class Container:
         )
 
     def _add_emulator(self, architecture: str) -> list[str]:
-        """Put an emulator into the root if the image is for another machine; it runs one program, and none that it starts."""
+        """Put an emulator into the root if the image is for another machine; it does not run programs of programs."""
         machine = MACHINES[architecture]
         if machine == platform.machine():
             return []
@@ -105,9 +109,9 @@ class Container:
 
     def logs(self) -> str:
         """Return what the container has printed."""
-        return (self.root.parent / "log").read_text("utf-8", "replace")
+        return Path(self._log.name).read_text("utf-8", "replace")
 
-    def wait(self, text: str, seconds: float = 60) -> None:
+    def wait(self, text: str, seconds: float = PATIENCE) -> None:
         """Wait until the container has printed a text."""
         end = time.monotonic() + seconds
         while text not in self.logs():
@@ -128,7 +132,10 @@ class Container:
     def network(self) -> Iterator[None]:
         """Move this thread into the container's network, so that its sockets reach the container's ports."""
         libc = ctypes.CDLL(None, use_errno=True)
-        with open("/proc/thread-self/ns/net") as before, open(f"/proc/{self._process.pid}/ns/net") as there:
+        with (
+            Path("/proc/thread-self/ns/net").open() as before,
+            Path(f"/proc/{self._process.pid}/ns/net").open() as there,
+        ):
             assert libc.setns(there.fileno(), NEWNET) == 0, os.strerror(ctypes.get_errno())
             try:
                 yield
@@ -140,7 +147,7 @@ class Container:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         return int(children[0])
 
-    def stop(self, seconds: float = 60) -> int:
+    def stop(self, seconds: float = PATIENCE) -> int:
         """Ask the first process to end, as `docker stop` does; return the container's exit status."""
         if self._process.poll() is None:
             os.kill(self.first_process(), 15)
@@ -148,4 +155,5 @@ class Container:
             return self._process.wait(seconds)
         finally:
             self._process.kill()
+            self.last_logs = self.logs()
             self._log.close()
