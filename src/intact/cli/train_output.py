@@ -39,12 +39,12 @@ class TrainingBar:
     """
 
     def __init__(self, begun: int = 0) -> None:
-        self._stack, self._begun, self._task = ExitStack(), begun, None
+        self._stack, self._begun = ExitStack(), begun
         self._occasionally = occasional_note()
 
     def __enter__(self) -> Self:
         self._progress: Any = self._stack.enter_context(bar())
-        self._task = self._progress.add_task("converting weights", total=None)
+        self._task: Any = self._progress.add_task("converting weights", total=None, completed=self._begun)
         return self
 
     def __call__(self, step: Progress) -> None:

@@ -48,9 +48,10 @@ def _stems(value: Any) -> Any:
     ends = {hf.rpartition(".")[2]: stem for stem, hf in HF_NAMES.items()} | {"all-linear": "all"}
     if isinstance(value, str):
         return ends.get(value, value)
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+    names = [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+    if not names or len(names) != len(value):
         raise ParameterError(f"target_modules must be names of matrices, got {value!r:.60}")
-    return ",".join(ends.get(name.rpartition(".")[2], name) for name in value)
+    return ",".join(ends.get(name.rpartition(".")[2], name) for name in names)
 
 
 def _none_if_zero(value: Any) -> Any:

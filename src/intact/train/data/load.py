@@ -189,9 +189,9 @@ def _encode(raw: RawFile, form: type[RowFormat], encoder: Encoder, *, drop: bool
         if total > MOST_TOKENS:
             raise ParameterError(f"{raw.name} has more than {MOST_TOKENS:,} tokens; split it into several runs")
     if long and (not drop or not rows):
-        where, error = long[0]
+        where, first = long[0]
         raise ParameterError(
-            f"{len(long)} of {len(raw.rows)} rows are too long; the first is {where}: {error}. Set data.longest, or "
+            f"{len(long)} of {len(raw.rows)} rows are too long; the first is {where}: {first}. Set data.longest, or "
             'data.too_long = "drop" or "cut"'
         )
     return rows, len(long)

@@ -22,6 +22,7 @@ from intact.numerics.dequantize import dequantize
 from intact.numerics.fp32 import Floats
 from intact.quantizing import quantize
 from intact.quantizing.output import is_gguf, storable, write_checkpoint
+from intact.quantizing.pipeline import KEEP
 from intact.train.arithmetic.products import Products
 from intact.train.export.folders import check_new, new_folder
 
@@ -110,8 +111,7 @@ def write_merged(
             _check_read_back(folder, values)
             progress("merge", len(values), len(values))
         if spec is not None:
-            more = {} if embeddings is None else {"embeddings": embeddings}
-            quantize(folder, to, spec, threads=threads, progress=progress, **more)
+            quantize(folder, to, spec, embeddings=embeddings or KEEP, threads=threads, progress=progress)
 
 
 @contextmanager
