@@ -22,7 +22,7 @@ COMMANDS = [
     *("verify", "page", "audit", "meter", "diff"),
     *("prove", "deduce"),
     *("pull", "quantize", "steer", "info", "selftest", "doctor", "help"),
-    *("logs", "trace", "learn", "traffic", "cassette", "keys", "receipt", "lock", "models"),
+    *("logs", "trace", "learn", "train", "traffic", "cassette", "keys", "receipt", "lock", "models"),
 ]
 GROUPS = {
     "logs": ["", "show", "replay", "path", "rm", "clear"],
@@ -32,6 +32,7 @@ GROUPS = {
     "receipt": ["show", "commit", "open"],
     "lock": ["new", "check", "cite"],
     "learn": ["concepts", "methods", "settings", "value"],
+    "train": ["sft", "preference", "distil", "heads", "recipe", "resume", "export"],
     "traffic": ["make", "replay"],
     "models": ["", "show", "rm"],
 }

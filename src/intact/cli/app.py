@@ -62,6 +62,7 @@ from intact.cli import (
     tasks,
     trace,
     traffic,
+    train,
     tune,
     verify,
 )
@@ -265,6 +266,20 @@ _group(
         "prefixes": (learn.prefixes, learn.PREFIXES_EXAMPLES),
         "settings": (learn.settings, learn.SETTINGS_EXAMPLES),
         "value": (learn.value, learn.VALUE_EXAMPLES),
+    },
+)
+_group(
+    "train",
+    _machine,
+    "Train adapters, heads and small models, with a receipt of every step.",
+    {
+        "sft": (train.sft, train.SFT_EXAMPLES),
+        "preference": (train.preference, train.PREFERENCE_EXAMPLES),
+        "distil": (train.distil, train.DISTIL_EXAMPLES),
+        "heads": (train.heads, train.HEADS_EXAMPLES),
+        "recipe": (train.recipe, train.RECIPE_EXAMPLES),
+        "resume": (train.resume, train.RESUME_EXAMPLES),
+        "export": (train.export, train.EXPORT_EXAMPLES),
     },
 )
 _group(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from intact.cli.options import AdapterOption, CacheOption, JsonOption, ThreadsOp
 from intact.cli.output import bar, emit, note, one_line, out
 from intact.cli.receipt_verifier import OpenedLayers, ReceiptLine, ReceiptVerifier
 from intact.cli.verify_log import check_log, emit_result, is_log, print_result, read_root
+from intact.cli.verify_training import StepSample, check_training, is_training, print_verdict
 
 if TYPE_CHECKING:
     from intact.cli.receipt_verifier import AnyVerdict
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from intact.quantizing.receipt import QuantizationReceipt
     from intact.quantizing.verify import QuantizationVerdict
     from intact.solving.receipts.document import RunReceipt
+    from intact.train.replay import TrainingVerdict
 
 STATUS: Final = {"false": 1, "unverifiable": 3, "partial": 4, "true": 0}
 """Exit status of each outcome; with several outcomes, the first in this order decides."""
@@ -59,6 +62,9 @@ Verify a run of a method from another package, which you have installed and trus
   intact verify run.receipt --package my-methods
 Verify every answer of a log of inspect_ai, and that its samples are those of a root printed before
   intact verify logs/run.eval --model smollm2-135m-instruct --root 5f1c...
+Verify a training run by replaying it; or 20 steps of it, from the states that its maker kept
+  intact verify adapter/train.receipt --model smollm2-135m-instruct
+  intact verify adapter/train.receipt --model smollm2-135m-instruct --sample 20 --nonce 00000000000000000001dd05
 Verify a quantised model by making it again from its source and text
   intact verify smol-gptq3.receipt --model ./model.gguf --text text.txt
 """
@@ -119,6 +125,15 @@ def command(
         Path | None,
         typer.Option("--text", metavar="FILE", help="Calibration text of a quantised model.", show_default=False),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="Rows of a training run; by default rows.jsonl beside the receipt.",
+            show_default=False,
+        ),
+    ] = None,
     ngrams: Annotated[
         Path | None,
         typer.Option(
@@ -165,9 +180,15 @@ def command(
         raise ParameterError("--layers needs --opening: it is the number of layers to check")
     cache_bytes = as_bytes(cache)
     key = None if signed_by is None else public_key(signed_by)
-    chosen, spot = _spot_check(files, nonce, sample) if nonce is not None and sample is not None else (None, None)
-
     named = dict(map(pair, others or []))
+    if any(map(is_training, files)):
+        steps = None if sample is None else StepSample(sample, nonce or "")
+        check = functools.partial(check_training, model=model, others=named, data=data, sample=steps)
+        _verify_training(files, check, threads, json)
+        return
+    if data is not None:
+        raise ParameterError("--data is for receipts of training runs")
+    chosen, spot = _spot_check(files, nonce, sample) if nonce is not None and sample is not None else (None, None)
 
     def load(name: str, profile: Profile, bits: int, partners: Sequence[str]) -> Model:
         others: dict[str, Any] = {"partners": [fetch.locate(named[one]) for one in partners]} if partners else {}
@@ -234,6 +255,18 @@ def command(
             _print_spot_check(spot)
     if STATUS[outcome]:
         raise typer.Exit(STATUS[outcome])
+
+
+def _verify_training(
+    files: Sequence[Path], check: Callable[..., TrainingVerdict], threads: int | None, json: bool
+) -> None:
+    """Verify the receipt of a training run."""
+    if len(files) > 1:
+        raise ParameterError("give one receipt of a training run at a time, without other files")
+    verdict = check(files[0], threads=threads)
+    print_verdict(files[0], verdict, json)
+    if STATUS[verdict.outcome]:
+        raise typer.Exit(STATUS[verdict.outcome])
 
 
 def _check_files(files: Sequence[Path], root: str | None) -> str | None:

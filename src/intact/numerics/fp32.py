@@ -39,8 +39,8 @@ _EXP_TERMS = tuple(
     np.float32(float.fromhex(term))
     for term in ("0x1.6a23cep-10", "0x1.123a2p-7", "0x1.5558f2p-5", "0x1.555492p-3", "0x1.fffffcp-2")
 )
-_GELU_LINEAR = np.float32(float.fromhex("0x1.988454p0"))
-_GELU_CUBIC = np.float32(float.fromhex("0x1.2444f2p-4"))
+GELU_LINEAR = np.float32(float.fromhex("0x1.988454p0"))
+GELU_CUBIC = np.float32(float.fromhex("0x1.2444f2p-4"))
 _ERF_SLOPE = tuple(
     np.float32(float.fromhex(term))
     for term in (
@@ -415,7 +415,7 @@ def silu(x: Floats) -> Floats:
 def gelu_tanh(x: Floats) -> Floats:
     """Return the tanh approximation of GELU, x * sigmoid(x * (a + b * (x * x))), a = 2 sqrt(2 / pi), b = 0.044715 a."""
     with np.errstate(over="ignore"):
-        inner = x * (_GELU_LINEAR + _GELU_CUBIC * (x * x))
+        inner = x * (GELU_LINEAR + GELU_CUBIC * (x * x))
     y: Floats = x * sigmoid(inner)
     return y
 

@@ -90,6 +90,16 @@ class ChatTemplate:
         self._seconds = seconds
         self._max_output = max_output
 
+    def with_source(self, source_text: str) -> ChatTemplate:
+        """Return a template with another source, and the same special tokens and limits."""
+        return ChatTemplate(
+            source_text,
+            tokens=self._tokens,
+            source=self._source,
+            seconds=self._seconds,
+            max_output=self._max_output,
+        )
+
     @property
     def sources(self) -> tuple[str, ...]:
         """Sources of this template and of the template for tools, which comes last."""

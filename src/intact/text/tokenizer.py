@@ -111,6 +111,11 @@ class Tokenizer:
         return self._parts.bos_id
 
     @property
+    def eos_id(self) -> int | None:
+        """Token that marks the end of a text, if the model has one."""
+        return self._parts.eos_id
+
+    @property
     def eos_ids(self) -> frozenset[int]:
         """Tokens that end generation: end of text and end of turn."""
         return self._parts.eos_ids

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from intact._base.errors import ParameterError
 from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.derivative import FloatPass
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import ReferenceStep
@@ -33,14 +34,11 @@ class Op(ABC):
         Kind of the native operation in the extension (native/ops/NAME.cpp).
     exchanges : bool
         If true, the operation needs other processes, or a function that acts for them.
-    derivative : None
-        Reserved for a trainer: how gradients pass through the operation. None: not differentiable.
     """
 
     noun: ClassVar[str]
     native: ClassVar[str]
     exchanges: ClassVar[bool] = False
-    derivative: ClassVar[None] = None
 
     @abstractmethod
     def step(self, s: ReferenceStep) -> None:
@@ -118,6 +116,35 @@ class Op(ABC):
     def refuse_cut(self) -> None:
         """Raise the error for an operation that cannot be split between processes."""
         raise ParameterError(f"tensor parallel runs no {self.noun}: load in one process")
+
+    def float_step(self, s: FloatPass) -> None:
+        """Compute a sequence's rows in float32, and keep what the derivative needs.
+
+        Raises
+        ------
+        ParameterError
+            If the operation has no derivative.
+        """
+        self.refuse_derivative()
+
+    def derivative(self, s: FloatPass) -> None:
+        """Pass gradients from the buffers that the operation writes to those that it reads, and to its tensors.
+
+        Raises
+        ------
+        ParameterError
+            If the operation has no derivative.
+        """
+        self.refuse_derivative()
+
+    def refuse_derivative(self, detail: str = "") -> None:
+        """Raise the error for an operation through which training cannot pass gradients."""
+        raise ParameterError(f"training has no derivative of {self.noun}{detail}; it can train decoders without them")
+
+    @classmethod
+    def differentiable(cls) -> bool:
+        """Return true if the operation has a derivative."""
+        return cls.derivative is not Op.derivative
 
 
 class Cached(Op):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.derivative import FloatPass
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.shader import ProductTarget, Shading
@@ -98,3 +99,27 @@ class Adapt(Op):
     def cut(self, cutter: Cutter) -> None:
         """Raise: adapters cannot be split."""
         self.refuse_cut()
+
+    def float_step(self, s: FloatPass) -> None:
+        """Add the change of the sequence's adapter in float32."""
+        if (change := self._change(s)) is None:
+            return
+        x = s.rows[self.source]
+        inner = s.product(x, change.down)
+        s.keep(x, inner)
+        if not s.last:
+            s.rows[self.target] = s.rows[self.target] + s.product(inner, change.up)
+
+    def derivative(self, s: FloatPass) -> None:
+        """Pass gradients to the source through both matrices, and to the matrices themselves."""
+        if (change := self._change(s)) is None:
+            return
+        x, inner = s.kept()
+        g = s.gradient(self.target)
+        s.learn_product(change.up, g, inner)
+        down = s.back(g, change.up)
+        s.learn_product(change.down, down, x)
+        s.add(self.source, s.back(down, change.down))
+
+    def _change(self, s: FloatPass) -> LowRank | None:
+        return None if s.adapter < 0 else self.changes[s.adapter]

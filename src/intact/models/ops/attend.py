@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intact._base.errors import ParameterError
 from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.derivative import FloatPass
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Cached
 from intact.models.aspects.parameters import bias_values
@@ -19,6 +20,7 @@ from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize
+from intact.numerics import fp32
 from intact.numerics.attention import (
     Heads,
     attend,
@@ -28,6 +30,7 @@ from intact.numerics.attention import (
     score_scale,
     sink_scores,
 )
+from intact.numerics.fp32 import Floats
 from intact.numerics.kv_codecs.definition import (
     GRANULE,
     KEY_UNIT,
@@ -198,6 +201,69 @@ class Attend(Cached):
     def structure(self, at: int, found: Structure) -> None:
         """Add the attention and its value and target buffers."""
         found.add_attention(at, self.value, self.target, self.heads, self.kv_heads, self.width)
+
+    def float_step(self, s: FloatPass) -> None:
+        """Attend in float32, one head at a time; probabilities are normalised before they multiply the values."""
+        query, key, value = (s.rows[name] for name in (self.query, self.key, self.value))
+        known: list[Floats] = []
+        out = np.empty_like(query)
+        for h in range(self.heads):
+            own, kv = self._columns(h), self._columns(h // (self.heads // self.kv_heads))
+            p, bend = self._probabilities(s, h, query[:, own], key[:, kv])
+            if len(p) <= MOST_KEPT:
+                known += [p] if bend is None else [p, bend]
+            out[:, own] = s.dot(p, np.ascontiguousarray(value[:, kv].T))
+        s.keep(query, key, value, *known)
+        s.rows[self.target] = out
+
+    def derivative(self, s: FloatPass) -> None:
+        """Pass gradients through softmax, dS = P (dP - dot(dP, P)), and through the soft cap of the scores."""
+        query, key, value, *known = s.kept()
+        g = s.take(self.target)
+        parts = 2 if self.cap else 1
+        dq, dk, dv = np.zeros_like(query), np.zeros_like(key), np.zeros_like(value)
+        for h in range(self.heads):
+            own, kv = self._columns(h), self._columns(h // (self.heads // self.kv_heads))
+            q, k, y = query[:, own], key[:, kv], np.ascontiguousarray(g[:, own])
+            p, bend = self._probabilities(s, h, q, k) if not known else (known[parts * h], known[parts * (h + 1) - 1])
+            dv[:, kv] += s.dot(np.ascontiguousarray(p.T), np.ascontiguousarray(y.T))
+            dp = s.dot(y, np.ascontiguousarray(value[:, kv]))
+            ds = p * (dp - fp32.dot(dp, p)[:, None])
+            if self.cap and bend is not None:
+                ds = ds * bend
+            ds = ds * np.float32(self.scale)
+            dq[:, own] = s.dot(ds, np.ascontiguousarray(k.T))
+            dk[:, kv] += s.dot(np.ascontiguousarray(ds.T), np.ascontiguousarray(q.T))
+        s.add(self.query, dq)
+        s.add(self.key, dk)
+        s.add(self.value, dv)
+
+    def _columns(self, head: int) -> slice:
+        return slice(head * self.width, (head + 1) * self.width)
+
+    def _probabilities(self, s: FloatPass, h: int, q: Floats, k: Floats) -> tuple[Floats, Floats | None]:
+        """Return a head's probabilities (positions, positions), and the derivative of the soft cap if there is one."""
+        score = s.dot(np.ascontiguousarray(q), np.ascontiguousarray(k)) * np.float32(self.scale)
+        bend = None
+        if self.cap:
+            capped = fp32.soft_cap(score, float(self.cap))
+            ratio = capped / np.float32(self.cap)
+            score, bend = capped, np.float32(1.0) - ratio * ratio
+        at = np.arange(len(q))
+        back = at[:, None] - at[None, :]
+        seen = back < (self.window or len(q))
+        seen = seen & (back >= 0) if self.causal else seen
+        most = np.where(seen, score, np.float32(-np.inf)).max(axis=1)
+        sink = None if self.sinks is None else s.vector(self.sinks)[h]
+        most = most if sink is None else np.maximum(most, sink)
+        e = np.where(seen, s.exp(np.where(seen, score - most[:, None], np.float32(0.0))), np.float32(0.0))
+        total = fp32.lane_sum(e)
+        total = total if sink is None else total + fp32.exp(sink - most)
+        return (e / total[:, None]).astype(np.float32, copy=False), bend
+
+
+MOST_KEPT: Final = 1024
+"""Longest sequence whose probabilities are kept for the derivative; those of longer ones are computed again."""
 
 
 def integer_sinks(tables: Tables, name: str) -> NDArray[np.int64]:

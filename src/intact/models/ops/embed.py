@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from intact._base.errors import ModelError
 from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.derivative import FloatPass
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import integer_bias
@@ -137,6 +138,16 @@ class Embed(Op):
     def structure(self, at: int, found: Structure) -> None:
         """Add the residual stream and its embedding."""
         found.add_embedding(self.target, self.weight)
+
+    def float_step(self, s: FloatPass) -> None:
+        """Return the scaled rows of the tokens in float32."""
+        if self.positions or self.bias or self.second_bias:
+            self.refuse_derivative(" with positions or biases")
+        s.rows[self.target] = s.embedding(self.weight, s.tokens) * np.float32(self.scale)
+
+    def derivative(self, s: FloatPass) -> None:
+        """Add the gradient of the tokens' rows."""
+        s.learn_rows(self.weight, s.tokens, s.take(self.target) * np.float32(self.scale))
 
 
 def embed_multiplier(scale: Fraction) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from intact._base.errors import ParameterError
 from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.derivative import FloatPass
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import float_values, integer_bias
@@ -163,6 +164,26 @@ class Linear(Op):
             found.add_product(
                 at, self.source, target.buffer, target.weight, bias=target.bias, accumulate=target.accumulate
             )
+
+    def float_step(self, s: FloatPass) -> None:
+        """Multiply rows by each matrix in float32."""
+        x = s.rows[self.source]
+        s.keep(x)
+        if s.last:
+            return
+        for target in self.targets:
+            y = s.product(x, target.weight)
+            y = y if target.bias is None else y + s.vector(target.bias)
+            s.rows[target.buffer] = s.rows[target.buffer] + y if target.accumulate else y
+
+    def derivative(self, s: FloatPass) -> None:
+        """Pass g W to the source, in the order of targets, and g^T x to each matrix."""
+        (x,) = s.kept()
+        for target in self.targets:
+            g = s.gradient(target.buffer) if target.accumulate else s.take(target.buffer)
+            s.learn_product(target.weight, g, x)
+            s.learn_sum(target.bias, g)
+            s.add(self.source, s.back(g, target.weight))
 
 
 class KeptInputs(NamedTuple):

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 
 from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.derivative import LOGITS, FloatPass
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import LOGIT_FRACTION, ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize, tensor_roles
+from intact.numerics import fp32
 from intact.numerics.activations import quantize
 from intact.numerics.fixed import sat32
+from intact.numerics.fp32 import Floats
 from intact.numerics.matmul import matmul
 from intact.numerics.soft_cap import make_soft_cap, soft_cap
 
@@ -93,3 +96,24 @@ class Logits(Op):
         """Add the head matrix."""
         if self.weight is not None:
             found.add_head(at, self.source, self.weight)
+
+    def float_step(self, s: FloatPass) -> None:
+        """Compute the logits of all rows in float32, as the rows of `LOGITS`, unless they are already known."""
+        x = s.rows[self.source]
+        s.keep(x)
+        if self.weight is not None and LOGITS not in s.rows:
+            logits = s.product(x, self.weight)
+            s.rows[LOGITS] = fp32.soft_cap(logits, float(self.cap)) if self.cap else logits
+
+    def derivative(self, s: FloatPass) -> None:
+        """Pass the gradient of the logits to the source; a soft cap has the slope 1 - (logit / cap)^2."""
+        (x,) = s.kept()
+        g: Floats = s.take(LOGITS)
+        if self.weight is None:
+            self.refuse_derivative(" without a matrix")
+            return
+        if self.cap:
+            ratio = s.rows[LOGITS] / np.float32(self.cap)
+            g = (g * (np.float32(1.0) - ratio * ratio)).astype(np.float32)
+        s.learn_product(self.weight, g, x)
+        s.add(self.source, s.back(g, self.weight))

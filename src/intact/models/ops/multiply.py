@@ -10,6 +10,7 @@ import numpy as np
 
 from intact._base.errors import ModelError
 from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.derivative import FloatPass
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import bias_values
@@ -88,6 +89,20 @@ class Multiply(Op):
         if self.weight is not None:
             cutter.tensor(self.weight)
         cutter.append(replace(self, source=cutter.whole(self.source), target=cutter.written(self.target)))
+
+    def float_step(self, s: FloatPass) -> None:
+        """Multiply columns in float32."""
+        width, number = s.tables.buffers[self.target].width, np.float32(row_number(s.tables, self))
+        s.rows[self.target] = s.rows[self.source][:, self.start : self.start + width] * number
+
+    def derivative(self, s: FloatPass) -> None:
+        """Pass the gradient times the number to the columns that were read."""
+        if s.learns(self.weight):
+            self.refuse_derivative(" that are trained themselves")
+        g = s.take(self.target) * np.float32(row_number(s.tables, self))
+        whole = np.zeros((len(g), s.tables.buffers[self.source].width), np.float32)
+        whole[:, self.start : self.start + g.shape[1]] = g
+        s.add(self.source, whole)
 
 
 def row_number(tables: Tables, op: Multiply) -> Fraction:

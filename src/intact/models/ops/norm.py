@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from intact._base.errors import ModelError, ParameterError
 from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.derivative import FloatPass
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import float_values, integer_bias
@@ -19,7 +20,9 @@ from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize, tensor_roles
+from intact.numerics import fp32
 from intact.numerics.fixed import rshift, sat32
+from intact.numerics.fp32 import Floats
 from intact.numerics.norm import Gain, layer_norm, make_gain, rmsnorm
 
 
@@ -147,6 +150,48 @@ class Norm(Op):
             found.add_sum(self.source, self.target, self.gain)
         else:
             found.add_norm(at, self.source, self.target, self.gain, self.offset)
+
+    def float_step(self, s: FloatPass) -> None:
+        """Norm rows, heads or groups in float32."""
+        x, gain = self._parts_of(s.rows[self.source]), self._gain_parts(s)
+        if self.centered:
+            x = x - (fp32.lane_sum(x) / np.float32(x.shape[-1]))[..., None]
+        r = np.float32(1.0) / np.sqrt(fp32.dot(x, x) / np.float32(x.shape[-1]) + np.float32(self.eps))
+        unit = x * r[..., None]
+        y = (unit * gain).reshape(s.rows[self.source].shape)
+        y = y if self.bias is None else y + s.vector(self.bias)
+        s.keep(unit, r)
+        s.rows[self.target] = s.rows[self.target] + y if self.accumulate else y
+
+    def derivative(self, s: FloatPass) -> None:
+        """Pass r (h - n dot(h, n) / K), with h = g gain and n the normed row; layer norms also subtract the mean."""
+        unit, r = s.kept()
+        g = s.gradient(self.target) if self.accumulate else s.take(self.target)
+        parts = self._parts_of(g)
+        s.learn_sum(self.bias, g)
+        if s.learns(self.gain):
+            rows = parts * unit
+            s.learn_sum(
+                self.gain, self._factored(rows.reshape(-1, rows.shape[-1]) if self.heads else rows.reshape(g.shape))
+            )
+        h = parts * self._gain_parts(s)
+        dx = r[..., None] * (h - unit * (fp32.dot(h, unit) / np.float32(unit.shape[-1]))[..., None])
+        if self.centered:
+            dx = dx - (fp32.lane_sum(dx) / np.float32(dx.shape[-1]))[..., None]
+        s.add(self.source, dx.reshape(g.shape))
+
+    def _parts_of(self, x: Floats) -> Floats:
+        """Return rows as the slices that are normed separately, (positions, slices, width)."""
+        return x.reshape(len(x), self.heads or self.groups, -1)
+
+    def _factored(self, x: Floats) -> Floats:
+        return x if self.factor == 1 else x * np.float32(float(self.factor))
+
+    def _gain_parts(self, s: FloatPass) -> Floats:
+        """Return the gain of each slice, (slices or 1, width)."""
+        gain = s.vector(self.gain)
+        gain = self._factored(gain + np.float32(self.offset) if self.offset else gain)
+        return gain.reshape(1 if self.heads else self.groups, -1)
 
 
 def gain_values(tables: Tables, op: Norm) -> NDArray[np.float32]:

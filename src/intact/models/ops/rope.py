@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.derivative import FloatPass
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.shader import Shading
 from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
+from intact.numerics import fp32
+from intact.numerics.fp32 import Floats
 from intact.numerics.rope import rotate
 
 
@@ -76,3 +81,16 @@ class Rope(Op):
         """Rotate this rank's heads."""
         own = cutter.split[self.buffer][cutter.rank].width
         cutter.append(replace(self, heads=own // self.width))
+
+    def float_step(self, s: FloatPass) -> None:
+        """Rotate pairs in float32."""
+        s.rows[self.buffer] = self._turned(s, s.rows[self.buffer], 1)
+
+    def derivative(self, s: FloatPass) -> None:
+        """Rotate the gradient backwards."""
+        s.add(self.buffer, self._turned(s, s.take(self.buffer), -1))
+
+    def _turned(self, s: FloatPass, x: Floats, direction: int) -> Floats:
+        cosine, sine = s.angles[self.rotation]
+        heads = x.reshape(len(x), self.heads, self.width)
+        return fp32.rope(heads, cosine, sine * np.float32(direction), self.interleaved).reshape(x.shape)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.derivative import FloatPass
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import integer_bias
@@ -68,3 +69,13 @@ class Steer(Op):
     def cut(self, cutter: Cutter) -> None:
         """Raise: steering vectors cannot be split."""
         self.refuse_cut()
+
+    def float_step(self, s: FloatPass) -> None:
+        """Add the vector of the sequence's adapter in float32."""
+        if not s.last and s.adapter >= 0 and (name := self.vectors[s.adapter]) is not None:
+            s.rows[self.target] = s.rows[self.target] + s.vector(name)
+
+    def derivative(self, s: FloatPass) -> None:
+        """Add the gradient of the vector; the target's own gradient is unchanged."""
+        if s.adapter >= 0:
+            s.learn_sum(self.vectors[s.adapter], s.gradient(self.target))

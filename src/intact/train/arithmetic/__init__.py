@@ -1,0 +1,1 @@
+"""The arithmetic of training: products in a fixed order, passes through programs, and sums of gradients as integers."""

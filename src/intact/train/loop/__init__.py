@@ -1,0 +1,1 @@
+"""The training loop: forward by the engine, gradient, and step."""

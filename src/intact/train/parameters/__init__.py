@@ -1,0 +1,1 @@
+"""Trained parameters, one file each, found by name (`intact.train.registry`)."""

@@ -1,0 +1,1 @@
+"""Training receipts: their chain of steps, and their document."""
