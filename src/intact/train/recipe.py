@@ -24,7 +24,7 @@ from intact.train.settings import TrainSettings
 MOST_BYTES: Final = 1 << 16
 """Maximum size of a recipe."""
 MOST_DEPTH: Final = 4
-_PIECES: Final = ("loss", "parameters", "optimiser", "schedule")
+_KINDS: Final = ("loss", "parameters", "optimiser", "schedule")
 _OWN: Final = ("task", "model", "teacher", "data", "epochs")
 _FILES: Final = ("train", "held")
 
@@ -166,7 +166,7 @@ def _with_defaults(found: dict[str, Any], task: str) -> dict[str, Any]:
     """Return settings with the pieces of a kind of training where none are named."""
     defaults = TASKS[task]
     own: dict[str, Any] = {"loss": defaults.loss, "parameters": defaults.parameters}
-    for kind in _PIECES:
+    for kind in _KINDS:
         value = found.get(kind, {})
         value = {"name": value} if isinstance(value, str) else value
         if not isinstance(value, dict):
