@@ -31,7 +31,7 @@ _FILES: Final = ("train", "held")
 
 @dataclass(frozen=True)
 class TaskDefaults:
-    """What a kind of training sets, and the row formats that suit it."""
+    """Defaults of a kind of training, and the row formats that it accepts."""
 
     summary: str
     formats: tuple[str, ...]
@@ -63,7 +63,7 @@ class Recipe:
     model, teacher : str or None
         Names in the catalogue.
     train, held : str or None
-        Names of a file, or a folder, of data beside the recipe.
+        Names of a data file or folder in the recipe's folder.
     epochs : Fraction or None
         Number of passes over the data, if it determines the number of steps.
     """
@@ -191,7 +191,7 @@ def _data(given: Any) -> tuple[dict[str, str], DataSettings]:
 
 
 def _file_name(what: str, value: object) -> str:
-    """Return the name of a file beside the recipe."""
+    """Return the name of a file in the recipe's folder."""
     plain = isinstance(value, str) and value == PureWindowsPath(value).name and value not in ("", ".", "..")
     if not plain:
         raise ParameterError(
