@@ -2,6 +2,8 @@
 # README's two commands as a new user meets them: in an empty root file system of this Debian release with Python, venv, git and certificates
 # alone (no compiler, no bubblewrap, no model, no data), in a clone of HEAD with nothing beside it, as a user without rights.
 #   scripts/empty_root.sh                both commands, in a new copy of the root
+#   scripts/empty_root.sh --ci WHEEL     the steps of action.yml and the hooks for pre-commit on examples/ci, with a wheel; both must fail if an
+#                                        answer changed. $PYTHON (default python3) has PyYAML
 #   scripts/empty_root.sh PATH...        the tests on these paths alone; the last copy and what is installed there are kept
 # Needs root's rights and debootstrap. The mirror is apt's, and the package index pip's, as this machine is configured.
 #   INTACT_EMPTY_ROOT     where the roots are kept, by default build/empty-root
@@ -68,8 +70,40 @@ inside() {
     ' empty_root "$root" "$clone" "$1" "${variables[@]}"
 }
 
+# What a repository does that has examples/ci as its contents, in an environment that has nothing but Python and git.
+ci() {
+    local wheel project=$home/project steps
+    wheel=$(basename "$1")
+    cp "$1" "$root$home/"
+    cp -r examples/ci "$root$project"
+    sed "s|INTACT_REPOSITORY|$clone|; s|INTACT_REVISION|$(git rev-parse HEAD)|" examples/ci/pre-commit-config.yaml >"$root$project/.pre-commit-config.yaml"
+    chroot "$root" chown -R user:user "$home"
+    for steps in action.sh changed.sh; do
+        "${PYTHON:-python3}" scripts/action_steps.py "package=$home/$wheel[serve]" "lock=${steps/%sh/json}" >"$root$home/$steps"
+    done
+    inside "
+        git config --global user.name n; git config --global user.email e@example.org; git config --global --add safe.directory '*'
+        python3 -m venv ~/venv
+        export PATH=~/venv/bin:\$PATH
+        cd $project && git init -q && echo __pycache__/ >.gitignore && cp answers.json action.json && sed 's/The answer to/An answer to/' answers.json >changed.json
+        echo '== action.yml'; bash ~/action.sh
+        echo '== action.yml, an answer changed'; if bash ~/changed.sh; then echo 'empty_root: passed with a changed answer' >&2; exit 1; fi
+        echo '== hooks'; pip install -q pre-commit; git add .; pre-commit run --all-files --verbose
+        echo '== hooks, an answer changed'; cp changed.json answers.json
+        if pre-commit run --all-files; then echo 'empty_root: hooks passed with a changed answer' >&2; exit 1; fi
+        echo '== all steps did as they should'"
+}
+
 mkdir -p "$cache"
 [ -d "$base" ] || make_base
+if [ "${1:-}" = --ci ]; then
+    [ -f "${2:-}" ] || { echo "empty_root: --ci needs a wheel that the root's Python can install, got ${2:-nothing}" >&2; exit 2; }
+    rm -rf "$root"
+    cp -a "$base" "$root"
+    git clone -q --depth 1 "file://$PWD" "$root$clone"
+    ci "$2"
+    exit
+fi
 if [ $# -eq 0 ] || [ ! -d "$root" ]; then
     rm -rf "$root"
     cp -a "$base" "$root"

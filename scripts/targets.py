@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,16 +75,20 @@ def main() -> None:
 
 def build(name: str, build_type: str) -> Path:
     """Build the program of a target."""
-    target, tools, folder = TARGETS[name], own_tools() / "bin", BUILD / name
-    programs = {f"CMAKE_{tool}": str(path) for tool, path in compiler(name).items()}
+    folder = BUILD / name
+    configure_and_build(name, folder, {"CMAKE_BUILD_TYPE": build_type, "INTACT_BINDINGS": "OFF", "INTACT_WERROR": "ON"})
+    return folder / ("intact_core.exe" if TARGETS[name].system == "Windows" else "intact_core")
+
+
+def configure_and_build(name: str, folder: Path, settings: Mapping[str, str]) -> None:
+    """Build a target in a folder, with CMake's variables from `settings`."""
+    target, tools = TARGETS[name], own_tools() / "bin"
     settings = {
-        **programs,
+        **{f"CMAKE_{tool}": str(path) for tool, path in compiler(name).items()},
         "CMAKE_SYSTEM_NAME": target.system,
         "CMAKE_SYSTEM_PROCESSOR": target.processor,
-        "CMAKE_BUILD_TYPE": build_type,
         "CMAKE_MAKE_PROGRAM": str(tools / "ninja"),
-        "INTACT_BINDINGS": "OFF",
-        "INTACT_WERROR": "ON",
+        **settings,
     }
     if target.system == "Darwin":
         settings |= {"CMAKE_INSTALL_NAME_TOOL": "/bin/false", "CMAKE_OSX_SYSROOT": ""}  # nothing is installed
@@ -94,7 +99,6 @@ def build(name: str, build_type: str) -> Path:
     configure = [tools / "cmake", "-G", "Ninja", "-S", ROOT, "-B", folder, *arguments]
     subprocess.run(configure, check=True, stdout=subprocess.DEVNULL, env=environment)
     subprocess.run([tools / "cmake", "--build", folder, "--", "--quiet"], check=True, env=environment)
-    return folder / ("intact_core.exe" if target.system == "Windows" else "intact_core")
 
 
 def find_runner(target: Target) -> list[str] | None:

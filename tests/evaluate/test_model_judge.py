@@ -33,6 +33,7 @@ from support.tiny import write_tiny
 
 SHORT = Rubric("Q: {question} A: {answer} Grade ({labels}):", ("good", "fair", "bad"))
 SHORT_PAIR = Rubric("Q: {question} 1: {first} 2: {second} Better:", ("1", "2"))
+SHORTEST = Rubric("{question} {answer}: {labels}?", ("yes", "no"))
 COUNT = 100
 ONE_BY_ONE = """
 import json, sys
@@ -67,8 +68,8 @@ def model(tiny_path):
     return intact.load(tiny_path, drafter="off")
 
 
-def check_null_control(path, rubric, items, tmp_path):
-    """Judge items alone, among strangers, in reverse order, on the scalar tier, and after a restart."""
+def check_null_control(path, rubric, items, tmp_path, tiers):
+    """Judge items alone, among strangers, in reverse order, and after restarts on tiers."""
     judge = ModelJudge(intact.load(path, drafter="off"), rubric)
     found = judge.judge(items)
     scores = [[list(row) for row in one.scores] for one in found]
@@ -77,7 +78,7 @@ def check_null_control(path, rubric, items, tmp_path):
     file = tmp_path / "items.jsonl"
     file.write_text("".join(json.dumps({"id": item.id, **item.fields}) + "\n" for item in items))
     source = str(Path(intact.__file__).parents[1])
-    for tier in ("scalar", available_tiers()[0]):  # each in a process of its own, which is a restart
+    for tier in tiers:  # each in a process of its own, which is a restart
         environment = os.environ | {"INTACT_ISA": tier, "PYTHONPATH": source}
         words = [sys.executable, "-c", ONE_BY_ONE, str(path), str(file), json.dumps([rubric.template, rubric.labels])]
         done = subprocess.run(words, env=environment, capture_output=True, text=True)
@@ -86,25 +87,18 @@ def check_null_control(path, rubric, items, tmp_path):
 
 
 def test_no_verdict_on_100_answers_changes(tiny_path, tmp_path):
-    check_null_control(tiny_path, SHORT, items_of(COUNT), tmp_path)
+    check_null_control(tiny_path, SHORT, items_of(COUNT), tmp_path, ("scalar", available_tiers()[0]))
 
 
 @pytest.mark.nightly
-def test_no_verdict_of_a_real_model_on_100_answers_changes(model_path, tmp_path, data_dir):
-    lines = (data_dir / "gsm8k" / "test.jsonl").read_text("utf-8").splitlines()[:COUNT]
-    rows = [json.loads(line) for line in lines]
+def test_no_verdict_of_a_real_model_on_100_answers_changes(model_path, tmp_path):
+    """The questions are short, so that it takes a minute of processor time; the scalar tier would take half an hour."""
     items = [
-        JudgedItem(
-            str(i),
-            {
-                "question": row["question"],
-                "reference": row["answer"].rpartition("#### ")[2],
-                "answer": str(int(row["answer"].rpartition("#### ")[2].replace(",", "")) + i % 2),
-            },
-        )
-        for i, row in enumerate(rows)
+        JudgedItem(str(i), {"question": f"{i % 10} + {i // 10} =", "answer": str(i % 10 + i // 10 + i % 2)})
+        for i in range(COUNT)
     ]
-    check_null_control(model_path("smollm2-135m"), SINGLE, items, tmp_path)
+    best, *_, second = [tier for tier in available_tiers() if tier != "scalar"] * 2
+    check_null_control(model_path("smollm2-135m"), SHORTEST, items, tmp_path, (best, second))
 
 
 def test_the_null_control_counts_verdicts_that_change(model):

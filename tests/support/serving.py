@@ -14,7 +14,7 @@ import httpx
 
 from intact.serve.app import create_app
 from intact.serve.models import Loading, Models
-from intact.serve.server import make_server
+from intact.serve.server import EndingServer, make_server
 from intact.serve.service import Service
 from intact.serve.settings import ServerSettings
 from intact.serve.telemetry import Exporter
@@ -82,14 +82,18 @@ class Running:
 
 @contextmanager
 def running(
-    paths: Mapping[str, Path], loading: Loading | None = None, tracing: Exporter | None = None, **settings: Any
+    paths: Mapping[str, Path],
+    loading: Loading | None = None,
+    tracing: Exporter | None = None,
+    kind: type[EndingServer] | None = None,
+    **settings: Any,
 ) -> Iterator[Running]:
-    """Run a server until the block ends."""
+    """Run a server, of the class `kind` if given, until the block ends."""
     fixed = ServerSettings(port=0, **{"seeds": "fixed"} | settings)
     service = Service(
         fixed, Models({n: str(p) for n, p in paths.items()}, loading or Loading(threads=1), fixed), tracing
     )
-    made = make_server(create_app(service), fixed, service.cut)
+    made = make_server(create_app(service), fixed, service.cut, kind)
     made.install_signal_handlers = lambda: None  # older uvicorn; newer ones see that this is no main thread
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]

@@ -264,7 +264,7 @@ def _calls(tree: ast.AST):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
             yield "@"
         if isinstance(node, ast.ImportFrom) and node.module in ("math", "cmath", "random"):
-            yield from (f"math.{one.name}" for one in node.names if one.name not in ("isqrt", "sqrt"))
+            yield from (f"math.{one.name}" for one in node.names if one.name not in ("ceil", "isqrt", "prod", "sqrt"))
         if isinstance(node, ast.Import):
             yield from (
                 one.name for one in node.names if one.name.split(".")[0] in ("math", "random", "scipy", "torch")

@@ -7,18 +7,21 @@ import json
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import aclosing
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from intact._base.errors import EndpointError, ParameterError
+from intact._base.event_stream import EventReader, ReplyLimit
 from intact._base.packages import check_installed
 from intact.checkpoints.catalogue import resolve
 from intact.reason.backends.address import endpoint_address
 
 if TYPE_CHECKING:
+    import httpx
+
     from intact.serve.models import Models
 
 SECONDS: Final = 600.0
@@ -116,8 +119,7 @@ class ServerSource(ChatSource):
         url = f"{self.url}/{path}"
         try:
             with self._client.stream(verb, url, **content) as response:
-                data = b"".join(_bounded(url, response.iter_bytes()))
-                status = response.status_code
+                status, data = response.status_code, _body(url, response)
         except self._failure as error:
             raise EndpointError(f"{url} cannot be reached ({type(error).__name__}: {error!s:.200})") from error
         return _read_reply(url, status, data)
@@ -129,22 +131,17 @@ class ServerSource(ChatSource):
             with self._client.stream("POST", url, json=body | {"stream": True}) as response:
                 kind = response.headers.get("content-type", "")
                 if response.status_code != 200 or not kind.startswith("text/event-stream"):
-                    parts = b"".join(_bounded(url, response.iter_bytes()))
-                    _read_reply(url, response.status_code, parts)
+                    _read_reply(url, response.status_code, _body(url, response))
                     raise EndpointError(f"{url}: the reply is {kind!r:.60}, not a stream of events")
-                rest = b""
-                for part in _bounded(url, response.iter_bytes()):
-                    *lines, rest = (rest + part).split(b"\n")
-                    for line in lines:
-                        field, _, data = line.strip().partition(b":")
-                        if field != b"data":
-                            continue
-                        if data.strip() == b"[DONE]":
-                            return
+                events = EventReader(_limit(url))
+                for part in response.iter_bytes():
+                    for data in events.feed(part):
                         chunk = _read_reply(url, 200, data)
                         if chunk.get("error"):
                             _read_reply(url, 500, data)
                         yield chunk
+                    if events.done:
+                        return
         except self._failure as error:
             raise EndpointError(f"{url} cannot be reached ({type(error).__name__}: {error!s:.200})") from error
 
@@ -153,14 +150,14 @@ class ServerSource(ChatSource):
         self._client.close()
 
 
-def _bounded(url: str, parts: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the parts of a reply, unless it is too large."""
-    size = 0
-    for part in parts:
-        size += len(part)
-        if size > LARGEST:
-            raise EndpointError(f"{url}: the reply has more than {LARGEST:,} bytes")
-        yield part
+def _limit(url: str) -> ReplyLimit:
+    return ReplyLimit(LARGEST, f"{url}: the reply")
+
+
+def _body(url: str, response: httpx.Response) -> bytes:
+    """Return the whole body of a response, unless it is too large."""
+    limit = _limit(url)
+    return b"".join(limit.count(part) for part in response.iter_bytes())
 
 
 def _read_reply(url: str, status: int, data: bytes) -> dict[str, Any]:

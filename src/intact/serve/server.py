@@ -188,6 +188,14 @@ class EndingServer(uvicorn.Server):
         else:
             super().handle_exit(sig, frame)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen, and log the addresses; tools that start the server in a container wait for these lines."""
+        await super().startup(sockets)
+        for server in self.servers:
+            for listening in server.sockets:
+                host, port = listening.getsockname()[:2]
+                _LOG.info("Listening on %s:%d", f"[{host}]" if ":" in host else host, port)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut down."""
         cutting = asyncio.create_task(self._cut_in_time())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from intact._base import strict_json
 from intact._base.errors import EndpointError, ParameterError
+from intact._base.event_stream import EventReader, ReplyLimit
 from intact._base.packages import check_installed
 from intact.measure.meter.answers import EndpointAnswer
 from intact.measure.meter.apis import APIS
@@ -229,12 +230,8 @@ class MeteredEndpoint:
         """Return a response's status, its content without the key, and true if it is a stream of events."""
         async with asyncio.timeout(self._timeout):
             async with self._client.stream("POST", f"{self._base}/{self.api.path}", json=body) as response:
-                parts, size = [], 0
-                async for part in response.aiter_bytes():
-                    size += len(part)
-                    if size > LARGEST:
-                        raise EndpointError(f"the response is larger than {LARGEST:,} bytes")
-                    parts.append(part)
+                limit = ReplyLimit(LARGEST, "the response")
+                parts = [limit.count(part) async for part in response.aiter_bytes()]
         return response.status_code, self._key.clean_bytes(b"".join(parts)), bool(body.get("stream"))
 
     @staticmethod
@@ -242,10 +239,9 @@ class MeteredEndpoint:
         """Parse a response: an object, or the objects of an event stream (``data:`` lines, or plain JSON lines)."""
         if not events:
             return strict_json.parse(content, "the response", error=EndpointError)
-        lines = [line.strip() for line in content.split(b"\n")]
-        marked = any(line.startswith(b"data:") for line in lines)
-        data = [line[5:].strip() if marked else line for line in lines if line.startswith(b"data:" if marked else b"{")]
-        found = [strict_json.parse(one, "an event", error=EndpointError) for one in data if one != b"[DONE]"]
+        reader = EventReader(ReplyLimit(LARGEST, "the response"), json_lines=True)
+        data = reader.feed(content) + reader.close()
+        found = [strict_json.parse(one, "an event", error=EndpointError) for one in data]
         if not found:
             raise EndpointError(f"the response is no stream of events: {content[:80]!r}")
         return found

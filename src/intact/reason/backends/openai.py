@@ -20,6 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from intact._base.errors import EndpointError, IntactError, NotInstalledError, ParameterError
+from intact._base.event_stream import EventReader, ReplyLimit
 from intact._base.packages import install
 from intact.numerics.sampling import branch_key
 from intact.reason.backends.address import endpoint_address
@@ -353,28 +354,19 @@ class OpenAIBackend:
 
     async def _read(self, response: httpx.Response, arrival: Arrival) -> None:
         """Read events until the stream ends or the rest is irrelevant; the usage follows the last token."""
-        events = "event-stream" in response.headers.get("content-type", "")
-        parts, size = list[bytes](), 0  # parts of an unfinished line, or of the whole answer
+        limit = ReplyLimit(self._largest, "the answer")
         async with _chunks(response) as chunks:
+            if "event-stream" not in response.headers.get("content-type", ""):
+                arrival.take(self._key.clean_bytes(b"".join([limit.count(chunk) async for chunk in chunks])))
+                return
+            events = EventReader(limit)
             async for chunk in chunks:
-                size += len(chunk)
-                if size > self._largest:
-                    raise EndpointError(f"the answer is larger than {self._largest:,} bytes")
-                parts.append(chunk)
-                if not events or b"\n" not in chunk:
-                    continue
-                *lines, rest = b"".join(parts).split(b"\n")
-                parts = [rest]
-                for line in lines:
-                    field, _, data = self._key.clean_bytes(line.strip()).partition(b":")
-                    if field == b"data" and data.strip() == b"[DONE]":
-                        return
-                    if field == b"data":
-                        arrival.take(data.strip())
+                for data in events.feed(chunk):
+                    arrival.take(self._key.clean_bytes(data))
                     if arrival.stopped:
                         return
-        if not events:
-            arrival.take(self._key.clean_bytes(b"".join(parts)))
+                if events.done:
+                    return
 
     async def _refusal(self, response: httpx.Response) -> _Again:
         """Read the body of a response with a status other than 200.

@@ -38,6 +38,8 @@ MOST_THREADS = 4096
 """
 LOOK = 0.05
 """Interval at which the program's limits are checked, in seconds."""
+TICK = 0.002
+"""The same once both of its streams are closed and nothing announces its end."""
 
 
 class Guest(NamedTuple):
@@ -168,14 +170,11 @@ def _watch(
                 if len(piece) > left:
                     return [bytes(text) for text in texts], "output"
                 left -= len(piece)
-    while True:  # both streams are closed, but the program may still be running
-        try:
-            process.wait(wait := pause())
-        except subprocess.TimeoutExpired:
-            if not wait:
+        while process.poll() is None:  # both streams are closed, but the program may still be running
+            if not (wait := pause()):
                 return [bytes(text) for text in texts], "time"
-        else:
-            return [bytes(text) for text in texts], None
+            selector.select(min(wait, TICK))  # only waits; a wait of subprocess sleeps, which fails under libfaketime
+    return [bytes(text) for text in texts], None
 
 
 def _ending(status: int) -> Ending:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from intact._base.errors import IntactError
 from intact.checkpoints.catalogue import CATALOGUE, Entry
@@ -18,6 +18,7 @@ from intact.serve.apis.ollama import forms
 from intact.serve.apis.ollama.forms import LATEST, JsonRoute
 from intact.serve.apis.ollama.models import NamedModel
 from intact.serve.errors import ApiError, without_folder
+from intact.serve.middleware import is_same_user
 from intact.serve.replies import LINES, CancellableResponse, EventStream, JsonReply, line
 from intact.serve.service import CancellableWork, Service, TheService
 from intact.serve.settings import is_loopback
@@ -44,12 +45,13 @@ class PullRequest(NamedModel):
 
 
 @router.post("/api/pull")
-async def pull_model(body: PullRequest, service: TheService) -> CancellableResponse:
+async def pull_model(body: PullRequest, request: Request, service: TheService) -> CancellableResponse:
     """Fetch a model from the catalogue, and serve it; do nothing if it is already served."""
     name, seconds = body.required_name().removesuffix(LATEST), service.seconds()
+    is_allowed = is_same_user(request.scope) or is_loopback(service.settings.host)
     if body.stream is False:
-        return JsonReply(lambda: _last(_progress(service, name)), seconds)
-    return EventStream(_lines(_progress(service, name)), seconds, LINES)
+        return JsonReply(lambda: _last(_progress(service, name, is_allowed)), seconds)
+    return EventStream(_lines(_progress(service, name, is_allowed)), seconds, LINES)
 
 
 class PullWork(CancellableWork[Path]):
@@ -79,10 +81,10 @@ class PullWork(CancellableWork[Path]):
         self.progress = progress | ({} if total is None else {"total": total, "completed": done})
 
 
-async def _progress(service: Service, name: str) -> AsyncGenerator[dict[str, Any], None]:
+async def _progress(service: Service, name: str, is_allowed: bool) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the progress lines of a pull."""
     if name not in service.models:
-        wanted = _allowed(service, name)
+        wanted = _wanted(name, is_allowed)
         work = PullWork(wanted)
         last = work.progress
         async with service.pulls.running(work) as future:
@@ -101,17 +103,18 @@ async def _progress(service: Service, name: str) -> AsyncGenerator[dict[str, Any
     yield _SUCCESS
 
 
-def _allowed(service: Service, name: str) -> Entry:
-    """Return the catalogue entry if a client may have it fetched.
+def _wanted(name: str, is_allowed: bool) -> Entry:
+    """Return the catalogue entry if the client may have it fetched.
 
     Raises
     ------
     ApiError
-        403, if other machines can reach this server; 404, if the catalogue has no such model.
+        403, if the client may be on another machine; 404, if the catalogue has no such model.
     """
-    if not is_loopback(service.settings.host):
+    if not is_allowed:
         message = (
-            "models are pulled only for clients on this machine, and only while the server listens to no other address"
+            "models are pulled only for this machine: through the user's own socket, or while the server listens to "
+            "no other address"
         )
         raise ApiError(403, f"{message}: run intact pull {name:.200}", "model", "unsupported")
     if name not in CATALOGUE:

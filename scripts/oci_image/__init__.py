@@ -1,0 +1,1 @@
+"""Images in the OCI format: files (`trees`), layers (`layers`), configuration (`settings`), archives (`archive`)."""
