@@ -30,7 +30,7 @@ ADAPTER = "adapter"
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where results go besides the run's folder."""
+    """Outputs besides the run's folder."""
 
     plot: Path | None
     tensorboard: Path | None
