@@ -30,7 +30,7 @@ ADAPTER = "adapter"
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where results go besides the run's folder."""
+    """Outputs besides the run's folder."""
 
     plot: Path | None
     tensorboard: Path | None
@@ -60,7 +60,7 @@ class TrainOptions(NamedTuple):
     threads: int | None
 
 
-class Stopped(Interrupted):
+class TrainingStopped(Interrupted):
     """Ctrl-C in a training, whose state is saved."""
 
     def __init__(self, out: Path, step: int) -> None:
@@ -142,7 +142,7 @@ def run_resumed(out: Path, model: str, teacher: str, keep_every: int, threads: i
                 out, base, held=held, teacher=other, threads=threads, keep_every=keep_every, on_step=advance
             )
         except SavedRun as saved:
-            raise Stopped(saved.out, saved.step) from None
+            raise TrainingStopped(saved.out, saved.step) from None
         _finish(trained, base, outputs)
 
 
@@ -191,7 +191,7 @@ def _train(
         except SavedRun as saved:
             with suppress(OSError):
                 keep_session()
-            raise Stopped(saved.out, saved.step) from None
+            raise TrainingStopped(saved.out, saved.step) from None
     _finish(trained, base, outputs)
 
 

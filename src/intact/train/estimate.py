@@ -27,7 +27,7 @@ _SAMPLE: Final = 64
 
 
 class Estimate(NamedTuple):
-    """What a run will need.
+    """Resources that a run will need.
 
     Attributes
     ----------

@@ -24,14 +24,14 @@ from intact.train.settings import TrainSettings
 MOST_BYTES: Final = 1 << 16
 """Maximum size of a recipe."""
 MOST_DEPTH: Final = 4
-_PIECES: Final = ("loss", "parameters", "optimiser", "schedule")
+_KINDS: Final = ("loss", "parameters", "optimiser", "schedule")
 _OWN: Final = ("task", "model", "teacher", "data", "epochs")
 _FILES: Final = ("train", "held")
 
 
 @dataclass(frozen=True)
 class TaskDefaults:
-    """What a kind of training sets, and the row formats that suit it."""
+    """Defaults of a kind of training, and the row formats that it accepts."""
 
     summary: str
     formats: tuple[str, ...]
@@ -63,7 +63,7 @@ class Recipe:
     model, teacher : str or None
         Names in the catalogue.
     train, held : str or None
-        Names of a file, or a folder, of data beside the recipe.
+        Names of a data file or folder in the recipe's folder.
     epochs : Fraction or None
         Number of passes over the data, if it determines the number of steps.
     """
@@ -166,7 +166,7 @@ def _with_defaults(found: dict[str, Any], task: str) -> dict[str, Any]:
     """Return settings with the pieces of a kind of training where none are named."""
     defaults = TASKS[task]
     own: dict[str, Any] = {"loss": defaults.loss, "parameters": defaults.parameters}
-    for kind in _PIECES:
+    for kind in _KINDS:
         value = found.get(kind, {})
         value = {"name": value} if isinstance(value, str) else value
         if not isinstance(value, dict):
@@ -191,7 +191,7 @@ def _data(given: Any) -> tuple[dict[str, str], DataSettings]:
 
 
 def _file_name(what: str, value: object) -> str:
-    """Return the name of a file beside the recipe."""
+    """Return the name of a file in the recipe's folder."""
     plain = isinstance(value, str) and value == PureWindowsPath(value).name and value not in ("", ".", "..")
     if not plain:
         raise ParameterError(

@@ -1,4 +1,4 @@
-"""What a run's folder keeps so that `intact train resume` needs no options: the model's place, and held-out rows.
+"""Local facts of a run, so that `intact train resume` needs no options: the place of its model, and held-out rows.
 
 Neither is part of the receipt, which states digests only.
 """

@@ -22,7 +22,7 @@ MOST_TOKENS: Final = 1 << 30
 
 @dataclass(frozen=True)
 class DataSettings:
-    """How files become rows.
+    """Options of reading rows.
 
     Attributes
     ----------

@@ -116,7 +116,7 @@ def write_merged(
 
 @contextmanager
 def _intermediate(to: Path, *, final: bool) -> Iterator[Path]:
-    """Yield the folder of the merged model: the output itself, or one beside it that is removed."""
+    """Yield the folder of the merged model: the output itself, or a temporary one next to it."""
     if final:
         with new_folder(to) as folder:
             yield folder

@@ -54,7 +54,7 @@ def export(
     to : Path
         New file or folder.
     form : str, optional
-        One of `FORMS`; by default the first of those that suit the trained parameters.
+        One of `FORMS`; by default the usual form of the trained parameters.
     spec, embeddings : str, optional
         Types of a merged model's matrices (docs/quantizing.md); by default, changed matrices are float32.
 

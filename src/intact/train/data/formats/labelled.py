@@ -10,10 +10,10 @@ import numpy as np
 from intact._base.errors import ParameterError
 from intact.train.data.base import EXTRAS, RowFormat, messages_of, text_of, variables_of
 from intact.train.data.encoder import Encoder, TooLongError
-from intact.train.examples import Labelled as LabelledRow
+from intact.train.examples import Labelled
 
 
-class Labelled(RowFormat):
+class LabelledFormat(RowFormat):
     """A sequence with the number of its class; a head reads the row of the last token."""
 
     name = "labelled"
@@ -22,7 +22,7 @@ class Labelled(RowFormat):
     allows = ("text", "messages", *EXTRAS)
 
     @classmethod
-    def row(cls, value: Mapping[str, Any], encoder: Encoder) -> LabelledRow:
+    def row(cls, value: Mapping[str, Any], encoder: Encoder) -> Labelled:
         """Return the sequence and its class; true and false are the classes 1 and 0."""
         label = value["label"]
         if not isinstance(label, int) or not 0 <= label < 1 << 16:
@@ -35,4 +35,4 @@ class Labelled(RowFormat):
             if not encoder.cut:
                 raise TooLongError(len(ids), encoder.longest)
             ids = ids[-encoder.longest :]
-        return LabelledRow(np.array(ids, np.int32), int(label))
+        return Labelled(np.array(ids, np.int32), int(label))

@@ -10,7 +10,7 @@ from intact.train.data.encoder import Encoder
 from intact.train.examples import TrainExample
 
 
-class Messages(RowFormat):
+class MessagesFormat(RowFormat):
     """A conversation by the model's chat template; the turns of the assistant count."""
 
     name = "messages"

@@ -15,7 +15,7 @@ from intact.train.data.formats.prompt_completion import answered
 from intact.train.examples import Pair
 
 
-class Preference(RowFormat):
+class PreferenceFormat(RowFormat):
     """Two answers to one prompt, of which the first is preferred."""
 
     name = "preference"

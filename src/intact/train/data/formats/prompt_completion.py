@@ -10,7 +10,7 @@ from intact.train.data.encoder import Encoder
 from intact.train.examples import TrainExample
 
 
-class PromptCompletion(RowFormat):
+class PromptCompletionFormat(RowFormat):
     """A prompt and the completion that counts.
 
     Text is joined, as TRL does, or becomes a turn of the user and one of the assistant, as in mlx-lm's folders.

@@ -10,7 +10,7 @@ from intact.train.data.encoder import Encoder
 from intact.train.examples import TrainExample
 
 
-class Text(RowFormat):
+class TextFormat(RowFormat):
     """Text, every token of which counts; the token that ends a text follows it."""
 
     name = "text"
