@@ -297,7 +297,7 @@ class MethodWork(CancellableWork[Result]):
         else:  # the nodes of a called method had events of their own
             self._notify({"event": "node", "node": {name: value for name, value in node.items() if name != "nodes"}})
             if (answer := self._answers.read(node)) is not None:
-                self._notify({"event": "answer", "branch": node["branch"], "answer": answer})
+                self._notify({"event": "answer", "branch": node["branch"], "answer": answer[:TAIL]})
 
 
 def _checked(result: Result) -> Result:
