@@ -85,17 +85,17 @@ def test_the_last_buttons_are_seen_after_a_long_answer(page, height):
 
 
 @pytest.mark.slow
-def test_who_reads_further_up_is_left_there(page, server, monkeypatch):
+def test_who_reads_further_up_is_left_there(page, server):
     ask(page, "What is 17 + 5?", tokens=400)
     answered(page)
-    go_on = paused(server.service.models.served["tiny"].loaded.engine, monkeypatch, 20)
-    ask(page, "And twice that?", tokens=200)
-    page.wait_for_selector("article.assistant[aria-busy]")
-    page.hover("#scroll")
-    page.mouse.wheel(0, -5000)
-    page.wait_for_function("() => document.getElementById('scroll').scrollTop === 0")
-    go_on()
-    answered(page, 2)
+    with paused(server, 20) as go_on:
+        ask(page, "And twice that?", tokens=200)
+        page.wait_for_selector("article.assistant[aria-busy]")
+        page.hover("#scroll")
+        page.mouse.wheel(0, -5000)
+        page.wait_for_function("() => document.getElementById('scroll').scrollTop === 0")
+        go_on()
+        answered(page, 2)
     assert page.evaluate("document.getElementById('scroll').scrollTop") == 0
 
 
@@ -130,19 +130,19 @@ def test_the_context_in_use_is_known_after_a_method(page, client):
 
 
 @pytest.mark.slow
-def test_a_new_conversation_asks_before_it_stops_an_answer(page, server, monkeypatch):
-    go_on, asked, accept = paused(server.service.models.served["tiny"].loaded.engine, monkeypatch, 5), [], []
+def test_a_new_conversation_asks_before_it_stops_an_answer(page, server):
+    asked, accept = [], []
     page.on("dialog", lambda one: (asked.append(one.message), one.accept() if accept else one.dismiss()))
-    ask(page, "What is 17 + 5?", tokens=900)
-    page.wait_for_selector("article.assistant[aria-busy]")
-    page.click("#fresh")
-    assert "Stop it" in asked[0]
-    assert page.locator("article.assistant[aria-busy]").count() == 1
-    accept.append(True)
-    page.click("#fresh")
-    page.wait_for_function("() => !document.querySelector('article')")
-    assert len(asked) == 2
-    go_on()
+    with paused(server, 5):
+        ask(page, "What is 17 + 5?", tokens=900)
+        page.wait_for_selector("article.assistant[aria-busy]")
+        page.click("#fresh")
+        assert "Stop it" in asked[0]
+        assert page.locator("article.assistant[aria-busy]").count() == 1
+        accept.append(True)
+        page.click("#fresh")
+        page.wait_for_function("() => !document.querySelector('article')")
+        assert len(asked) == 2
     server.settle(server.idle)
     page.click("#fresh")
     assert len(asked) == 2  # nothing is being written

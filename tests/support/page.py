@@ -53,8 +53,14 @@ def answered(page: Any, number: int = 1) -> None:
     )
 
 
-def paused(engine: Any, monkeypatch: Any, steps: int) -> Callable[[], None]:
-    """Have an engine stop after a number of steps, until the returned function is called."""
-    done, may_step, step = itertools.count(), threading.Event(), engine.step
-    monkeypatch.setattr(engine, "step", lambda: (next(done) < steps or may_step.wait(PATIENCE)) and step())
-    return may_step.set
+@contextmanager
+def paused(server: Any, steps: int) -> Iterator[Callable[[], None]]:
+    """Have the engine of the model tiny stop after a number of steps, until the given function is called."""
+    engine, done, may_step = server.service.models.served["tiny"].loaded.engine, itertools.count(), threading.Event()
+    step = engine.step
+    engine.step = lambda: (next(done) < steps or may_step.wait(PATIENCE)) and step()
+    try:
+        yield may_step.set
+    finally:
+        may_step.set()
+        del engine.step
