@@ -15,12 +15,19 @@ READY = "#method optgroup:nth-child(6) option"
 
 
 @contextmanager
-def opened(browser: Any, server: Any, mistakes: bool = True, **options: Any) -> Iterator[Any]:
-    """The page, ready; afterwards nothing was said in its console unless `mistakes` is false, nothing asked elsewhere."""
+def opened(
+    browser: Any, server: Any, mistakes: bool = True, prepare: Callable[[Any], None] | None = None, **options: Any
+) -> Iterator[Any]:
+    """The page, ready; afterwards nothing was said in its console unless `mistakes` is false, nothing asked elsewhere.
+
+    `prepare` is called with the page before it is opened.
+    """
     context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}} | options)
     page = context.new_page()
     said, asked = complaints(page), []
     page.on("request", lambda request: asked.append(urlsplit(request.url)))
+    if prepare is not None:
+        prepare(page)
     page.goto(server.url)
     page.wait_for_selector(READY, state="attached")
     try:
