@@ -159,7 +159,7 @@ def test_the_page_looks_as_it_did(chromium, server, tmp_path, width, scheme):
 @pytest.mark.slow
 def test_a_change_of_looks_is_a_difference(chromium, server, tmp_path):
     changes = {
-        "a lost button": "#more-tools, #settings-open { visibility: hidden; }",
+        "a lost button": "#settings-open { visibility: hidden; }",
         "a second row": "header { flex-wrap: wrap; } #context, header .grow { flex-basis: 100%; }",
         "a colour": ":root { --shade: #fbfaf8 !important; }",
         "a row more": "article h2 { margin-bottom: 1.5rem; }",
@@ -175,7 +175,7 @@ def test_a_change_of_looks_is_a_difference(chromium, server, tmp_path):
             added = page.add_style_tag(content=style)
             assert difference(before, taken(page)) > MOST, name
             added.evaluate("(element) => element.remove()")
-        assert difference(before, taken(page)) == 0
+        assert difference(before, taken(page)) < 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

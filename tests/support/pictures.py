@@ -2,7 +2,8 @@
 
 Pictures of text differ between machines: fonts, their hinting, versions of the browser. Therefore the page is drawn
 with a font that the tests bring along (DejaVu Sans, from matplotlib), without animations, and compared at a quarter of
-its size, where the edges of letters vanish and rows, panels, colours and buttons remain. A layout digest would not
+its size and by the mean colours of tiles, in which the edges of letters vanish and rows, panels, colours and buttons
+remain. A layout digest would not
 depend on the browser either, but says nothing about colours, and nobody can look at it.
 """
 
@@ -14,10 +15,12 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "serve" / "pictures"
 SCALE = 4
-DIFFERENT = 40
-"""Difference of a channel, of 255, from which a pixel differs."""
-MOST = 0.01
-"""Fraction of pixels that may differ: letters at a quarter of their size, the browser's own controls."""
+TILE = 8
+"""Size of the tiles whose mean colours are compared, in pixels of the reduced picture: 32 of the page."""
+MOST = 10.0
+"""Difference of a tile's mean, of 255, that is allowed. Measured with Chromium 156: without hinting and subpixel positions
+of letters, pictures differ by up to 7.5; a button that is missing by 21, a paler background of one kind of card by 13.
+"""
 WRITE = "INTACT_WRITE_PICTURES"
 """Environment variable that has pictures stored instead of compared."""
 STYLE = """
@@ -56,13 +59,15 @@ def taken(page: Any) -> Any:
 
 
 def difference(one: Any, other: Any) -> float:
-    """The fraction of pixels in which two pictures differ; 1 for pictures of different sizes."""
+    """The largest difference of a tile's mean colour between two pictures; infinite for pictures of different sizes."""
     import numpy as np
 
     if one.size != other.size:
-        return 1.0
-    channels = np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).max(axis=-1)
-    return float((channels > DIFFERENT).mean())
+        return float("inf")
+    change = np.asarray(one, np.float64) - np.asarray(other, np.float64)
+    height, width = (size // TILE for size in change.shape[:2])
+    tiles = change[: height * TILE, : width * TILE].reshape(height, TILE, width, TILE, 3).mean(axis=(1, 3))
+    return float(np.abs(tiles).max())
 
 
 def compare(pictures: dict[str, Any], name: str, build: Path) -> None:
@@ -75,7 +80,7 @@ def compare(pictures: dict[str, Any], name: str, build: Path) -> None:
         sheet.paste(picture, (i * width, 0))
     if os.environ.get(WRITE):
         FOLDER.mkdir(exist_ok=True)
-        sheet.quantize(64, dither=image.Dither.NONE).save(path, optimize=True)
+        sheet.point(lambda value: value & 0xFC | 2).save(path, optimize=True)  # six bits: a third of the bytes less
         return
     assert path.exists(), f"{path} is missing: set {WRITE}=1 to store it, and look at it"
     stored = image.open(path).convert("RGB")
@@ -84,9 +89,9 @@ def compare(pictures: dict[str, Any], name: str, build: Path) -> None:
     for i, (state, picture) in enumerate(pictures.items()):
         found = difference(picture, stored.crop((i * width, 0, (i + 1) * width, height)))
         if found > MOST:
-            differ[state] = f"{found:.1%} of the pixels"
+            differ[state] = round(found, 1)
     if differ:
         build.mkdir(parents=True, exist_ok=True)
         sheet.save(build / f"{name}-now.png")
         stored.save(build / f"{name}-stored.png")
-    assert not differ, f"the page looks different in {differ}: see {build}; {WRITE}=1 stores the new looks"
+    assert not differ, f"the page looks different ({MOST} is allowed) in {differ}: see {build}; {WRITE}=1 stores the new looks"
