@@ -15,6 +15,7 @@ import json
 import os
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ from support.page import READY
 from support.serving import running
 
 QUESTION = "Why is the sky blue?"
-FIRST_PAINT = """() => Object.fromEntries(performance.getEntriesByType("paint").map(({ name, startTime }) => [name, startTime]))"""
+FIRST_PAINT = """() => {
+    const paints = performance.getEntriesByType("paint");
+    return Object.fromEntries(paints.map(({ name, startTime }) => [name, startTime]));
+}"""
 LOADED = """() => performance.getEntriesByType("resource").reduce((sum, { transferSize }) => sum + transferSize, 0)"""
 WRITTEN = """() => document.querySelector("article.assistant:last-of-type > .text")?.textContent.trim()"""
 
@@ -38,14 +42,15 @@ def main() -> None:
     with browser() as chromium:
         for _ in range(options.repeat):
             with running({"first": options.model, "second": options.model}) as server:
-                server.settle(lambda server=server: server.idle("first"))
+                server.settle(partial(server.idle, "first"))
                 for name, value in measure(chromium, server.url).items():
                     found.setdefault(name, []).append(value)
         about = {"chromium": chromium.version, "load": os.getloadavg()[0], "processors": os.cpu_count()}
     if options.json:
         print(json.dumps({**about, "model": options.model.name, "seconds": found}))
         return
-    print(f"{options.model.name}, Chromium {about['chromium']}, load {about['load']:.1f} on {about['processors']} processors")
+    machine = f"load {about['load']:.1f} on {about['processors']} processors"
+    print(f"{options.model.name}, Chromium {about['chromium']}, {machine}")
     for name, values in found.items():
         print(f"{name:40} {statistics.median(values):8.3f} ({min(values):.3f} to {max(values):.3f})")
 

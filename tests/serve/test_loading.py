@@ -33,7 +33,10 @@ def test_all_bytes_of_the_weights_are_counted_as_they_are_read_and_hashed(tiny_p
 
 
 def test_a_model_loaded_with_progress_is_the_same(tiny_path):
-    with intact.load(tiny_path, threads=1) as plain, intact.load(tiny_path, threads=1, progress=lambda *_: None) as counted:
+    with (
+        intact.load(tiny_path, threads=1) as plain,
+        intact.load(tiny_path, threads=1, progress=lambda *_: None) as counted,
+    ):
         texts = [model.generate("a", max_tokens=4)[0][0].text for model in (plain, counted)]
         assert texts[0] == texts[1]
         assert digests_of(plain) == digests_of(counted)

@@ -1,5 +1,7 @@
 """The page's layout: its header, side panels, the end of long answers, the theme, the context meter."""
 
+import itertools
+
 import pytest
 
 from support.browser import browser, overflow
@@ -27,18 +29,23 @@ def test_the_header_is_one_row_and_all_in_it_is_reached(page, width):
     ask(page, "What is 17 + 5?", tokens=2)
     answered(page)
     page.evaluate(
-        """(name) => { const option = document.querySelector("#model option"); option.textContent = name; }""", LONG_NAME
+        """(name) => { const option = document.querySelector("#model option"); option.textContent = name; }""",
+        LONG_NAME,
     )
     assert overflow(page) <= 0
     box = page.locator("header").bounding_box()
     assert box["height"] <= 60
     places = page.evaluate(
-        """() => [...document.querySelectorAll("header > *")].filter((one) => one.offsetParent && getComputedStyle(one).position === "static"
-            && one.offsetWidth > 1).map((one) => { const { top, bottom, left, right } = one.getBoundingClientRect(); return [left, right, (top + bottom) / 2]; })"""
+        """() => [...document.querySelectorAll("header > *")].filter((one) => (
+            one.offsetParent && one.offsetWidth > 1 && getComputedStyle(one).position === "static"
+        )).map((one) => {
+            const { top, bottom, left, right } = one.getBoundingClientRect();
+            return [left, right, (top + bottom) / 2];
+        })"""
     )
     middles = [middle for _, _, middle in places if middle]
     assert max(middles) - min(middles) < 12
-    assert all(first[1] <= second[0] + 0.5 for first, second in zip(places, places[1:], strict=False))
+    assert all(first[1] <= second[0] + 0.5 for first, second in itertools.pairwise(places))
     assert places[-1][1] <= width
     if page.is_hidden("#runs-open"):
         page.click("#more")
@@ -80,7 +87,8 @@ def test_the_last_buttons_are_seen_after_a_long_answer(page, height):
         answered(page, number)
         page.wait_for_function(
             """() => { const end = document.getElementById("scroll").getBoundingClientRect().bottom;
-                return [...document.querySelectorAll("article:last-child .actions button")].every((one) => one.getBoundingClientRect().bottom <= end); }"""
+                const last = [...document.querySelectorAll("article:last-child .actions button")];
+                return last.every((one) => one.getBoundingClientRect().bottom <= end); }"""
         )
 
 

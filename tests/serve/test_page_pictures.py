@@ -30,7 +30,15 @@ PARAGRAPH = "First 17 times 20, which is 340, and then 17 times 3, which is 51. 
 
 def extend(branch, text, why="end"):
     parent = branch.rpartition("/")[0]
-    return {"kind": "extend", "branch": branch, "parent": parent, "text": text, "tokens": 20, "logprob": -3.0, "why": why}
+    return {
+        "kind": "extend",
+        "branch": branch,
+        "parent": parent,
+        "text": text,
+        "tokens": 20,
+        "logprob": -3.0,
+        "why": why,
+    }
 
 
 def score(**values):
@@ -56,7 +64,10 @@ RUN = {
 ANSWERS = {
     "answer": {"content": MARKDOWN, "usage": {"completion_tokens": 40, "total_tokens": 60}, "speed": 85},
     "search": {"content": "So it is 391.", "method": "beam_search", "run": RUN},
-    "error": {"content": "First 17", "error": "The connection to the server was lost before the answer was complete. Try again."},
+    "error": {
+        "content": "First 17",
+        "error": "The connection to the server was lost before the answer was complete. Try again.",
+    },
 }
 LIVE = [
     {"event": "start", "method": "self_consistency", "paper": "Wang et al. 2022", "budget": {"tokens": 400}},
@@ -87,7 +98,14 @@ def conversation(state):
         {"id": "0", "parent": None, "role": "user", "content": "What is 17 * 23?"},
         {"id": "1", "parent": "0", "role": "assistant", "model": "tiny", "seed": 0, **ANSWERS[state]},
     ]
-    return {"id": state, "title": f"What is 17 * 23? ({state})", "updated": 1, "system": "", "leaf": "1", "nodes": nodes}
+    return {
+        "id": state,
+        "title": f"What is 17 * 23? ({state})",
+        "updated": 1,
+        "system": "",
+        "leaf": "1",
+        "nodes": nodes,
+    }
 
 
 def fill(page, tmp_path):
@@ -105,7 +123,8 @@ def show(page, state):
         page.evaluate("(id) => { document.getElementById(id).hidden = true; }", panel)
     if state in ANSWERS:
         page.evaluate(
-            "(state) => [...document.querySelectorAll('#conversations .title')].find((one) => one.textContent.includes(`(${state})`)).click()",
+            """(state) => [...document.querySelectorAll("#conversations .title")]
+                .find((one) => one.textContent.includes(`(${state})`)).click()""",
             state,
         )
     elif state == "growing":
@@ -113,7 +132,8 @@ def show(page, state):
         page.evaluate(
             """async (events) => {
                 const { Message } = await import("/page/message.js");
-                const message = new Message({ role: "assistant", content: "", model: "tiny", method: "self_consistency", seed: 0 }, [1], {});
+                const node = { role: "assistant", content: "", model: "tiny", method: "self_consistency", seed: 0 };
+                const message = new Message(node, [node], {});
                 message.busy = true;
                 document.getElementById("hint").hidden = true;
                 document.getElementById("talk").replaceChildren(message.root);
@@ -144,7 +164,12 @@ STATES = ("empty", "answer", "search", "error", "growing", "settings", "receipts
 @pytest.mark.slow
 def test_the_page_looks_as_it_did(chromium, server, tmp_path, width, scheme):
     with opened(
-        chromium, server, prepare=use_fixed_fonts, viewport={"width": width, "height": SIZES[width]}, color_scheme=scheme, bypass_csp=True
+        chromium,
+        server,
+        prepare=use_fixed_fonts,
+        viewport={"width": width, "height": SIZES[width]},
+        color_scheme=scheme,
+        bypass_csp=True,
     ) as page:
         pictures = {}
         for state in STATES:

@@ -107,12 +107,23 @@ def search(page, events):
 
 def extend(branch, text, why="end", **more):
     parent = branch.rpartition("/")[0]
-    node = {"kind": "extend", "branch": branch, "parent": parent, "text": text, "tokens": 4, "logprob": -1.0, "why": why}
+    node = {
+        "kind": "extend",
+        "branch": branch,
+        "parent": parent,
+        "text": text,
+        "tokens": 4,
+        "logprob": -1.0,
+        "why": why,
+    }
     return {"event": "node", "node": node | more}
 
 
 def scores(**values):
-    return {"event": "node", "node": {"kind": "score", "scorer": "s", "scores": [[f"p/{k}", v] for k, v in values.items()]}}
+    return {
+        "event": "node",
+        "node": {"kind": "score", "scorer": "s", "scores": [[f"p/{k}", v] for k, v in values.items()]},
+    }
 
 
 START = {"event": "start", "method": "m", "budget": {"tokens": 100}}
@@ -120,7 +131,11 @@ BEGUN = [START, *({"event": "begin", "branch": f"p/{i}", "parent": "p"} for i in
 
 
 def writing(*texts):
-    return {"event": "writing", "tokens": 40, "texts": [{"branch": b, "tokens": 9, "at": at, "text": t} for b, at, t in texts]}
+    return {
+        "event": "writing",
+        "tokens": 40,
+        "texts": [{"branch": b, "tokens": 9, "at": at, "text": t} for b, at, t in texts],
+    }
 
 
 def test_parts_of_a_growing_text_are_joined_by_characters_and_gaps_are_marked(page):
@@ -130,7 +145,10 @@ def test_parts_of_a_growing_text_are_joined_by_characters_and_gaps_are_marked(pa
         writing(("p/0", 4, "\U0001f680 end" + HOSTILE), ("p/1", 93, "er still")),
     ]
     drawn = search(page, [*BEGUN, *pieces])
-    assert drawn.locator(".tree .text").all_text_contents()[:2] == ["a\U0001f600bc\U0001f680 end" + HOSTILE, "… later still"]
+    assert drawn.locator(".tree .text").all_text_contents()[:2] == [
+        "a\U0001f600bc\U0001f680 end" + HOSTILE,
+        "… later still",
+    ]
     assert drawn.locator("img").count() == 0
     assert "40 of 100 tokens" in drawn.inner_text()
     assert drawn.locator("progress").evaluate("(bar) => bar.value") == pytest.approx(0.4)
@@ -162,7 +180,11 @@ def test_what_is_dropped_says_why(page):
         "dropped: score 0.250, the kept have 0.500 or more",
         "dropped: tied at 0.500 with a text that was kept",
     ]
-    assert drawn.locator(".tree ul .state").all_text_contents() == ["done", "dropped: no longer needed", "cut: budget spent"]
+    assert drawn.locator(".tree ul .state").all_text_contents() == [
+        "done",
+        "dropped: no longer needed",
+        "cut: budget spent",
+    ]
     assert "7 texts, 0 being written, 3 dropped" in drawn.inner_text()
     ended = [extend(f"p/{i}", "x") for i in range(4)]
     result = {"event": "result", "answer": "x", "chosen": "p/1", "why": "done", "cost": {"tokens": 16}}
@@ -191,7 +213,10 @@ def chunk(text):
     [
         ({"abort": "connectionrefused"}, ["does not answer", "check that intact serve is running"]),
         ({"body": chunk("Half")}, ["was lost before the answer was complete", "What had arrived is kept"]),
-        ({"body": 'data: {"error": {"message": "the server is shutting down", "code": "ending"}}\n\n'}, ["Start it again"]),
+        (
+            {"body": 'data: {"error": {"message": "the server is shutting down", "code": "ending"}}\n\n'},
+            ["Start it again"],
+        ),
         (
             {"status": 429, "headers": {"retry-after": "7"}, "body": '{"error": {"message": "full", "param": null}}'},
             ["full. The server is busy: try again in 7 seconds."],

@@ -18,8 +18,8 @@ SCALE = 4
 TILE = 8
 """Size of the tiles whose mean colours are compared, in pixels of the reduced picture: 32 of the page."""
 MOST = 10.0
-"""Difference of a tile's mean, of 255, that is allowed. Measured with Chromium 156: without hinting and subpixel positions
-of letters, pictures differ by up to 7.5; a button that is missing by 21, a paler background of one kind of card by 13.
+"""Difference of a tile's mean, of 255, that is allowed. Measured with Chromium 156: without hinting and subpixel
+positions of letters, pictures differ by up to 7.5; a button that is missing by 21, a paler background of cards by 13.
 """
 WRITE = "INTACT_WRITE_PICTURES"
 """Environment variable that has pictures stored instead of compared."""
@@ -94,4 +94,6 @@ def compare(pictures: dict[str, Any], name: str, build: Path) -> None:
         build.mkdir(parents=True, exist_ok=True)
         sheet.save(build / f"{name}-now.png")
         stored.save(build / f"{name}-stored.png")
-    assert not differ, f"the page looks different ({MOST} is allowed) in {differ}: see {build}; {WRITE}=1 stores the new looks"
+    assert not differ, (
+        f"the page looks different ({MOST} is allowed) in {differ}: see {build}; {WRITE}=1 stores the new looks"
+    )

@@ -125,7 +125,7 @@ class Served:
 
     @property
     def requests(self) -> dict[str, int]:
-        """The numbers of running requests, and of those that wait for admission or for the model to be loaded."""
+        """The numbers of running requests, and of requests waiting for admission or for the model to be loaded."""
         running = self.admission.running
         waiting = self.coming + (self.admission.waiting if self.model is not None else self.users)
         return {"running": running, "waiting": waiting}
