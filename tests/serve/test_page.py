@@ -16,6 +16,7 @@ from intact.receipts.document import Receipt
 from intact.serve.app import PAGE
 from intact.solving.receipts.document import RunReceipt
 from support.browser import browser, complaints, overflow
+from support.page import answered, ask, set_field
 from support.patience import PATIENCE
 from support.serving import running
 
@@ -44,26 +45,6 @@ def page(chromium, server):
     assert {url.netloc for url in asked if url.scheme != "blob"} == {urlsplit(server.url).netloc}
     context.close()
     server.settle(server.idle)
-
-
-def set_field(page, name, value):
-    """Write into a field of the settings, which may be closed."""
-    page.evaluate("([name, value]) => { document.getElementById(name).value = value; }", [name, str(value)])
-
-
-def ask(page, question, method="", n=None, tokens=12):
-    page.select_option("#method", method)
-    if n is not None:
-        page.fill("#n", str(n))
-    set_field(page, "max_tokens", tokens)
-    page.fill("#question", question)
-    page.press("#question", "Enter")
-
-
-def answered(page, number=1):
-    page.wait_for_function(
-        "number => document.querySelectorAll('article.assistant:not([aria-busy])').length === number", arg=number
-    )
 
 
 def source(page, number=0):

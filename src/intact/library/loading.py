@@ -30,6 +30,7 @@ from intact.executors.settings import ExecutorSettings, GpuSettings, check_execu
 from intact.library.drafters import DrafterLoader
 from intact.library.model import Model
 from intact.library.parallel.ranks import ONE_PROCESS, Division, choose_division, parse_prefill
+from intact.library.reading import Progress, reading
 from intact.models import build_program
 from intact.models.adapters import read_adapter, with_adapters
 from intact.models.program import Program
@@ -67,6 +68,7 @@ def load(
     prefill: str | None = None,
     weights_memory: int | str | None = None,
     kv: str | None = None,
+    progress: Progress | None = None,
 ) -> Model:
     """Load a model.
 
@@ -140,6 +142,9 @@ def load(
         Codec of the KV cache, to fit more positions into the same memory (docs/spec/kv_codecs.md). It changes the
         result and is part of the profile: ``kv="int4"`` turns ``int8`` into ``int8+kv-int4``. Draft models do not use a
         codec.
+    progress : callable, optional
+        Called with the number of bytes of weights read so far and their total, in the thread that loads. Weights of
+        draft models, partners and other processes are not counted.
 
     Raises
     ------
@@ -199,7 +204,8 @@ def load(
         guessing.check(checkpoint, program)
 
     named = _named(adapters or {}, adapter)
-    main, variants = _open(name_or_path, settings, named, division, weights_memory=cap, check=check, guessing=guessing)
+    opening: dict[str, Any] = {"weights_memory": cap, "check": check, "guessing": guessing, "progress": progress}
+    main, variants = _open(name_or_path, settings, named, division, **opening)
     others = tuple(_open(one, settings)[0] for one in partners)
     for other in others:
         check_vocabularies(main, other)
@@ -363,6 +369,7 @@ def _open(
     weights_memory: int | None = None,
     check: Callable[[Checkpoint, Program], None] = lambda checkpoint, program: None,
     guessing: DrafterLoader | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Partner, dict[str, Partner]]:
     """Return the model with an executor, and a variant for each adapter; errors as in `load`.
 
@@ -392,7 +399,8 @@ def _open(
             mapped = map_packed(program, known["weights"], settings.bits, choose_threads(settings.threads))
             runner = (guessing or settings).make_executor(whole, mapped=mapped, weights_memory=weights_memory)
         else:
-            runner = (guessing or settings).make_executor(whole)
+            with reading(whole, progress) as read:
+                runner = (guessing or settings).make_executor(read)
         if settings.executor == "native" and not parse_profile(settings.profile).float32:
             checkpoint.rest()  # the weights have been converted
     except ModelError as error:

@@ -6,11 +6,12 @@ Weights and program form a Merkle tree with one leaf for the program and one for
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from fractions import Fraction
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -101,15 +102,24 @@ def weights_of(model: LoadedModel | Partner, hash: HashName = "sha256") -> Weigh
     return _measure(model, hash)[0]
 
 
-def digests_of(model: LoadedModel | Partner, hash: HashName = "sha256") -> ModelDigests:  # noqa: A002
+def digests_of(
+    model: LoadedModel | Partner,
+    hash: HashName = "sha256",  # noqa: A002
+    progress: Callable[[int, int], None] | None = None,
+) -> ModelDigests:
     """Return the digests of a model; the first call reads the whole file.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called with the number of bytes of weights hashed so far and their total, from several threads.
 
     Raises
     ------
     ReceiptError
         If the model's tokenizer file no longer exists.
     """
-    return _measure(model, hash)[1]
+    return _measure(model, hash, progress)[1]
 
 
 def numerics_of(model: LoadedModel | Partner) -> Numerics:
@@ -123,10 +133,12 @@ def version_of(profile: Profile) -> str:
     return fp32.VERSION if profile == "fp32" else VERSION
 
 
-def _measure(model: LoadedModel | Partner, name: HashName) -> tuple[Weights, ModelDigests]:
+def _measure(
+    model: LoadedModel | Partner, name: HashName, progress: Callable[[int, int], None] | None = None
+) -> tuple[Weights, ModelDigests]:
     known = _measured.setdefault(model.own, {})
     if name not in known:
-        known[name] = identify(model.checkpoint, model.program, model.tokenizer, name)
+        known[name] = identify(model.checkpoint, model.program, model.tokenizer, name, progress=progress)
     return known[name]
 
 
@@ -135,15 +147,17 @@ def identify(
     program: Program,
     tokenizer: Tokenizer,
     hash: HashName = "sha256",  # noqa: A002
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Weights, ModelDigests]:
-    """Return the Merkle tree over a checkpoint, and all its digests.
+    """Return the Merkle tree over a checkpoint, and all its digests; `progress` is as in `digests_of`.
 
     Raises
     ------
     ReceiptError
         If the checkpoint's tokenizer file no longer exists.
     """
-    weights = measure(program, hash, choose_threads(None))
+    weights = measure(program, hash, choose_threads(None), progress)
     return weights, ModelDigests(
         weights.root,
         weights.tensors,
@@ -227,12 +241,32 @@ def _of_vocabulary(folder: Path) -> dict[str, Any]:
     return {"format": "vocabulary", "options": vocabulary_options(config)}
 
 
-def measure(program: Program, hash: HashName = "sha256", threads: int = 1) -> Weights:  # noqa: A002
-    """Read all tensors of a program and compute their digests; this takes seconds for a few gigabytes."""
+def measure(
+    program: Program,
+    hash: HashName = "sha256",  # noqa: A002
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Weights:
+    """Read all tensors of a program and compute their digests; this takes seconds for a few gigabytes.
+
+    `progress` is as in `digests_of`.
+    """
+    total, done, lock = sum(tensor.stored_bytes for tensor in program.tensors.values()), 0, Lock()
+
+    def leaf(name: str) -> bytes:
+        nonlocal done
+        tensor = program.tensors[name]
+        found = tensor_leaf(hash, name, tensor)
+        if progress is not None:
+            with lock:
+                done += tensor.stored_bytes
+                progress(done, total)
+        return found
+
     names = sorted(program.tensors, key=str.encode)
     by_size = sorted(names, key=lambda name: program.tensors[name].stored_bytes, reverse=True)
     with ThreadPoolExecutor(max(1, threads)) as pool:  # hashing releases the GIL
-        found = dict(zip(by_size, pool.map(lambda n: tensor_leaf(hash, n, program.tensors[n]), by_size), strict=True))
+        found = dict(zip(by_size, pool.map(leaf, by_size), strict=True))
     leaves = [program_leaf(hash, program), *(found[name] for name in names)]
     return Weights(hash, (PROGRAM, *names), tuple(leaves))
 

@@ -198,7 +198,9 @@ def _model(service: Service, name: str) -> dict[str, Any]:
         "max_model_len": None if loaded is None else loaded.context,
         "sampling_defaults": None if loaded is None else dict(loaded.sampling_defaults.values),
         "status": served.status,
+        "requests": served.requests,
         **({"error": served.failure} if served.status == "failed" else {}),
+        **({"loading": served.progress.as_dict()} if served.progress is not None else {}),
     }
     parent = {"parent": served.name} if methods.split(name)[0] != served.name else {}
     if name == service.models.first and service.models.partners:

@@ -29,6 +29,7 @@ from intact.numerics.profiles import Profile
 from intact.receipts.identity import digests_of
 from intact.serve.admission import AdmissionControl, full
 from intact.serve.errors import ApiError, as_api_error, without_folder
+from intact.serve.loading import LoadingProgress
 from intact.serve.requests import MIX
 from intact.serve.settings import ServerSettings
 
@@ -96,6 +97,8 @@ class Served:
         Error of the last attempt to load it.
     loading : Task or None
         The task that loads it, which continues even if all clients disconnect.
+    progress : LoadingProgress or None
+        The progress of that task.
     unloading : TimerHandle or None
         The timer that unloads it unless it is used first.
     """
@@ -113,6 +116,7 @@ class Served:
     need: int = 0
     failure: str = ""
     loading: asyncio.Task[None] | None = None
+    progress: LoadingProgress | None = None
     unloading: asyncio.TimerHandle | None = None
     compiling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(COMPILING))
 
@@ -122,6 +126,13 @@ class Served:
         if self.model is not None:
             return "loaded"
         return "loading" if self.loading is not None else "failed" if self.failure else "unloaded"
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """The numbers of running requests, and of requests waiting for admission or for the model to be loaded."""
+        running = self.admission.running
+        waiting = self.coming + (self.admission.waiting if self.model is not None else self.users)
+        return {"running": running, "waiting": waiting}
 
     @property
     def loaded(self) -> Model:
@@ -294,11 +305,12 @@ class Models:
 
     async def _load(self, served: Served) -> None:
         began = time.monotonic()
+        served.progress = LoadingProgress()
         try:
             with _load_errors(served):
                 model, identity = await asyncio.to_thread(self._open, served)
         finally:
-            served.loading = None
+            served.loading = served.progress = None
             self._released.set()  # loading may have failed, or all clients may have disconnected
         served.digests, served.fingerprint = identity["digests"], identity["fingerprint"]
         pool = model.engine.pool
@@ -308,6 +320,7 @@ class Models:
         _log_loaded(served, time.monotonic() - began)
 
     def _open(self, served: Served) -> tuple[Model, dict[str, Any]]:
+        assert served.progress is not None
         if self._was_unloaded:
             self._was_unloaded = False
             give_back()  # before the memory is needed
@@ -328,12 +341,14 @@ class Models:
             gpu_memory=loading.gpu_memory,
             adapters=loading.adapters if first else {},
             partners=list(loading.partners.values()) if first else (),
+            progress=served.progress.weights,
             **load_arguments(path, threads=loading.threads, drafter=loading.drafter, draft_model=loading.draft_model),
         )
         for name in model.adapters:
             digests_of(model.variant(name))  # reads the weights now, so that requests need not
         for partner in model.partners:
             digests_of(partner)
+        digests_of(model, progress=served.progress.digests)
         identity = _identity(model)
         remember_digests(path, state, identity["digests"])
         return model, identity

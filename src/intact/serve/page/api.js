@@ -1,10 +1,9 @@
-// Requests to the server: JSON, event streams, and an API key if required.
+// Requests to the server: JSON, event streams, and an API key if required. Errors are failures (failures.js).
 
+import { broken, inStream, refusal, unreachable } from "/page/failures.js";
 import { read, write } from "/page/values.js";
 
 let key = read("sessionStorage", "key") ?? "";
-
-export class Refusal extends Error {}
 
 /** Ask the user for a key, once for all pending requests. */
 let asked = null;
@@ -27,35 +26,35 @@ async function request(path, body, signal) {
     const headers = key ? { authorization: `Bearer ${key}` } : {};
     if (body !== undefined) headers["content-type"] = "application/json";
     const method = body === undefined ? "GET" : "POST";
-    const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal });
+    const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal }).catch((error) => {
+      throw error.name === "AbortError" ? error : unreachable();
+    });
     if (response.status === 401) {
       await askForKey();
       continue;
     }
-    if (!response.ok) throw new Refusal(await reason(response));
+    if (!response.ok) throw await refusal(response);
     return response;
   }
 }
 
-async function reason(response) {
-  const text = await response.text();
-  try {
-    const { message, param } = JSON.parse(text).error;
-    return param ? `${message} (${param})` : message;
-  } catch {
-    return `the server answered ${response.status}`;
-  }
+/** Return the JSON reply to a request. */
+export async function ask(path, body, signal) {
+  const response = await request(path, body, signal);
+  return response.json().catch((error) => {
+    throw error.name === "AbortError" ? error : broken(false);
+  });
 }
-
-export const ask = async (path, body) => (await request(path, body)).json();
 
 /** Yield the values of a server-sent event stream. */
 export async function* events(path, body, signal) {
   const response = await request(path, body, signal);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
+  let [rest, received] = ["", false];
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : broken(received);
+    });
     rest += value ?? "";
     const blocks = rest.split(/\r?\n\r?\n/);
     rest = blocks.pop();
@@ -64,9 +63,10 @@ export async function* events(path, body, signal) {
       if (!data) continue;
       if (data === "[DONE]") return;
       const event = JSON.parse(data);
-      if (event.error) throw new Refusal(event.error.message);
+      if (event.error) throw inStream(event.error);
+      received = true;
       yield event;
     }
-    if (done) throw new Refusal("the server ended the answer before it was complete");
+    if (done) throw broken(received);
   }
 }

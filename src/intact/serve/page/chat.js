@@ -1,10 +1,11 @@
 // The current conversation: ask, edit, regenerate, branch, stop.
 
-import { events } from "/page/api.js";
+import { ask, events } from "/page/api.js";
 import { Conversation } from "/page/conversation.js";
 import { byId, element } from "/page/dom.js";
 import { Message } from "/page/message.js";
 import { requestOptions, settingsAreValid } from "/page/settings.js";
+import { Waiting } from "/page/waiting.js";
 
 const KEPT_EVERY = 5000;  // milliseconds
 const NEAR = 80;  // maximum distance from the end, in pixels, at which the view follows the answer
@@ -12,12 +13,17 @@ const NEAR = 80;  // maximum distance from the end, in pixels, at which the view
 export class Chat {
   /** @param changed called with the conversation whenever it should be saved, and true if an answer is in progress */
   constructor(changed) {
-    Object.assign(this, { changed, conversation: new Conversation(), running: null, following: true, shown: [] });
+    Object.assign(this, { changed, conversation: new Conversation(), running: null, following: true, shown: [], top: 0 });
     const scroller = byId("scroll");
     scroller.addEventListener("scroll", () => {
-      this.following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
+      const isNear = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
+      if (isNear) this.following = true;
+      else if (scroller.scrollTop < this.top) this.following = false;  // only the reader scrolls up; what grows does not
+      this.top = scroller.scrollTop;
     });
-    new ResizeObserver(() => this.follow()).observe(byId("talk"));
+    const observer = new ResizeObserver(() => this.follow());
+    observer.observe(byId("talk"));
+    observer.observe(scroller);
   }
 
   follow() {
@@ -64,9 +70,24 @@ export class Chat {
 
   /** Show the fraction of the model's context that the conversation uses. */
   showContext() {
-    const tokens = this.conversation.path().findLast(({ usage, method }) => usage && !method)?.usage.total_tokens ?? 0;
     const context = Number(byId("model").selectedOptions[0]?.dataset.context) || 0;
     byId("context").hidden = !context;
+    const last = this.conversation.path().findLast(({ usage }) => usage);
+    if (last?.method) this.countContext(last, context);  // its usage counts all texts of the search
+    else this.drawContext(last?.usage.total_tokens ?? 0, context);
+  }
+
+  /** Ask the server for the length of a conversation up to a message. */
+  async countContext(node, context) {
+    if (!context) return;
+    const model = byId("model").value;
+    const counted = node.counted?.model === model ? node.counted : await ask("/tokenize", { model, messages: this.conversation.messages(node.id) }).catch(() => null);
+    if (!counted) return;
+    Object.defineProperty(node, "counted", { value: { model, count: counted.count }, configurable: true });  // not saved
+    if (this.conversation.path().includes(node) && byId("model").value === model) this.drawContext(counted.count, context);
+  }
+
+  drawContext(tokens, context) {
     byId("context-bar").max = context || 1;
     byId("context-bar").value = tokens;
     byId("context-words").textContent = `${tokens.toLocaleString("en")} of ${context.toLocaleString("en")} tokens`;
@@ -114,7 +135,7 @@ export class Chat {
     const { conversation } = this;
     conversation.system = byId("system").value.trim();
     const options = requestOptions();
-    const before = conversation.children(parent).map(({ seed = -1 }) => seed);
+    const before = conversation.children(parent).filter(({ error }) => !error).map(({ seed = -1 }) => seed);
     const seed = Math.max(Number(byId("seed").value || 0), ...before.map((one) => one + 1));  // the same seed would give the same answer
     const body = { ...options, seed, messages: conversation.messages(parent) };
     const node = conversation.add(parent, { role: "assistant", content: "", model: body.model, method: body.intact.method, seed });
@@ -129,7 +150,7 @@ export class Chat {
       await receive(message, body, this.running.signal, () => this.keepPart(conversation, node));
     } catch (error) {
       if (error.name === "AbortError") node.stopped = true;
-      else node.error = error.message;
+      else node.error = error.words ?? error.message;
     }
     this.running = null;
     this.toggle(false);
@@ -138,6 +159,7 @@ export class Chat {
     if (this.conversation !== conversation) return;
     this.shown = this.shown.filter((one) => one.node !== node);  // it is rebuilt in its final state
     this.draw();
+    requestAnimationFrame(() => this.follow());
     if ([document.body, byId("stop"), null].includes(document.activeElement)) byId("question").focus();
   }
 
@@ -164,22 +186,30 @@ async function receive(message, body, signal, keep) {
   const { node } = message;
   const began = performance.now();
   let kept = began;
-  for await (const chunk of events("/v1/chat/completions", body, signal)) {
-    node.answer = chunk.id;
-    byId("numerics").textContent = chunk.system_fingerprint;
-    if (chunk.intact) message.handle(chunk.intact);
-    if (chunk.usage) node.usage = chunk.usage;
-    for (const choice of chunk.choices) {
-      if (choice.delta.reasoning_content) message.append(choice.delta.reasoning_content, "thoughts");
-      if (choice.delta.content) message.append(choice.delta.content);
-      if (choice.logprobs?.content) (node.logprobs ??= []).push(...choice.logprobs.content);
-      if (choice.receipt) node.receipt = choice.receipt;
-      if (choice.finish_reason) node.finish = choice.finish_reason;
+  const waiting = new Waiting(body.model);
+  message.figures.before(waiting.root);
+  signal.addEventListener("abort", () => waiting.end());
+  try {
+    for await (const chunk of events("/v1/chat/completions", body, signal)) {
+      waiting.end();
+      node.answer = chunk.id;
+      byId("numerics").textContent = chunk.system_fingerprint;
+      if (chunk.intact) message.handle(chunk.intact);
+      if (chunk.usage) node.usage = chunk.usage;
+      for (const choice of chunk.choices) {
+        if (choice.delta.reasoning_content) message.append(choice.delta.reasoning_content, "thoughts");
+        if (choice.delta.content) message.append(choice.delta.content);
+        if (choice.logprobs?.content) (node.logprobs ??= []).push(...choice.logprobs.content);
+        if (choice.receipt) node.receipt = choice.receipt;
+        if (choice.finish_reason) node.finish = choice.finish_reason;
+      }
+      if (performance.now() - kept > KEPT_EVERY) {
+        keep();
+        kept = performance.now();
+      }
     }
-    if (performance.now() - kept > KEPT_EVERY) {
-      keep();
-      kept = performance.now();
-    }
+  } finally {
+    waiting.end();
   }
   if (!node.method && node.usage) node.speed = node.usage.completion_tokens / ((performance.now() - began) / 1000);
 }

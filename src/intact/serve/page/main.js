@@ -12,18 +12,22 @@ import { outputsOf } from "/page/traces.js";
 import { read, write } from "/page/values.js";
 
 const NARROW = matchMedia("(max-width: 60rem)");
+const RETRY_EVERY = 5000;  // milliseconds
 /** Side panels, which cover the conversation in a narrow window. */
 const PARTS = ["side", "settings", "receipts"];
 
+/** Switch between light and dark colours; the button names the one that it switches to. */
 function theme() {
   const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  const other = (name) => (name === "dark" ? "light" : "dark");
   const show = (name) => {
     document.documentElement.dataset.theme = name;
-    byId("theme").setAttribute("aria-pressed", String(name === "dark"));
+    byId("theme").textContent = other(name) === "dark" ? "Dark" : "Light";
+    byId("theme").title = `Switch to ${other(name)} colours`;
   };
   show(read("localStorage", "theme") ?? system);
   byId("theme").addEventListener("click", () => {
-    const name = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+    const name = other(document.documentElement.dataset.theme);
     write("localStorage", "theme", name);
     show(name);
   });
@@ -44,6 +48,36 @@ function toggle(control, part, open) {
   new MutationObserver(() => byId(control).setAttribute("aria-expanded", String(!byId(part).hidden)))
     .observe(byId(part), { attributes: true, attributeFilter: ["hidden"] });
   show(open);
+}
+
+/** Fit side panels to the window: they cover a narrow one, so they are closed when it becomes narrow. */
+function fitPanels() {
+  const isCovered = () => NARROW.matches && PARTS.some((part) => !byId(part).hidden);
+  const observer = new MutationObserver(() => { byId("shade").hidden = !isCovered(); });
+  PARTS.forEach((part) => observer.observe(byId(part), { attributes: true, attributeFilter: ["hidden"] }));
+  NARROW.addEventListener("change", () => {
+    byId("side").hidden = NARROW.matches;
+    if (NARROW.matches) for (const part of ["settings", "receipts"]) byId(part).hidden = true;
+    byId("shade").hidden = !isCovered();
+  });
+  byId("shade").addEventListener("click", () => PARTS.forEach((part) => { byId(part).hidden = true; }));
+}
+
+/** Open and close the menu that a narrow window has instead of the header's buttons. */
+function moreMenu() {
+  const show = (isOpen) => {
+    byId("more-tools").classList.toggle("open", isOpen);
+    byId("more").setAttribute("aria-expanded", String(isOpen));
+  };
+  const isOpen = () => byId("more-tools").classList.contains("open");
+  byId("more").addEventListener("click", () => show(!isOpen()));
+  document.addEventListener("click", ({ target }) => { if (isOpen() && !target.closest("#more")) show(false); });
+  byId("more-tools").addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !isOpen()) return;
+    event.preventDefault();
+    show(false);
+    byId("more").focus();
+  });
 }
 
 /** Return the searches of a conversation in the form that compare.js takes. */
@@ -69,6 +103,8 @@ async function begin() {
   toggle("menu", "side", !NARROW.matches);
   toggle("settings-open", "settings", false);
   toggle("receipts-open", "receipts", false);
+  fitPanels();
+  moreMenu();
   let sidebar;
   const chat = new Chat(async (conversation, running) => {
     sidebar.keep(conversation);
@@ -78,6 +114,7 @@ async function begin() {
   });
   byId("model").addEventListener("change", () => chat.showContext());
   const open = (conversation) => {
+    if (chat.running && !confirm("An answer is being written. Stop it, keeping what is there?")) return;
     chat.open(conversation);
     sidebar.show(conversation);
     if (NARROW.matches) byId("side").hidden = true;
@@ -103,15 +140,30 @@ async function begin() {
     else chat.stop();
   });
   watchForReceipts(() => byId("model").value);
+  sidebar.show(chat.conversation);
   await sidebar.load();
-  try {
-    await offerModels();
-    offerMethods((await ask("/v1/methods")).data);
-    chat.showContext();
-  } catch (error) {
-    byId("hint").textContent = `The server cannot be reached: ${error.message}`;
-    byId("hint").classList.add("wrong");
-  }
+  await reach(() => chat.showContext());
+}
+
+/** Fetch models and methods, and again every few seconds while the server does not answer. */
+async function reach(done) {
+  let timer;
+  const attempt = async () => {
+    clearTimeout(timer);
+    try {
+      await offerModels();
+      offerMethods((await ask("/v1/methods")).data);
+    } catch (error) {
+      byId("trouble").hidden = false;
+      byId("trouble-words").textContent = error.words ?? error.message;
+      timer = setTimeout(attempt, RETRY_EVERY);
+      return;
+    }
+    byId("trouble").hidden = true;
+    done();
+  };
+  byId("trouble-again").addEventListener("click", attempt);
+  await attempt();
 }
 
 begin();

@@ -70,6 +70,7 @@ export class Message {
     this.node.run ??= { start: null, nodes: [], result: null, outputs: [] };
     if (kind === "start") this.node.run.start = value;
     else if (kind === "node") this.node.run.nodes.push(value.node);
+    else if (kind === "answer") (this.node.run.answers ??= []).push([value.branch, value.answer]);
     else if (kind === "result") this.node.run.result = value;
   }
 

@@ -1,9 +1,14 @@
 // A growing search: branches with their texts, scores, pruning, costs, and finally the winner.
 
+import { Branch, figure, shortened } from "/page/branch.js";
 import { button, count, element } from "/page/dom.js";
 import { showTokens } from "/page/tokens.js";
+import { duration } from "/page/waiting.js";
 
-const GLIMPSE = 80;
+/** Number of answers listed with their votes. */
+const LISTED = 12;
+/** Seconds of writing after which the speed is known well enough to be shown. */
+const SPEED_AFTER = 1;
 const ORDERS = {
   written: ["branch", (branch) => branch.number],
   score: ["score", (branch) => -(branch.value ?? -Infinity)],
@@ -23,79 +28,14 @@ export function closenessOf(votes, answer) {
   return tied > 1 ? `${words} (tie, the first of ${tied})` : words;
 }
 
-/** One text of the tree. */
-class Branch {
-  constructor(path) {
-    const number = Number(path.split("/").at(-1)) || 0;
-    Object.assign(this, { path, number, tokens: 0, value: null, logprob: null, status: "writing", depth: path.split("/").length });
-    this.name = element("span", { className: "name" }, path.split("/").at(-1));
-    this.state = element("span", { className: "state" });
-    this.size = element("span");
-    this.score = element("span");
-    this.glimpse = element("span", { className: "glimpse" });
-    this.text = element("p", { className: "text" });
-    const summary = element("summary", {}, this.name, this.state, this.size, this.score, this.glimpse);
-    this.details = element("details", {}, summary, this.text);
-    this.children = element("ul", { hidden: true });
-    this.fold = button("−", () => this.collapse(!this.children.classList.contains("folded")), { className: "fold", hidden: true });
-    this.item = element("li", {}, this.fold, this.details, this.children);
-    this.collapse(false);
-  }
-
-  collapse(folded) {
-    this.children.classList.toggle("folded", folded);
-    this.fold.textContent = folded ? "+" : "−";
-    this.fold.setAttribute("aria-expanded", String(!folded));
-    this.fold.setAttribute("aria-label", `${folded ? "Show" : "Hide"} what follows ${this.name.textContent}`);
-  }
-
-  add(child) {
-    this.children.append(child.item);
-    this.children.hidden = this.fold.hidden = false;
-  }
-
-  write(text, tokens) {
-    this.text.textContent = text;
-    this.tokens = tokens;
-    this.size.textContent = `${count(tokens)} tokens`;
-    const line = text.replace(/\s+/g, " ").trim();
-    this.glimpse.textContent = line.length > GLIMPSE ? `… ${line.slice(-GLIMPSE)}` : line;
-  }
-
-  end(node) {
-    this.write(node.text, node.tokens);
-    this.status = node.error ? "failed" : { end: "done", length: "cut" }[node.why] ?? "step";
-    this.logprob = node.logprob ?? null;
-    if (this.logprob !== null) this.details.title = `log-probability ${this.logprob.toFixed(2)}`;
-  }
-
-  judge(scorer, value, least, most) {
-    const meter = element("meter", { min: least, max: most, value, title: `${scorer}: ${value}` });
-    meter.setAttribute("aria-label", `score by ${scorer}`);
-    this.value = value;
-    this.score.replaceChildren(meter, ` ${value.toPrecision(3)}`);
-  }
-
-  /** Return true if the search has dropped this text so far. */
-  dropped(deepest) {
-    return this.status === "cancelled" || (this.status === "step" && this.depth < deepest && !this.children.children.length);
-  }
-
-  show(deepest) {
-    const dropped = this.dropped(deepest);
-    this.item.classList.toggle("dropped", dropped);
-    this.item.classList.toggle("winner", this.status.startsWith("★"));
-    this.state.textContent = dropped && this.status === "step" ? "dropped" : this.status;
-  }
-}
-
 export class Search {
   constructor() {
-    Object.assign(this, { branches: new Map(), budget: null, tokens: 0, deepest: 0, order: "written", wanted: "" });
+    Object.assign(this, { branches: new Map(), budget: null, tokens: 0, deepest: 0, order: "written", wanted: "", answers: new Map(), began: null, over: false });
     this.runs = element("div");
     this.tree = element("ul", { className: "tree", "aria-label": "Texts of the search" });
     this.bar = element("progress", { max: 1, value: 0, "aria-label": "Budget spent", hidden: true });
     this.spent = element("span");
+    this.speed = element("span", { className: "speed" });
     this.alive = element("span");
     this.title = element("strong");
     this.paper = element("span");
@@ -103,7 +43,7 @@ export class Search {
     this.root = element(
       "section", { className: "search", "aria-label": "Search" },
       element("p", { className: "figures" }, this.title, this.paper),
-      element("p", { className: "figures" }, this.bar, this.spent, this.alive),
+      element("p", { className: "figures" }, this.bar, this.spent, this.speed, this.alive),
       this.outcome, this.runs, this.tools(), this.tree,
     );
   }
@@ -173,8 +113,23 @@ export class Search {
   }
 
   on_writing({ tokens, texts }) {
+    this.began ??= { time: performance.now(), tokens };
     this.tokens = tokens;
-    for (const { branch, text, tokens: size } of texts) this.branches.get(branch)?.write(text, size);
+    for (const { branch, text, at = 0, tokens: size } of texts) this.branches.get(branch)?.grow(text, at, size);
+  }
+
+  /** Count the answer of a completed text, before the method decides. */
+  on_answer({ branch, answer }) {
+    this.branches.get(branch)?.answers(answer);
+    this.answers.set(branch, answer);
+    if (this.over) return;
+    const votes = new Map();
+    for (const one of this.answers.values()) votes.set(one, (votes.get(one) ?? 0) + 1);
+    const most = Math.max(...votes.values());
+    const leading = [...votes].filter(([, number]) => number === most).map(([one]) => one);
+    const words = leading.length > 1 ? `a tie of ${count(leading.length)} with ${count(most)} each` : `${shortened(leading[0])} leads with ${count(most)} of ${count(this.answers.size)}`;
+    const line = element("p", { className: "figures" }, element("span", {}, "answers so far: ", element("strong", {}, words)));
+    this.outcome.replaceChildren(line, ...this.votes([...votes]));
   }
 
   on_node({ node }) {
@@ -187,12 +142,14 @@ export class Search {
 
   on_result(result) {
     this.tokens = result.cost.tokens;
-    for (const branch of this.branches.values()) if (branch.status === "writing") branch.status = "cancelled";
+    this.over = true;
+    for (const branch of this.branches.values()) if (branch.status === "writing") branch.status = "dropped: no longer needed";
     const parts = result.chosen?.split("/") ?? [];
     for (let length = parts.length; length; length -= 1) {
       const branch = this.branches.get(parts.slice(0, length).join("/"));
       if (branch) branch.status = length === parts.length ? "★ chosen" : "★ on the way";
     }
+    this.noteTie(this.branches.get(result.chosen));
     const { cost } = result;
     const closeness = closenessOf(result.votes ?? {}, result.answer);
     const line = [
@@ -200,11 +157,20 @@ export class Search {
       ["scored", count(cost.scores ?? 0)], ["multiply-adds", `${count((cost.operations ?? 0) / 1e9)} G`],
     ].map(([name, value]) => element("span", {}, `${name} `, element("strong", {}, String(value))));
     if (result.why === "spent") line.push(element("span", { className: "wrong" }, "the budget was spent"));
-    this.outcome.replaceChildren(element("p", { className: "figures" }, ...line), ...this.votes(result.votes ?? {}));
+    this.outcome.replaceChildren(element("p", { className: "figures" }, ...line), ...this.votes(Object.entries(result.votes ?? {})));
   }
 
-  votes(votes) {
-    const rows = Object.entries(votes).sort((a, b) => b[1] - a[1]);
+  /** Say how many finished texts have the score of the chosen one. */
+  noteTie(chosen) {
+    if (!chosen || chosen.value === null) return;
+    const tied = [...this.branches.values()].filter((one) => one.value === chosen.value && one.scorer === chosen.scorer && !one.below.length);
+    if (tied.length > 1) chosen.note = `, one of ${count(tied.length)} with the score ${figure(chosen.value)}`;
+  }
+
+  /** Return a table of answers with their votes, given as pairs. */
+  votes(pairs) {
+    const all = pairs.sort((a, b) => b[1] - a[1]);
+    const rows = all.slice(0, LISTED);
     if (!rows.length) return [];
     const most = rows[0][1];
     const head = element("tr", {}, element("th", { scope: "col" }, "answer"), element("th", { scope: "col" }, "votes"));
@@ -212,7 +178,17 @@ export class Search {
       const meter = element("meter", { min: 0, max: most, value: weight, "aria-label": `votes for ${answer}` });
       return element("tr", {}, element("td", {}, answer), element("td", {}, meter, ` ${Number(weight.toPrecision(4))}`));
     });
-    return [element("table", { className: "votes" }, element("thead", {}, head), element("tbody", {}, ...lines))];
+    const table = element("table", { className: "votes" }, element("thead", {}, head), element("tbody", {}, ...lines));
+    return all.length > rows.length ? [table, element("p", { className: "figures" }, `and ${count(all.length - rows.length)} other answers`)] : [table];
+  }
+
+  /** Describe how fast the budget is being spent, and for how long it lasts at most. */
+  pace() {
+    const seconds = this.began ? (performance.now() - this.began.time) / 1000 : 0;
+    const rate = (this.tokens - (this.began?.tokens ?? 0)) / seconds;
+    if (seconds < SPEED_AFTER || !(rate > 0)) return "";
+    const left = this.budget ? `, the budget lasts ${duration((this.budget - this.tokens) / rate)} more` : "";
+    return `${figure(Math.round(rate))} tokens a second${left}`;
   }
 
   /** Show a text that several workers wrote together. */
@@ -264,12 +240,13 @@ export class Search {
   show() {
     this.pending = false;
     const all = [...this.branches.values()];
-    for (const branch of all) branch.show(this.deepest);
+    for (const branch of all) branch.show(this.deepest, all);
     const [writing, dropped] = [(b) => b.status === "writing", (b) => b.dropped(this.deepest)].map((is) => all.filter(is).length);
     this.alive.textContent = `${count(all.length)} texts, ${count(writing)} being written, ${count(dropped)} dropped`;
     this.spent.textContent = this.budget ? `${count(this.tokens)} of ${count(this.budget)} tokens` : `${count(this.tokens)} tokens`;
     if (this.budget) this.bar.value = this.tokens / this.budget;
     this.bar.hidden = !this.budget;
+    this.speed.textContent = this.over ? "" : this.pace();
     this.sort();
     if (this.wanted) this.filter();
   }

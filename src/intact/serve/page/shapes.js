@@ -69,7 +69,7 @@ const result = object({
 const outputs = list(pair(text, object({ tokens: list(number), logprobs: ifAny(list(number)) })));
 
 /** A run of a method: its start, its texts and scores, its result. */
-export const runOf = object({ start, nodes, result: ifAny(result), outputs });
+export const runOf = object({ start, nodes, answers: ifAny(list(pair(text, text))), result: ifAny(result), outputs });
 
 const message = object({
   id: text, parent: textIfAny, role: text, content: text, thoughts: textIfAny, model: textIfAny, method: textIfAny, seed: numberIfAny, answer: textIfAny,

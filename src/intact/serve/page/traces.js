@@ -72,9 +72,10 @@ export function readRuns(text, name) {
 }
 
 /** Draw a run; with a model, show the probability of each token in a receipt's texts under the pointer. */
-export async function replay(search, { start, nodes, result, outputs = [] }, model) {
+export async function replay(search, { start, nodes, answers, result, outputs = [] }, model) {
   search.handle({ event: "start", ...start });
   for (const node of nodes) search.handle({ event: "node", node });
+  for (const [branch, answer] of answers ?? []) search.handle({ event: "answer", branch, answer });
   if (result) search.handle({ event: "result", ...result });
   await explain(search, outputs, model);
 }

@@ -41,6 +41,7 @@ from intact.solving.receipts.record import RecordingBackend, recording_driver
 from intact.tasks.score.answers import KINDS, READERS
 from intact.tasks.score.available import check_method
 from intact.text.template import DEFAULT_NOW
+from intact.text.thinking import answer_part
 
 REFUSED = {ParameterError.__name__, ConstraintError.__name__, FormatError.__name__}
 """Errors of a method that are caused by the request."""
@@ -209,6 +210,29 @@ def _sampling(request: ChatRequest, limit: int | None) -> dict[str, Any]:
     return given
 
 
+class AnswerReader:
+    """Reads the answers of completed texts while a method runs, so that clients can follow a vote.
+
+    The method decides by its own rules, so its final votes may differ.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._texts: dict[str, str | None] = {path(problem.root): ""}
+
+    def read(self, node: Mapping[str, Any]) -> str | None:
+        """Return the answer in a text to the problem's own prompt that an entry of the trace completes, else None."""
+        if node["kind"] != "extend":
+            return None
+        before = None if node.get("other_prompt") else self._texts.get(node["parent"])
+        whole = None if before is None else before + node.get("appended", "") + node["text"]
+        self._texts[node["branch"]] = whole
+        if whole is None or node["why"] not in ("end", "closed"):
+            return None
+        part = answer_part(whole, node.get("thinking", ""))
+        return None if part is None else self._problem.read(part)
+
+
 class MethodWork(CancellableWork[Result]):
     """A method running in a thread.
 
@@ -223,7 +247,7 @@ class MethodWork(CancellableWork[Result]):
     def __init__(self, request: MethodRequest, backend: NativeBackend, notify: Notify | None = None) -> None:
         super().__init__(f"method {request.method.name}")
         self._request, self._backend, self._notify = request, backend, notify
-        self._notified = time.monotonic()
+        self._notified, self._answers = time.monotonic(), AnswerReader(request.problem)
 
     def cancel(self) -> None:
         """Stop the work after the engine's current step."""
@@ -254,7 +278,12 @@ class MethodWork(CancellableWork[Result]):
             return
         self._notified = now
         texts: list[dict[str, Any]] = [
-            {"branch": path(generation.branch), "tokens": count, "text": text[-TAIL:]}
+            {
+                "branch": path(generation.branch),
+                "tokens": count,
+                "at": max(0, len(text) - TAIL),
+                "text": text[-TAIL:],
+            }
             for generation, count, text in self._backend.under_way()
         ]
         written = tokens + sum(text["tokens"] for text in texts)
@@ -267,6 +296,8 @@ class MethodWork(CancellableWork[Result]):
             self._notify({"event": "begin", **node})
         else:  # the nodes of a called method had events of their own
             self._notify({"event": "node", "node": {name: value for name, value in node.items() if name != "nodes"}})
+            if (answer := self._answers.read(node)) is not None:
+                self._notify({"event": "answer", "branch": node["branch"], "answer": answer[:TAIL]})
 
 
 def _checked(result: Result) -> Result:
