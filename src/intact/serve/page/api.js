@@ -49,6 +49,8 @@ async function reason(response) {
 
 export const ask = async (path, body) => (await request(path, body)).json();
 
+export const askText = async (path) => (await request(path)).text();
+
 /** Yield the values of a server-sent event stream. */
 export async function* events(path, body, signal) {
   const response = await request(path, body, signal);

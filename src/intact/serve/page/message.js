@@ -1,11 +1,12 @@
 // One message on the page: its text as Markdown, source or tokens, its actions, and its branches.
 
 import { button, count, element } from "/page/dom.js";
+import { explain } from "/page/probabilities.js";
 import { download, verify } from "/page/receipts.js";
 import { copyText, render } from "/page/render.js";
 import { Search } from "/page/search.js";
 import { showTokens } from "/page/tokens.js";
-import { explain, outputsOf, replay } from "/page/traces.js";
+import { outputsOf, replay } from "/page/traces.js";
 
 const VIEWS = { markdown: "Markdown", source: "source", tokens: "tokens" };
 
