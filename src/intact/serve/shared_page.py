@@ -76,7 +76,7 @@ def _script() -> str:
     """Return the page's modules and the engine's as one classic script."""
     with tempfile.TemporaryDirectory() as folder:
         for file in _PAGE.rglob("*.js"):
-            copy = Path(folder, "page", file.relative_to(_PAGE))
+            copy = Path(folder, "page", file.relative_to(_PAGE)).with_stem(file.stem.replace("-", "_"))
             copy.parent.mkdir(parents=True, exist_ok=True)
             text = file.read_text("utf-8")
             copy.write_text(_library(text) if file.parent.name == "vendor" else _module(text, copy, Path(folder)), "utf-8")
@@ -86,10 +86,10 @@ def _script() -> str:
 
 
 def _module(text: str, file: Path, root: Path) -> str:
-    """Make a module's absolute imports relative, which `joined` expects."""
-    above = "../" * (len(file.relative_to(root).parts) - 1)
+    """Make a module's absolute imports relative, and file names part of identifiers, which `joined` expects."""
+    above = "/" + "../" * (len(file.relative_to(root).parts) - 1)
     text = re.sub(r'^import "(/page/[^"]+)";', r'import {} from "\1";', text, flags=re.M)
-    return re.sub(r'(?<=from ")/(?=(?:page|js)/)', f"./{above}", text)
+    return re.sub(r'(?<=from ")/(?:page|js)/[^"]+', lambda found: f".{above}{found[0][1:].replace('-', '_')}", text)
 
 
 def _library(text: str) -> str:

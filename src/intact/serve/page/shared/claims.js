@@ -5,6 +5,8 @@ import { without } from "/js/src/receipt.js";
 
 const encoder = new TextEncoder();
 const RUN = "intact-run-receipt";
+/** The point that only the tokenizer in the model's file can decide. */
+export const PROMPT_UNKNOWN = "The receipt states its prompt as tokens; the model's file shows whether the question is in it.";
 const OUTPUT = ["tokens", "finish", "text", "logprobs"];
 
 export const isRun = (receipt) => receipt.format === RUN;
@@ -59,17 +61,27 @@ function checkAnswer({ content, thoughts, receipt: { output, request } }, questi
   return checks;
 }
 
+/** Remove blanks, and the mark of a character that the last token leaves incomplete. */
+const trimmed = (text) => text.replace(/[\s\ufffd]+$/, "").trimStart();
+
 function isPartOf(content, text) {
-  const [shown, whole] = [content.trim(), text.trim()];
+  const [shown, whole] = [content, text].map(trimmed);
   if (shown === whole) return right("The text shown is the receipt's.");
   if (shown && whole.endsWith(shown)) return right("The text shown is the end of the receipt's text.");
+  const isBroken = text.includes("\ufffd") || content.includes("\ufffd");
+  if (isBroken) return open("The text shown and the receipt's have incomplete characters and cannot be compared; the tree shows the receipt's.");
   return wrong("The text shown is not the receipt's.");
 }
 
 function asked(question, contents) {
   if (question === null) return open("No question is shown.");
-  if (contents === null) return open("The receipt states its prompt as tokens only; the model's file shows whether the question is in it.");
+  if (contents === null) return open(PROMPT_UNKNOWN);
   return contents.includes(question) ? right("The question is the receipt's.") : wrong("The question shown is not the receipt's.");
+}
+
+/** Check the question by the texts of a prompt's tokens. */
+export function askedIn(question, texts) {
+  return texts.join("").includes(question) ? right("The question is in the receipt's prompt.") : wrong("The question shown is not in the receipt's prompt.");
 }
 
 /** Return the contents of the messages of a request's source; null if it states none. */

@@ -7,12 +7,13 @@ import { canonical } from "/js/src/digests.js";
 import { byId, button, count, element, save } from "/page/dom.js";
 import { render } from "/page/render.js";
 import { Search } from "/page/search.js";
-import { check, isRun } from "/page/shared/claims.js";
+import { askedIn, check, isRun, PROMPT_UNKNOWN } from "/page/shared/claims.js";
 import { sharedOf } from "/page/shared/document.js";
 import { showTokens } from "/page/tokens.js";
 import { replay, runOfReceipt, SCALE } from "/page/traces.js";
 
 const MARKS = { right: ["true", "✓ "], wrong: ["wrong", "✗ "], open: ["quiet", "? "] };
+const WORDS = { right: "computed again", wrong: "false", open: "not checked" };
 const ROWS = 16;  // tokens per step: few, so that progress is visible
 const state = { work: null, engine: null, model: null, shown: [] };
 
@@ -21,7 +22,7 @@ const bytesOf = (id) => Uint8Array.from(atob(byId(id).textContent), (character) 
 /** A message with what is known about its receipt. */
 class Shown {
   constructor(message, question) {
-    Object.assign(this, { message, question, search: null, verdicts: [] });
+    Object.assign(this, { message, question, search: null, verdicts: [], again: [] });
     const { role, model, method, content, thoughts, receipt, seed } = message;
     const title = role === "user" ? "Question" : [model, method?.replaceAll("_", " ")].filter(Boolean).join(", ") || "Answer";
     this.text = element("div", { className: "text" });
@@ -60,6 +61,15 @@ class Shown {
     this.verdicts.push(kind);
   }
 
+  /** Replace the open point about the question by what the prompt's tokens say. */
+  settleQuestion(texts) {
+    const item = [...this.checks.children].find(({ textContent }) => textContent.endsWith(PROMPT_UNKNOWN));
+    if (!item) return;
+    item.remove();
+    this.verdicts.splice(this.verdicts.indexOf("open"), 1);
+    this.add(askedIn(this.question, texts));
+  }
+
   async checkClaims() {
     try {
       for (const one of await check(this.message, this.question)) this.add(one);
@@ -76,17 +86,42 @@ class Shown {
     return texts.map(({ entry, receipt: one }) => [one, receipt.entries[entry]?.branch?.join("/") ?? null]);
   }
 
-  /** Show the verdict on one of its receipts, and the probabilities of its tokens. */
-  judged({ outcome, what, position, detail }, receipt, branch, texts) {
-    const right = outcome === "true";
-    const { outcome: title } = words({ outcome, what, position, detail, checked: 0 }, receipt.output.tokens.length);
-    const said = right ? `computed again: all ${count(receipt.output.tokens.length)} tokens are the model's` : `${title}: ${detail}`;
-    this.add({ state: right ? "right" : outcome === "false" ? "wrong" : "open", words: branch === null ? said : `${branch}: ${said}` });
-    const { logprobs, tokens } = receipt.output;
-    const list = logprobs && texts && tokens.map((_, i) => ({ token: texts[i], logprob: logprobs[i] / SCALE }));
+  /** Show the verdict on one of its receipts, and the probabilities of its tokens; right texts of a tree are only counted. */
+  judged(verdict, receipt, branch, texts) {
+    const { outcome, detail } = verdict;
+    const { logprobs, tokens, text } = receipt.output;
+    const kind = { true: "right", false: "wrong" }[outcome] ?? "open";
     const at = branch === null ? null : this.search?.branches.get(branch);
-    if (at) at.details.firstChild.append(element("span", { className: right ? "true" : "wrong" }, right ? "✓ computed again" : "✗ not confirmed"));
-    if (list && right) showTokens(at ? at.text : this.text, list);
+    if (branch !== null && kind === "right") this.again.push(tokens.length);
+    else this.add({ state: kind, words: [branch, kind === "right" ? `All ${count(tokens.length)} tokens were computed again.` : `${words(verdict, tokens.length).outcome} ${detail}`].filter(Boolean).join(": ") });
+    if (at) at.details.firstChild.append(element("span", { className: MARKS[kind][0] }, `${MARKS[kind][1]}${WORDS[kind]}`));
+    const list = logprobs && texts && tokens.map((_, i) => ({ token: texts[i], logprob: logprobs[i] / SCALE }));
+    if (!list || kind !== "right") return;
+    if (at) showTokens(at.text, list);
+    else if (text.trim() === this.message.content.trim()) this.tokens(list);
+  }
+
+  /** Offer the answer's tokens with their probabilities. */
+  tokens(list) {
+    const target = element("div", { className: "text plain" });
+    showTokens(target, list);
+    this.probabilities?.remove();
+    this.probabilities = element("details", {}, element("summary", {}, "Token probabilities"), target);
+    this.text.after(this.probabilities);
+  }
+
+  /** Say how many texts of a tree were computed again. */
+  conclude() {
+    if (!this.again.length) return;
+    const tokens = this.again.reduce((sum, one) => sum + one, 0);
+    this.add({ state: "right", words: `${count(this.again.length)} of its texts were computed again, ${count(tokens)} tokens.` });
+  }
+
+  restart() {
+    Object.assign(this, { verdicts: [], again: [] });
+    this.checks.replaceChildren();
+    for (const mark of this.root.querySelectorAll("summary > :is(.true, .wrong, .quiet)")) mark.remove();
+    return this.checkClaims();
   }
 }
 
@@ -138,11 +173,7 @@ function progress(name) {
 async function computeAgain(file, signal) {
   state.engine ??= await startEngine();
   Object.assign(state, { model: null, computed: 0 });
-  for (const one of state.shown) {
-    one.checks.replaceChildren();
-    one.verdicts = [];
-    await one.checkClaims();
-  }
+  for (const one of state.shown) await one.restart();
   const jobs = state.shown.flatMap((shown) => shown.receipts().map(([receipt, branch]) => ({ shown, receipt, branch })));
   for (const [number, { shown, receipt, branch }] of jobs.entries()) {
     const [{ receipt: parsed, verdict }] = await state.engine.receipts(new Blob([canonical(receipt)]));
@@ -160,8 +191,10 @@ async function computeAgain(file, signal) {
     state.computed += found.checked;
     const isKnown = parsed.model.weights === state.model.digests.weights;
     shown.judged(found, parsed, branch, isKnown ? await state.model.texts(parsed.output.tokens) : null);
+    if (isKnown && branch === null) shown.settleQuestion(await state.model.texts(parsed.request.prompt));
   }
   if (!jobs.length) throw new Error("no message of this file has a receipt to compute again");
+  for (const one of state.shown) one.conclude();
   conclude();
 }
 
