@@ -1,6 +1,7 @@
 // The toolbar of the conversation: find in it, share it, open reports, list the shortcuts.
 
 import { byId } from "/page/dom.js";
+import { Report } from "/page/report.js";
 import { share } from "/page/share.js";
 
 /** Run an action of a button; while it runs the button is disabled, and a failure is shown next to it. */
@@ -24,5 +25,6 @@ async function shareConversation({ conversation }) {
 }
 
 export function watchBar(chat) {
+  new Report();
   byId("share").addEventListener("click", () => run(byId("share"), () => shareConversation(chat)));
 }

@@ -101,4 +101,4 @@ export function conversationOf(value) {
   return { ...read, title: read.title ?? "", system: read.system ?? "", updated: read.updated ?? Date.now() };
 }
 
-export { anyObject, check, ifAny, list, messageMembers, number, object, text, textIfAny };
+export { anyObject, check, flagIfAny, ifAny, list, messageMembers, number, numberIfAny, numbers, object, text, textIfAny };

@@ -78,6 +78,9 @@ export function replay(search, { start, nodes, result }) {
   if (result) search.handle({ event: "result", ...result });
 }
 
+/** Return the run of a trace; throw an Error if it is damaged. */
+export const runOfTrace = (trace) => runOf(fromTrace(trace), "run");
+
 /** Return the run that a receipt describes; throw an Error if it is damaged. */
 export const runOfReceipt = (receipt) => runOf((receipt.format === "intact-run-receipt" ? fromRun : fromAnswer)(receipt), "run");
 
