@@ -1,5 +1,6 @@
 // The current conversation: ask, edit, regenerate, branch, stop.
 
+import { Attachments } from "/page/attachments.js";
 import { events } from "/page/api.js";
 import { Conversation } from "/page/conversation.js";
 import { byId, element } from "/page/dom.js";
@@ -12,7 +13,7 @@ const NEAR = 80;  // maximum distance from the end, in pixels, at which the view
 export class Chat {
   /** @param changed called with the conversation whenever it should be saved, and true if an answer is in progress */
   constructor(changed) {
-    Object.assign(this, { changed, conversation: new Conversation(), running: null, following: true, shown: [] });
+    Object.assign(this, { changed, conversation: new Conversation(), attachments: new Attachments(), running: null, following: true, shown: [] });
     const scroller = byId("scroll");
     scroller.addEventListener("scroll", () => {
       this.following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
@@ -75,10 +76,11 @@ export class Chat {
   /** Send the content of the composer. */
   async send() {
     const question = byId("question").value.trim();
-    if (!question || this.running || !settingsAreValid()) return;
+    if ((!question && !this.attachments.files.length) || this.running || !settingsAreValid()) return;
     byId("question").value = "";
+    const files = this.attachments.release();
     const parent = this.conversation.leaf;
-    await this.answer(this.conversation.add(parent, { role: "user", content: question }).id);
+    await this.answer(this.conversation.add(parent, { role: "user", content: question, ...(files.length ? { files } : {}) }).id);
   }
 
   /** Make a question editable; sending it creates a branch. */
@@ -91,8 +93,8 @@ export class Chat {
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (!field.value.trim() || this.running || !settingsAreValid()) return;
-      this.answer(this.conversation.add(node.parent, { role: "user", content: field.value.trim() }).id);
+      if ((!field.value.trim() && !node.files) || this.running || !settingsAreValid()) return;
+      this.answer(this.conversation.add(node.parent, { role: "user", content: field.value.trim(), ...(node.files ? { files: node.files } : {}) }).id);
     });
     const undo = () => {
       form.replaceWith(message.text);

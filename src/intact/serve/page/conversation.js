@@ -1,5 +1,6 @@
 // A conversation: a tree of messages with one path shown. Editing or regenerating adds a branch; nothing is lost.
 
+import { composed } from "/page/files.js";
 import { conversationOf } from "/page/shapes.js";
 
 const TITLE = 60;
@@ -51,7 +52,7 @@ export class Conversation {
     this.place(node);
     this.leaf = node.id;
     this.updated = Date.now();
-    if (!this.title && node.role === "user") this.title = node.content.replace(/\s+/g, " ").slice(0, TITLE);
+    if (!this.title && node.role === "user") this.title = (node.content || node.files?.[0]?.name || "").replace(/\s+/g, " ").slice(0, TITLE);
     return node;
   }
 
@@ -66,7 +67,7 @@ export class Conversation {
 
   /** Return the messages of a request for an answer to a node. */
   messages(node) {
-    const turns = this.path(node).filter(({ content }) => content).map(({ role, content }) => ({ role, content }));
+    const turns = this.path(node).map(({ role, content, files }) => ({ role, content: composed(content, files) })).filter(({ content }) => content);
     return this.system ? [{ role: "system", content: this.system }, ...turns] : turns;
   }
 }

@@ -3,7 +3,8 @@
 import { button, count, element } from "/page/dom.js";
 import { explain } from "/page/probabilities.js";
 import { download, verify } from "/page/receipts.js";
-import { copyText, render } from "/page/render.js";
+import { fileList } from "/page/files.js";
+import { copyText, render, renderQuestion } from "/page/render.js";
 import { Search } from "/page/search.js";
 import { showTokens } from "/page/tokens.js";
 import { outputsOf, replay } from "/page/traces.js";
@@ -25,7 +26,7 @@ export class Message {
     this.problem = element("p", { className: "wrong", role: "alert", hidden: true });
     this.actions = element("div", { className: "actions" }, ...this.makeActions(siblings, does));
     const title = node.role === "user" ? "You" : [node.model, node.method?.replaceAll("_", " ")].filter(Boolean).join(", ") || "Answer";
-    this.root = element("article", { className: node.role }, element("h2", {}, title), this.thinking, this.text, this.figures, this.problem, this.actions);
+    this.root = element("article", { className: node.role }, element("h2", {}, title), ...fileList(node.files), this.thinking, this.text, this.figures, this.problem, this.actions);
     if (node.run?.start) {
       this.startSearch();
       replay(this.search, node.run);
@@ -93,6 +94,7 @@ export class Message {
     this.thoughts.textContent = node.thoughts ?? "";
     if (this.view === "tokens" && node.logprobs?.length) showTokens(this.text, node.logprobs);
     else if (this.view === "markdown" && node.role === "assistant") render(this.text, node.content);
+    else if (node.role === "user") renderQuestion(this.text, node.content);
     else this.text.textContent = node.content;
     this.text.classList.toggle("plain", this.view !== "markdown" || node.role === "user");
   }

@@ -82,7 +82,7 @@ export const runOf = object({ start, nodes, result: ifAny(result), outputs });
 const messageMembers = {
   id: text, parent: textIfAny, role: text, content: text, thoughts: textIfAny, model: textIfAny, method: textIfAny, seed: numberIfAny, answer: textIfAny,
   speed: numberIfAny, finish: textIfAny, stopped: flagIfAny, error: textIfAny, logprobs: ifAny(list(token)), receipt: ifAny(anyObject),
-  usage: ifAny(object({ prompt_tokens: numberIfAny, completion_tokens: number, total_tokens: number })), run: ifAny(runOf),
+  files: ifAny(list(object({ name: text, text }))), usage: ifAny(object({ prompt_tokens: numberIfAny, completion_tokens: number, total_tokens: number })), run: ifAny(runOf),
 };
 const message = object(messageMembers);
 

@@ -5,7 +5,8 @@ import { BlobSource } from "/js/src/sources.js";
 import { problem, words } from "/js/page/words.js";
 import { canonical } from "/js/src/digests.js";
 import { byId, button, count, element, save } from "/page/dom.js";
-import { render } from "/page/render.js";
+import { composed, fileList } from "/page/files.js";
+import { render, renderQuestion } from "/page/render.js";
 import { Search } from "/page/search.js";
 import { askedIn, check, isRun, PROMPT_UNKNOWN } from "/page/shared/claims.js";
 import { sharedOf } from "/page/shared/document.js";
@@ -25,13 +26,12 @@ class Shown {
     Object.assign(this, { message, question, search: null, verdicts: [], again: [] });
     const { role, model, method, content, thoughts, receipt, seed } = message;
     const title = role === "user" ? "Question" : [model, method?.replaceAll("_", " ")].filter(Boolean).join(", ") || "Answer";
-    this.text = element("div", { className: "text" });
-    if (role === "user") Object.assign(this.text, { textContent: content, className: "text plain" });
-    else render(this.text, content);
+    this.text = element("div", { className: role === "user" ? "text plain" : "text" });
+    (role === "user" ? renderQuestion : render)(this.text, content);
     this.checks = element("ul", { className: "checks", "aria-live": "polite" });
     this.root = element("article", { className: role }, element("h2", {}, title));
     if (thoughts) this.root.append(element("details", { className: "thoughts" }, element("summary", {}, "Thoughts"), element("p", { className: "text" }, thoughts)));
-    this.root.append(this.text);
+    this.root.append(...fileList(message.files), this.text);
     this.draw();
     if (seed !== undefined && seed !== null) this.root.append(element("p", { className: "figures" }, `seed ${seed}`));
     this.root.append(this.checks);
@@ -210,7 +210,7 @@ async function main() {
   let question = null;
   for (const message of shared.messages) {
     state.shown.push(new Shown(message, question));
-    if (message.role === "user") question = message.content;
+    if (message.role === "user") question = composed(message.content, message.files);
   }
   byId("talk").append(...state.shown.map(({ root }) => root));
   state.shown = state.shown.filter(({ message }) => message.role === "assistant");
