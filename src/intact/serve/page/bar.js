@@ -1,6 +1,8 @@
 // The toolbar of the conversation: find in it, share it, open reports, list the shortcuts.
 
 import { byId } from "/page/dom.js";
+import { Finder } from "/page/finder.js";
+import { watchKeys } from "/page/keys.js";
 import { Report } from "/page/report.js";
 import { share } from "/page/share.js";
 
@@ -24,7 +26,9 @@ async function shareConversation({ conversation }) {
   byId("bar-state").textContent = "Saved. Open the file anywhere; it verifies its receipts by itself.";
 }
 
-export function watchBar(chat) {
+export function watchBar(chat, sidebar) {
   new Report();
+  new Finder(chat);
+  watchKeys(chat, sidebar);
   byId("share").addEventListener("click", () => run(byId("share"), () => shareConversation(chat)));
 }

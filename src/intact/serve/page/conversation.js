@@ -9,6 +9,8 @@ function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+const titleOf = ({ content, files }) => (content || files?.[0]?.name || "").replace(/\s+/g, " ").slice(0, TITLE);
+
 export class Conversation {
   /** @param values as returned by `values`, or validated by shapes.js */
   constructor({ id = newId(), title = "", updated = Date.now(), system = "", nodes = [], leaf = null } = {}) {
@@ -52,8 +54,16 @@ export class Conversation {
     this.place(node);
     this.leaf = node.id;
     this.updated = Date.now();
-    if (!this.title && node.role === "user") this.title = (node.content || node.files?.[0]?.name || "").replace(/\s+/g, " ").slice(0, TITLE);
+    if (!this.title && node.role === "user") this.title = titleOf(node);
     return node;
+  }
+
+  /** Change the title, or make it from the first question if it is empty; return true if it differs. */
+  rename(title) {
+    const before = this.title;
+    const first = [...this.nodes.values()].find(({ role }) => role === "user");
+    this.title = title.replace(/\s+/g, " ").trim() || (first ? titleOf(first) : "");
+    return this.title !== before;
   }
 
   /** Show the branch of a message, following the newest messages. */

@@ -103,7 +103,7 @@ async function begin() {
     if (covering) covering.querySelector(".close").click();
     else chat.stop();
   });
-  watchBar(chat);
+  watchBar(chat, sidebar);
   watchForReceipts(() => byId("model").value);
   await sidebar.load();
   try {

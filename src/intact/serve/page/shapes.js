@@ -80,7 +80,7 @@ export const runOf = object({ start, nodes, result: ifAny(result), outputs });
 
 /** Validators of a message's members. */
 const messageMembers = {
-  id: text, parent: textIfAny, role: text, content: text, thoughts: textIfAny, model: textIfAny, method: textIfAny, seed: numberIfAny, answer: textIfAny,
+  id: text, parent: textIfAny, role: text, content: text, thoughts: textIfAny, thoughtSeconds: numberIfAny, model: textIfAny, method: textIfAny, seed: numberIfAny, answer: textIfAny,
   speed: numberIfAny, finish: textIfAny, stopped: flagIfAny, error: textIfAny, logprobs: ifAny(list(token)), receipt: ifAny(anyObject),
   files: ifAny(list(object({ name: text, text }))), usage: ifAny(object({ prompt_tokens: numberIfAny, completion_tokens: number, total_tokens: number })), run: ifAny(runOf),
 };
