@@ -25,7 +25,9 @@ def document(*pages, stream=None):
             content, kind = zlib.compress(stream, 9), b"/Filter/FlateDecode"
         page, body = 10 + 2 * number, 11 + 2 * number
         kids.append(b"%d 0 R" % page)
-        objects[page] = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Resources<</Font<</F1 3 0 R>>>>/Contents %d 0 R>>" % body
+        objects[page] = (
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Resources<</Font<</F1 3 0 R>>>>/Contents %d 0 R>>" % body
+        )
         objects[body] = b"<</Length %d%b>>stream\n%b\nendstream" % (len(content), kind, content)
     objects[2] = b"<</Type/Pages/Kids[%b]/Count %d>>" % (b" ".join(kids), len(pages))
     made, places = b"%PDF-1.4\n", {}
@@ -33,7 +35,11 @@ def document(*pages, stream=None):
         places[number] = len(made)
         made += b"%d 0 obj%b endobj\n" % (number, content)
     table = b"".join(b"%d 1\n%010d 00000 n \n" % item for item in sorted(places.items()))
-    return made + b"xref\n%btrailer<</Root 1 0 R/Size %d>>\nstartxref\n%d\n%%%%EOF" % (table, max(objects) + 1, len(made))
+    return made + b"xref\n%btrailer<</Root 1 0 R/Size %d>>\nstartxref\n%d\n%%%%EOF" % (
+        table,
+        max(objects) + 1,
+        len(made),
+    )
 
 
 def read(server, data):
@@ -50,7 +56,13 @@ def test_without_pypdf_the_server_says_how_to_install_it(server, monkeypatch):
 def test_the_text_of_a_pdf_has_its_pages_in_order(server):
     pytest.importorskip("pypdf")
     answer = read(server, document("The first page", "The second page")).json()
-    assert answer == {"object": "document", "text": "The first page\n\nThe second page", "pages": 2, "of": 2, "cut": False}
+    assert answer == {
+        "object": "document",
+        "text": "The first page\n\nThe second page",
+        "pages": 2,
+        "of": 2,
+        "cut": False,
+    }
 
 
 def test_pages_beyond_the_limit_are_left_out_and_said(server, monkeypatch):
@@ -61,7 +73,7 @@ def test_pages_beyond_the_limit_are_left_out_and_said(server, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "data, message",
+    ("data", "message"),
     [
         (b"MZ no document", "not a PDF"),
         (b"%PDF-1.4\nnothing else", "cannot be read"),
@@ -125,9 +137,8 @@ def test_the_model_reads_the_attached_files_and_the_page_shows_them(page, tmp_pa
     page.press("#question", "Enter")
     page.wait_for_selector("article.assistant:not([aria-busy])")
     content = json.loads(sent[0])["messages"][0]["content"]
-    assert content == (
-        f'File "numbers.csv":\n```csv\na,b\n1,2\n```\n\nFile "bad name.py":\n````py\n{HOSTILE}\n````\n\nWhat is the sum?'
-    )
+    table, code = "```csv\na,b\n1,2\n```", f"````py\n{HOSTILE}\n````"
+    assert content == f'File "numbers.csv":\n{table}\n\nFile "bad name.py":\n{code}\n\nWhat is the sum?'
     assert page.locator("article.user .file pre").nth(1).text_content() == HOSTILE
     assert page.locator("article img").count() == 0
     assert page.locator("#attached li").count() == 0
@@ -139,13 +150,24 @@ def test_the_model_reads_the_attached_files_and_the_page_shows_them(page, tmp_pa
 
 @pytest.mark.slow
 def test_files_that_are_no_text_are_refused_by_name_and_removed_by_hand(page, tmp_path):
-    for name, data in (("a.bin", b"\xff\xfe\0"), ("b.txt", b"a\0b"), ("c.txt", b" \n"), ("d.txt", b"x" * ((1 << 20) + 1)), ("e.txt", b"fine")):
+    for name, data in (
+        ("a.bin", b"\xff\xfe\0"),
+        ("b.txt", b"a\0b"),
+        ("c.txt", b" \n"),
+        ("d.txt", b"x" * ((1 << 20) + 1)),
+        ("e.txt", b"fine"),
+    ):
         (tmp_path / name).write_bytes(data)
     page.set_input_files("#attach-file", sorted(tmp_path.iterdir()))
     page.wait_for_selector("#attached li")
     assert page.locator("#attached li").count() == 1
     said = page.inner_text("#attached-state")
-    for words in ("a.bin is not text in UTF-8", "b.txt is not a text file", "c.txt is empty", "d.txt has more than 1 MiB"):
+    for words in (
+        "a.bin is not text in UTF-8",
+        "b.txt is not a text file",
+        "c.txt is empty",
+        "d.txt has more than 1 MiB",
+    ):
         assert words in said
     page.click("#attached [aria-label='Remove e.txt']")
     assert page.locator("#attached li").count() == 0

@@ -17,8 +17,8 @@ def chromium():
         yield found
 
 
-def ready(chromium, server, **more):
-    context = chromium.new_context(viewport={"width": 1200, "height": 900}, **more)
+def ready(chromium, server, width=1200, **more):
+    context = chromium.new_context(viewport={"width": width, "height": 900}, **more)
     page = context.new_page()
     page.goto(server.url)
     page.wait_for_selector("#method optgroup:nth-child(6) option", state="attached")
@@ -227,8 +227,16 @@ def test_every_shortcut_of_the_list_does_something(page):
 
 def test_a_token_shows_its_alternatives_to_pointer_and_keyboard(page):
     tokens = [
-        {"token": "2", "logprob": -0.1, "top_logprobs": [{"token": "2", "logprob": -0.1}, {"token": HOSTILE, "logprob": -2.5}]},
-        {"token": "1", "logprob": -3.0, "top_logprobs": [{"token": "2", "logprob": -0.2}, {"token": "7", "logprob": -2.9}]},
+        {
+            "token": "2",
+            "logprob": -0.1,
+            "top_logprobs": [{"token": "2", "logprob": -0.1}, {"token": HOSTILE, "logprob": -2.5}],
+        },
+        {
+            "token": "1",
+            "logprob": -3.0,
+            "top_logprobs": [{"token": "2", "logprob": -0.2}, {"token": "7", "logprob": -2.9}],
+        },
     ]
     reply(page, {"content": "21"}, logprobs={"content": tokens})
     ask(page)
@@ -256,8 +264,7 @@ def test_a_token_shows_its_alternatives_to_pointer_and_keyboard(page):
 @pytest.mark.slow
 def test_axe_finds_no_issue_in_the_new_parts(chromium, server, width, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
-    page = ready(chromium, server, color_scheme=scheme, bypass_csp=True)
-    page.set_viewport_size({"width": width, "height": 900})
+    page = ready(chromium, server, width, color_scheme=scheme, bypass_csp=True)
     tokens = [{"token": "22", "logprob": -1.0, "top_logprobs": []}]
     reply(page, {"reasoning_content": "Hm."}, {"content": "22"}, logprobs={"content": tokens})
     ask(page)

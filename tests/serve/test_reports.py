@@ -1,6 +1,7 @@
-"""Results of `intact eval` in the page: two runs beside each other, samples, trees, filters, and the server's report."""
+"""Results of `intact eval` in the page: two runs beside each other, samples, trees, filters, the server's report."""
 
 import json
+from pathlib import Path
 
 import httpx
 import pytest
@@ -50,7 +51,6 @@ def make(server, runs, **more):
 def test_the_report_is_that_of_the_command(server, results):
     from intact.evaluate.files import read
     from intact.evaluate.report.contents import as_list, report
-    from pathlib import Path
 
     runs = [document(path, traces=traces_of(path).read_text("utf-8")) for path in results]
     answer = make(server, runs, title="Two runs").json()
@@ -62,7 +62,7 @@ def test_the_report_is_that_of_the_command(server, results):
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"name": "../one.jsonl"}, "name"),
         ({"name": "one.traces"}, "name"),
@@ -147,12 +147,18 @@ def test_damaged_files_are_refused_by_the_page(page, results, tmp_path):
         ("other.jsonl", "{}\n{}", "other.jsonl is not a result file of intact eval"),
         ("cut.jsonl", "\n".join(lines[:2]), "cut.jsonl is truncated"),
         ("task.jsonl", "\n".join([lines[0], json.dumps(record | {"task": 7}), *lines[2:]]), "names task 7"),
-        ("kind.jsonl", "\n".join([lines[0], json.dumps(record | {"id": 3}), *lines[2:]]), "record 1.id must be a string"),
+        (
+            "kind.jsonl",
+            "\n".join([lines[0], json.dumps(record | {"id": 3}), *lines[2:]]),
+            "record 1.id must be a string",
+        ),
         ("a.traces.jsonl", "{}", "choose the result file too"),
     ):
         (tmp_path / name).write_text(text, "utf-8")
         page.set_input_files("#report-file", tmp_path / name)
-        page.wait_for_function("text => document.getElementById('report-problem').textContent.includes(text)", arg=message)
+        page.wait_for_function(
+            "text => document.getElementById('report-problem').textContent.includes(text)", arg=message
+        )
     traces = traces_of(results[0]).read_text("utf-8").split("\n")
     (tmp_path / "bad.jsonl").write_text(results[0].read_text("utf-8"), "utf-8")
     (tmp_path / "bad.traces.jsonl").write_text("\n".join(['{"nodes": 3}', *traces[1:]]), "utf-8")

@@ -116,7 +116,7 @@ def test_the_receipts_of_a_run_s_texts_are_those_that_its_entries_commit_to(serv
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         (lambda one: one["result"].update(answer="41"), "its root does not match its entries"),
         (lambda one: one.update(format="intact-receipt"), "receipt"),
@@ -172,7 +172,7 @@ def test_the_page_saves_a_file_that_shows_the_tree_and_checks_its_digests(packag
 
 
 @pytest.mark.parametrize(
-    "change, point",
+    ("change", "point"),
     [
         (lambda found: found[3]["receipt"]["entries"][1].update(chain="A"), "✗ The root is not the digest"),
         (lambda found: found[3]["receipt"]["result"].update(answer="41"), "✗ The root is not the digest"),

@@ -58,7 +58,7 @@ def read_text(data: bytes) -> PdfText:
     except LimitReached as error:
         raise FormatError(f"the PDF cannot be read within the limits: it {error}") from None
     except WorkerFailure as error:
-        raise FormatError(f"the PDF cannot be read: {str(error):.200}") from None
+        raise FormatError(f"the PDF cannot be read: {error!s:.200}") from None
     if not found.text.strip():
         raise FormatError(f"the PDF has no text on its {found.pages} pages; scanned pages need text recognition first")
     return found

@@ -37,4 +37,9 @@ def text(data: bytes, most_pages: int, most_characters: int) -> dict[str, Any]:
         if length > most_characters:
             break
     whole = "\n\n".join(parts).encode("utf-8", "replace").decode()
-    return {"text": whole[:most_characters], "pages": len(parts), "of": of, "cut": length > most_characters or of > len(parts)}
+    return {
+        "text": whole[:most_characters],
+        "pages": len(parts),
+        "of": of,
+        "cut": length > most_characters or of > len(parts),
+    }

@@ -1,7 +1,7 @@
 """The file that shows a shared conversation and verifies its receipts: one HTML document without a network.
 
-It is written with an empty place for the data, which the page (or `fill`) puts in. It reuses the modules of the page and
-the engine of the page that verifies receipts.
+It is written with an empty place for the data, which the page (or `fill`) puts in. It reuses the modules of the page
+and the engine of the page that verifies receipts.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def _script() -> str:
             copy = Path(folder, "page", file.relative_to(_PAGE)).with_stem(file.stem.replace("-", "_"))
             copy.parent.mkdir(parents=True, exist_ok=True)
             text = file.read_text("utf-8")
-            copy.write_text(_library(text) if file.parent.name == "vendor" else _module(text, copy, Path(folder)), "utf-8")
+            copy.write_text(
+                _library(text) if file.parent.name == "vendor" else _module(text, copy, Path(folder)), "utf-8"
+            )
         for name in ("src", "page"):
             shutil.copytree(verify_page.folder() / name, Path(folder, "js", name))
         return verify_page.joined(Path(folder, "page", "shared", "main.js"))

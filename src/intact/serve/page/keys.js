@@ -25,7 +25,7 @@ const move = (step) => () => {
 };
 
 /** Single keys, for use outside of text fields. */
-const SINGLE = (sidebar) => [
+const SINGLE = (chat, sidebar) => [
   ["?", "List the shortcuts", press("keys-open")],
   ["n", "New conversation", press("fresh")],
   ["i", "Write a question", focus("question")],
@@ -47,7 +47,7 @@ const SINGLE = (sidebar) => [
   ["g", "Find in all conversations", () => { byId("side").hidden = false; byId("find").focus(); }],
   ["b", "Open or close the list of conversations", press("menu")],
   ["s", "Share the conversation as a file", press("share")],
-  ["l", "Rename the conversation", () => { byId("side").hidden = false; sidebar.editShown(); }],
+  ["l", "Rename the conversation", () => { byId("side").hidden = false; sidebar.editById(chat.conversation.id); }],
   ["w", "Compare runs", press("runs-open")],
   ["o", "Open results of intact eval", press("report-open")],
   ["x", "Check receipts", press("receipts-open")],
@@ -62,8 +62,8 @@ const ELSEWHERE = [
 const isTyping = (target) => target.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
 
 export function watchKeys(chat, sidebar) {
-  const single = new Map(SINGLE(sidebar).map(([key, , act]) => [key, act]));
-  byId("keys-list").append(element("tbody", {}, ...[...SINGLE(sidebar), ...ELSEWHERE].map(([key, words]) => (
+  const single = new Map(SINGLE(chat, sidebar).map(([key, , act]) => [key, act]));
+  byId("keys-list").append(element("tbody", {}, ...[...SINGLE(chat, sidebar), ...ELSEWHERE].map(([key, words]) => (
     element("tr", {}, element("td", {}, element("kbd", {}, key)), element("td", {}, words))
   ))));
   byId("keys-open").addEventListener("click", () => byId("keys").showModal());

@@ -53,7 +53,7 @@ export class Sidebar {
       const open = button(title, () => this.open(one), { className: "title" });
       if (one.id === this.shown?.id) open.setAttribute("aria-current", "true");
       return element(
-        "li", {}, open,
+        "li", { "data-id": one.id }, open,
         button("✎", ({ currentTarget }) => this.edit(one, currentTarget.parentElement), { className: "rename", ariaLabel: `Rename ${title}`, title: "Rename" }),
         button("⤓", () => this.export([one]), { ariaLabel: `Export ${title}`, title: "Export" }),
         button("×", () => this.remove(one), { ariaLabel: `Delete ${title}`, title: "Delete" }),
@@ -82,10 +82,10 @@ export class Sidebar {
     field.select();
   }
 
-  /** Rename the conversation that is shown. */
-  editShown() {
-    const item = byId("conversations").querySelector("[aria-current]")?.closest("li");
-    if (item) this.edit(this.list.find(({ id }) => id === this.shown.id), item);
+  /** Rename a conversation from outside of the list, if it is in it. */
+  editById(wanted) {
+    const item = [...byId("conversations").children].find(({ dataset }) => dataset.id === wanted);
+    if (item) this.edit(this.list.find(({ id }) => id === wanted), item);
   }
 
   export(conversations) {
