@@ -213,7 +213,9 @@ def test_every_shortcut_of_the_list_does_something(page):
     page.keyboard.press("j")
     assert page.evaluate("document.activeElement.className") == "assistant"
     page.keyboard.press("r")
-    page.wait_for_selector("article.assistant .branches")
+    page.wait_for_selector("article.assistant:not([aria-busy]) .branches")
+    page.wait_for_function("() => document.activeElement.id === 'question'")
+    page.keyboard.press("Escape")
     page.keyboard.press("[")
     page.wait_for_function("() => document.querySelector('.branches span').textContent === '1 of 2'")
     page.evaluate("document.getElementById('keys-on').click()")
