@@ -23,7 +23,6 @@ def ready(chromium, server, width=1200, **more):
     page.goto(server.url)
     page.wait_for_selector("#method optgroup:nth-child(6) option", state="attached")
     page.evaluate("document.getElementById('max_tokens').value = 8")
-    page.set_default_timeout(6000)  # DEBUG
     return page
 
 
