@@ -27,7 +27,7 @@ from starlette.types import Scope
 import intact
 from intact._base.errors import NotInstalledError
 from intact._base.markup import verify_page
-from intact.serve import apis, methods
+from intact.serve import apis, methods, shared_page
 from intact.serve.errors import ApiError, ErrorFormat, invalid, without_folder
 from intact.serve.forms import WARNING, FormRoute
 from intact.serve.metrics import AccessMiddleware
@@ -231,6 +231,17 @@ async def verification_page() -> Response:
     # The page states its own policy in its first lines, but browsers ignore frame rules there.
     headers = {"content-security-policy": "frame-ancestors 'none'", "cache-control": "no-cache"}
     return Response(text, media_type="text/html; charset=utf-8", headers=headers | verify_page.ISOLATION)
+
+
+@router.get("/page/shared.html", include_in_schema=False)
+async def shared_page_template() -> Response:
+    """Return the file of a shared conversation with an empty place for the data (docs/page.md)."""
+    try:
+        text = await asyncio.to_thread(shared_page.template)
+    except NotInstalledError as error:
+        _LOG.error("/page/shared.html: %s", error)
+        raise ApiError(404, without_folder(error, verify_page.folder()), code="not_installed") from None
+    return Response(text, media_type="text/html; charset=utf-8", headers=_PAGE_HEADERS)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from intact.library import Model
 from intact.receipts import canonical
 from intact.receipts.document import Receipt, read_any
 from intact.receipts.verify import WINDOW, Verdict, unreadable, verify
-from intact.serve.errors import as_api_error
+from intact.serve.errors import ApiError, as_api_error
 from intact.serve.forms import Form, FormRoute
 from intact.serve.replies import CancellableResponse, JsonReply
 from intact.serve.service import CancellableWork, Client, Service, TheService
@@ -22,7 +22,7 @@ from intact.solving.receipts import PARSERS
 from intact.solving.receipts.document import RunReceipt
 from intact.solving.receipts.entries import TextEntry
 from intact.solving.receipts.verdict import RunVerdict
-from intact.solving.receipts.verify import verify_run
+from intact.solving.receipts.verify import receipts_of_texts, verify_run
 
 router = APIRouter(route_class=FormRoute)
 
@@ -44,6 +44,35 @@ async def receipts(name: str, service: TheService, client: Client) -> Response:
 async def verify_receipt(body: VerifyRequest, service: TheService, client: Client) -> CancellableResponse:
     """Verify a receipt."""
     return JsonReply(lambda: _check(service, body, client), service.seconds())
+
+
+@router.post("/v1/receipts/texts")
+async def texts_of_run(body: VerifyRequest, service: TheService) -> CancellableResponse:
+    """Return the receipt of each text in the receipt of a run, so that other programs can verify the texts."""
+    return JsonReply(lambda: _texts(service, body), service.seconds())
+
+
+async def _texts(service: Service, request: VerifyRequest) -> dict[str, Any]:
+    """Replay a run's method to get the complete requests of its texts."""
+    async with service.models.lease(request.model or service.models.first) as served:
+        try:
+            receipt = await asyncio.to_thread(lambda: read_any(canonical.encode(request.receipt), PARSERS))
+        except ValueError as error:
+            raise invalid_receipt(str(error)) from error
+        if not isinstance(receipt, RunReceipt):
+            raise invalid_receipt("it must be the receipt of a run; an answer's receipt is complete by itself")
+        work = ExpansionWork(served.loaded, receipt)
+        async with service.verifications.running(work) as future:
+            try:
+                data = await future
+            except IntactError as error:
+                raise as_api_error(error, (), "receipt") from error
+    return {"object": "list", "data": data}
+
+
+def invalid_receipt(message: str) -> ApiError:
+    """Return the error for a receipt that an endpoint cannot use."""
+    return ApiError(400, message, "receipt")
 
 
 async def _check(service: Service, request: VerifyRequest, client: str) -> dict[str, Any]:
@@ -97,3 +126,16 @@ class VerificationWork(CancellableWork[Verdict | RunVerdict]):
         if isinstance(self._receipt, RunReceipt):
             return verify_run(self._model, self._receipt, between=self.check)
         return next(verify(self._model, [self._receipt], between=self.check))
+
+
+class ExpansionWork(CancellableWork[list[dict[str, Any]]]):
+    """The receipts of a run's texts being derived."""
+
+    def __init__(self, model: Model, receipt: RunReceipt) -> None:
+        super().__init__("expand")
+        self._model, self._receipt = model, receipt
+
+    def run(self) -> list[dict[str, Any]]:
+        """Return the texts' entries and receipts."""
+        found = receipts_of_texts(self._model, self._receipt, between=self.check)
+        return [{"entry": entry, "receipt": receipt.to_document()} for entry, receipt in found]

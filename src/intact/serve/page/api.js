@@ -46,6 +46,8 @@ export async function ask(path, body, signal) {
   });
 }
 
+export const askText = async (path) => (await request(path)).text();
+
 /** Yield the values of a server-sent event stream. */
 export async function* events(path, body, signal) {
   const response = await request(path, body, signal);

@@ -1,9 +1,11 @@
 // The current conversation: ask, edit, regenerate, branch, stop.
 
 import { ask, events } from "/page/api.js";
+import { Attachments } from "/page/attachments.js";
 import { Conversation } from "/page/conversation.js";
 import { byId, element } from "/page/dom.js";
 import { Message } from "/page/message.js";
+import { chooseAnother, Pair } from "/page/pair.js";
 import { requestOptions, settingsAreValid } from "/page/settings.js";
 import { Waiting } from "/page/waiting.js";
 
@@ -13,7 +15,9 @@ const NEAR = 80;  // maximum distance from the end, in pixels, at which the view
 export class Chat {
   /** @param changed called with the conversation whenever it should be saved, and true if an answer is in progress */
   constructor(changed) {
-    Object.assign(this, { changed, conversation: new Conversation(), running: null, following: true, shown: [], top: 0 });
+    Object.assign(this, {
+      changed, conversation: new Conversation(), attachments: new Attachments(), beside: null, running: null, following: true, shown: [], top: 0,
+    });
     const scroller = byId("scroll");
     scroller.addEventListener("scroll", () => {
       const isNear = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
@@ -34,6 +38,7 @@ export class Chat {
   open(conversation) {
     this.stop();
     this.conversation = conversation;
+    this.beside = null;
     byId("system").value = conversation.system;
     this.following = true;
     this.draw();
@@ -45,7 +50,8 @@ export class Chat {
     const drawn = new Map(this.shown.map((message) => [message.node, message]));
     this.shown = path.map((node) => {
       const message = drawn.get(node);
-      return message?.branches === this.conversation.children(node.parent).length ? message : this.message(node);
+      const isSame = message?.branches === this.conversation.children(node.parent).length && message instanceof Pair === this.isPaired(node);
+      return isSame ? message : this.message(node);
     });
     const talk = byId("talk");
     const kept = new Set(this.shown.map(({ root }) => root));
@@ -56,10 +62,39 @@ export class Chat {
     this.showContext();
   }
 
+  isPaired({ id }) {
+    return Boolean(this.beside?.includes(id));
+  }
+
   message(node) {
+    if (!this.isPaired(node)) return this.single(node);
+    const siblings = this.conversation.children(node.parent);
+    const messages = this.beside.map((id) => this.single(siblings.find((one) => one.id === id)));
+    return new Pair(node, messages, { keep: (one) => this.keepOne(one) });
+  }
+
+  /** End a comparison, and continue with one of the answers. */
+  keepOne(node) {
+    if (this.running) return;
+    this.beside = null;
+    if (this.shown.every((message) => message.node !== node)) this.conversation.select(node.id);
+    this.draw();
+    this.changed(this.conversation);
+  }
+
+  /** Request another answer from a chosen model and method, shown beside the given one. */
+  async compare(node, control) {
+    if (this.running) return;
+    const choice = await chooseAnother({ model: byId("model").value, method: node.method });
+    control.focus();
+    if (choice) await this.answer(node.parent, choice, node);
+  }
+
+  single(node) {
     return new Message(node, this.conversation.children(node.parent), {
       edit: (one) => this.edit(one),
       again: (one) => this.answer(one.parent),
+      compare: (one, control) => this.compare(one, control),
       select: (one) => {
         this.conversation.select(one.id);
         this.draw();
@@ -96,10 +131,11 @@ export class Chat {
   /** Send the content of the composer. */
   async send() {
     const question = byId("question").value.trim();
-    if (!question || this.running || !settingsAreValid()) return;
+    if ((!question && !this.attachments.files.length) || this.running || !settingsAreValid()) return;
     byId("question").value = "";
+    const files = this.attachments.release();
     const parent = this.conversation.leaf;
-    await this.answer(this.conversation.add(parent, { role: "user", content: question }).id);
+    await this.answer(this.conversation.add(parent, { role: "user", content: question, ...(files.length ? { files } : {}) }).id);
   }
 
   /** Make a question editable; sending it creates a branch. */
@@ -112,8 +148,8 @@ export class Chat {
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (!field.value.trim() || this.running || !settingsAreValid()) return;
-      this.answer(this.conversation.add(node.parent, { role: "user", content: field.value.trim() }).id);
+      if ((!field.value.trim() && !node.files) || this.running || !settingsAreValid()) return;
+      this.answer(this.conversation.add(node.parent, { role: "user", content: field.value.trim(), ...(node.files ? { files: node.files } : {}) }).id);
     });
     const undo = () => {
       form.replaceWith(message.text);
@@ -129,19 +165,28 @@ export class Chat {
     field.focus();
   }
 
-  /** Request another answer to a message. */
-  async answer(parent) {
+  /**
+   * Request another answer to a message.
+   *
+   * @param parent the message's id
+   * @param choice the model and method, if they are not those of the composer
+   * @param other an answer beside which the new one is shown; both get the same seed unless model and method are equal
+   */
+  async answer(parent, choice = {}, other = null) {
     if (this.running || !settingsAreValid()) return;
     const { conversation } = this;
     conversation.system = byId("system").value.trim();
-    const options = requestOptions();
+    const options = requestOptions(choice);
     const before = conversation.children(parent).filter(({ error }) => !error).map(({ seed = -1 }) => seed);
     const seed = Math.max(Number(byId("seed").value || 0), ...before.map((one) => one + 1));  // the same seed would give the same answer
-    const body = { ...options, seed, messages: conversation.messages(parent) };
-    const node = conversation.add(parent, { role: "assistant", content: "", model: body.model, method: body.intact.method, seed });
+    const isNew = other && other.seed !== undefined && (other.model !== options.model || (other.method ?? "") !== (options.intact.method ?? ""));
+    const body = { ...options, seed: isNew ? other.seed : seed, messages: conversation.messages(parent) };
+    const node = conversation.add(parent, { role: "assistant", content: "", model: body.model, method: body.intact.method, seed: body.seed });
+    this.beside = other && [other.id, node.id];
     this.following = true;
     this.draw();
-    const message = this.shown.at(-1);
+    const last = this.shown.at(-1);
+    const message = last instanceof Pair ? last.of(node) : last;
     message.busy = true;
     this.running = new AbortController();
     this.toggle(true);

@@ -1,6 +1,7 @@
 // Two runs side by side: searches of this conversation, and traces or receipts from files.
 
 import { byId, element } from "/page/dom.js";
+import { explain } from "/page/probabilities.js";
 import { takeFiles } from "/page/receipts.js";
 import { Search } from "/page/search.js";
 import { readRuns, replay } from "/page/traces.js";
@@ -48,6 +49,7 @@ export class Compare {
     }
     const search = new Search();
     place.replaceChildren(search.root);
-    replay(search, run, run.model ?? this.model());
+    replay(search, run);
+    explain(search, run.outputs ?? [], run.model ?? this.model());
   }
 }

@@ -1,5 +1,6 @@
 // A conversation: a tree of messages with one path shown. Editing or regenerating adds a branch; nothing is lost.
 
+import { composed } from "/page/files.js";
 import { conversationOf } from "/page/shapes.js";
 
 const TITLE = 60;
@@ -7,6 +8,8 @@ const TITLE = 60;
 function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
+
+const titleOf = ({ content, files }) => (content || files?.[0]?.name || "").replace(/\s+/g, " ").slice(0, TITLE);
 
 export class Conversation {
   /** @param values as returned by `values`, or validated by shapes.js */
@@ -51,8 +54,16 @@ export class Conversation {
     this.place(node);
     this.leaf = node.id;
     this.updated = Date.now();
-    if (!this.title && node.role === "user") this.title = node.content.replace(/\s+/g, " ").slice(0, TITLE);
+    if (!this.title && node.role === "user") this.title = titleOf(node);
     return node;
+  }
+
+  /** Change the title, or make it from the first question if it is empty; return true if it differs. */
+  rename(title) {
+    const before = this.title;
+    const first = [...this.nodes.values()].find(({ role }) => role === "user");
+    this.title = title.replace(/\s+/g, " ").trim() || (first ? titleOf(first) : "");
+    return this.title !== before;
   }
 
   /** Show the branch of a message, following the newest messages. */
@@ -66,7 +77,7 @@ export class Conversation {
 
   /** Return the messages of a request for an answer to a node. */
   messages(node) {
-    const turns = this.path(node).filter(({ content }) => content).map(({ role, content }) => ({ role, content }));
+    const turns = this.path(node).map(({ role, content, files }) => ({ role, content: composed(content, files) })).filter(({ content }) => content);
     return this.system ? [{ role: "system", content: this.system }, ...turns] : turns;
   }
 }

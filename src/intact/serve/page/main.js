@@ -2,6 +2,7 @@
 
 import { ask } from "/page/api.js";
 import { Chat } from "/page/chat.js";
+import { watchBar } from "/page/bar.js";
 import { Compare } from "/page/compare.js";
 import { Conversation } from "/page/conversation.js";
 import { byId, element } from "/page/dom.js";
@@ -139,6 +140,7 @@ async function begin() {
     if (covering) covering.querySelector(".close").click();
     else chat.stop();
   });
+  watchBar(chat, sidebar);
   watchForReceipts(() => byId("model").value);
   sidebar.show(chat.conversation);
   await sidebar.load();

@@ -1,30 +1,41 @@
 // One message on the page: its text as Markdown, source or tokens, its actions, and its branches.
 
 import { button, count, element } from "/page/dom.js";
+import { explain } from "/page/probabilities.js";
 import { download, verify } from "/page/receipts.js";
-import { copyText, render } from "/page/render.js";
+import { fileList } from "/page/files.js";
+import { copyText, render, renderQuestion } from "/page/render.js";
 import { Search } from "/page/search.js";
 import { showTokens } from "/page/tokens.js";
-import { explain, outputsOf, replay } from "/page/traces.js";
+import { outputsOf, replay } from "/page/traces.js";
 
+const GLIMPSE = 12;  // words of growing thoughts on their folded line
 const VIEWS = { markdown: "Markdown", source: "source", tokens: "tokens" };
+
+/** Messages whose thoughts are unfolded. */
+const unfolded = new WeakSet();
 
 export class Message {
   /**
    * @param node the message (conversation.js)
    * @param siblings all messages at this place, including node
-   * @param does the actions of its buttons: edit, again, select, stop
+   * @param does the actions of its buttons: edit, again, select, compare
    */
   constructor(node, siblings, does) {
     Object.assign(this, { node, branches: siblings.length, view: "markdown", search: null, pending: false, pause: 0 });
     this.text = element("div", { className: "text" });
-    this.thoughts = element("p", { className: "text" });
-    this.thinking = element("details", { className: "thoughts", hidden: true }, element("summary", {}, "Thoughts"), this.thoughts);
+    this.thoughts = element("div", { className: "text" });
+    this.thought = element("summary");
+    this.thinking = element("details", { className: "thoughts", hidden: true, open: unfolded.has(node) }, this.thought, this.thoughts);
+    this.thinking.addEventListener("toggle", () => {
+      unfolded[this.thinking.open ? "add" : "delete"](node);
+      this.drawThoughts();
+    });
     this.figures = element("p", { className: "figures" });
     this.problem = element("p", { className: "wrong", role: "alert", hidden: true });
     this.actions = element("div", { className: "actions" }, ...this.makeActions(siblings, does));
     const title = node.role === "user" ? "You" : [node.model, node.method?.replaceAll("_", " ")].filter(Boolean).join(", ") || "Answer";
-    this.root = element("article", { className: node.role }, element("h2", {}, title), this.thinking, this.text, this.figures, this.problem, this.actions);
+    this.root = element("article", { className: node.role, tabIndex: -1 }, element("h2", {}, title), ...fileList(node.files), this.thinking, this.text, this.figures, this.problem, this.actions);
     if (node.run?.start) {
       this.startSearch();
       replay(this.search, node.run);
@@ -32,7 +43,7 @@ export class Message {
     this.show();
   }
 
-  makeActions(siblings, { edit, again, select }) {
+  makeActions(siblings, { edit, again, select, compare }) {
     const { node } = this;
     const made = [];
     if (siblings.length > 1) {
@@ -44,10 +55,11 @@ export class Message {
         button("›", () => select(siblings[at + 1]), { ariaLabel: "Later version", disabled: at === siblings.length - 1 }),
       ));
     }
-    const copy = button("Copy", () => copyText(copy, node.content));
+    const copy = button("Copy", () => copyText(copy, node.content), { className: "copy-message" });
     made.push(copy);
     if (node.role === "user") return [...made, button("Edit", () => edit(node), { className: "edit" })];
     made.push(button(node.error ? "Try again" : "Regenerate", () => again(node), { className: "again" }));
+    made.push(button("Compare with …", ({ currentTarget }) => compare(node, currentTarget), { className: "another" }));
     const views = Object.entries(VIEWS).map(([value, words]) => element("option", { value }, words));
     this.choice = element("select", { className: "view", ariaLabel: "View of the text" }, ...views);
     this.choice.addEventListener("change", () => {
@@ -77,6 +89,10 @@ export class Message {
   /** Append to the text; it is drawn in the next animation frame, using at most a quarter of the time for drawing. */
   append(text, part = "content") {
     this.node[part] = (this.node[part] ?? "") + text;
+    if (part === "thoughts") {
+      this.began ??= performance.now();
+      this.node.thoughtSeconds = (performance.now() - this.began) / 1000;
+    }
     if (this.pending) return;
     this.pending = true;
     setTimeout(() => requestAnimationFrame(() => {
@@ -89,12 +105,24 @@ export class Message {
 
   drawText() {
     const { node } = this;
-    this.thinking.hidden = !node.thoughts;
-    this.thoughts.textContent = node.thoughts ?? "";
+    this.drawThoughts();
     if (this.view === "tokens" && node.logprobs?.length) showTokens(this.text, node.logprobs);
     else if (this.view === "markdown" && node.role === "assistant") render(this.text, node.content);
+    else if (node.role === "user") renderQuestion(this.text, node.content);
     else this.text.textContent = node.content;
     this.text.classList.toggle("plain", this.view !== "markdown" || node.role === "user");
+  }
+
+  /** Draw the thoughts, folded by default: a line says how long they are, and their last words while they grow. */
+  drawThoughts() {
+    const { thoughts, thoughtSeconds: seconds, content } = this.node;
+    this.thinking.hidden = !thoughts;
+    if (!thoughts) return;
+    const words = thoughts.trim().split(/\s+/);
+    const took = seconds === undefined ? "" : `, ${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+    const isGrowing = this.root?.hasAttribute("aria-busy") && !content;
+    this.thought.textContent = isGrowing ? `Thinking${took} … ${words.slice(-GLIMPSE).join(" ")}` : `Thoughts: ${count(words.length)} words${took}`;
+    if (this.thinking.open) render(this.thoughts, thoughts);
   }
 
   show() {

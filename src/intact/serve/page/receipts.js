@@ -62,12 +62,12 @@ export function watchForReceipts(model) {
   });
 }
 
-/** Handle files dropped on a label, or chosen in its field, one after another. */
-export function takeFiles(label, field, handle) {
+/** Handle files dropped on a label, or chosen in its field: one after another, or all together by `together`. */
+export function takeFiles(label, field, handle, together = null) {
   const drop = byId(label);
-  const take = async (files) => {
+  const take = together ?? (async (files) => {
     for (const file of files) await handle(file);
-  };
+  });
   byId(field).addEventListener("change", async ({ target }) => {
     await take([...target.files]);
     target.value = "";

@@ -5,6 +5,7 @@ import "/page/vendor/katex.js";
 import MarkdownIt from "/page/vendor/markdown-it.js";
 import { element } from "/page/dom.js";
 
+const LONGEST = 20_000;  // characters of a formula
 const MATHS = [["$$", "$$", true], ["\\[", "\\]", true], ["\\(", "\\)", false], ["$", "$", false]];
 
 function highlight(code, language) {
@@ -16,6 +17,10 @@ markdown.disable("image");
 markdown.inline.ruler.before("escape", "mathematics", readMathematics);
 markdown.block.ruler.before("fence", "mathematics", readBlock, { alt: ["paragraph", "blockquote", "list"] });
 markdown.renderer.rules.mathematics = (tokens, index) => formula(tokens[index].content, tokens[index].meta.display);
+const questions = new MarkdownIt("zero");
+questions.inline.ruler.before("text", "mathematics", readMathematics);
+questions.inline.ruler.enable("mathematics");
+questions.renderer.rules.mathematics = markdown.renderer.rules.mathematics;
 const open = markdown.renderer.rules.link_open ?? ((tokens, index, options, _, self) => self.renderToken(tokens, index, options));
 markdown.renderer.rules.link_open = (tokens, index, options, environment, self) => {
   tokens[index].attrSet("rel", "noopener noreferrer");
@@ -57,8 +62,20 @@ function readBlock(state, first, last, silent) {
   return true;
 }
 
+/** Return a formula as MathML; one that cannot be drawn, or is too deep or too long, stays text. */
 function formula(source, displayMode) {
-  return globalThis.katex.renderToString(source, { displayMode, output: "mathml", throwOnError: false, trust: false, maxExpand: 1000 });
+  const options = { displayMode, output: "mathml", throwOnError: true, trust: false, strict: "ignore", maxExpand: 1000, maxSize: 20 };
+  try {
+    if (source.length <= LONGEST) return globalThis.katex.renderToString(source, options);
+  } catch {
+    // shown as text
+  }
+  return `<code class="formula">${markdown.utils.escapeHtml(source)}</code>`;
+}
+
+/** Render the formulas of a question into an element; everything else stays as it was typed. */
+export function renderQuestion(target, text) {
+  target.innerHTML = questions.renderInline(text);
 }
 
 /** Render a text as Markdown into an element. */

@@ -78,10 +78,15 @@ export function settingsAreValid() {
   return false;
 }
 
-/** Return the fields of a request, except messages and seed. */
-export function requestOptions() {
-  const fields = { model: byId("model").value, stream: true, stream_options: { include_usage: true } };
-  const method = byId("method").value;
+/**
+ * Return the fields of a request, except messages and seed.
+ *
+ * @param {object} choice `model` and `method` instead of the chosen ones; another method gets its default parameters.
+ */
+export function requestOptions(choice = {}) {
+  const fields = { model: choice.model ?? byId("model").value, stream: true, stream_options: { include_usage: true } };
+  const method = choice.method ?? byId("method").value;
+  const isOther = method !== byId("method").value;
   for (const name of SAMPLING) {
     if (byId(name).value !== "") fields[name] = Number(byId(name).value);
     else if (!method || name === "max_tokens") fields[name] = usual[name];  // methods have their own defaults
@@ -89,7 +94,7 @@ export function requestOptions() {
   const receipt = byId("receipt").checked;
   if (!method) return { ...fields, ...(byId("logprobs").checked ? { logprobs: true, top_logprobs: 3 } : {}), intact: { receipt } };
   const budget = `tokens=${byId("budget").value || SEARCH_TOKENS}`;
-  const intact = { method, parameters: given(), progress: true, budget, receipt };
-  if (!byId("n-field").hidden && byId("n").value) intact.n = Number(byId("n").value);
+  const intact = { method, parameters: isOther ? {} : given(), progress: true, budget, receipt };
+  if (!isOther && !byId("n-field").hidden && byId("n").value) intact.n = Number(byId("n").value);
   return { ...fields, intact };
 }

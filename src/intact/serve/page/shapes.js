@@ -37,7 +37,7 @@ const object = (members) => (value, name) => {
 const ifAny = (read) => (value, name) => (value === undefined || value === null ? value : read(value, name));
 
 /** Any JSON value, unchecked: a receipt, which the server validates. */
-const document = (value, name) => {
+const anyObject = (value, name) => {
   check(isObject(value), `${name} must be an object`);
   return value;
 };
@@ -50,11 +50,18 @@ const numbers = (value, name) => {
 const likely = object({ token: text, logprob: number });
 const token = object({ token: text, logprob: number, top_logprobs: ifAny(list(likely)) });
 
+/** A step of workers that write one text together; the tokens are its fourth member. */
+function step(value, name) {
+  check(Array.isArray(value) && Array.isArray(value[3]), `${name} must be a list with a list of tokens`);
+  return value;
+}
+
 const KINDS = {
   extend: object({ kind: text, branch: text, parent: textIfAny, text, tokens: number, logprob: numberIfAny, why: textIfAny, error: textIfAny }),
   score: object({ kind: text, scorer: text, scores: list(pair(text, number)) }),
   run: object({ kind: text, code: text, stdout: textIfAny, ended: textIfAny }),
-  tool: object({ kind: text, tool: text, values: ifAny(document), text, ended: textIfAny, replayable: flagIfAny }),
+  shared: object({ kind: text, branch: text, text, steps: list(step), conclusion: list(number) }),
+  tool: object({ kind: text, tool: text, values: ifAny(anyObject), text, ended: textIfAny, replayable: flagIfAny }),
 };
 
 function nodes(value, name) {
@@ -71,11 +78,13 @@ const outputs = list(pair(text, object({ tokens: list(number), logprobs: ifAny(l
 /** A run of a method: its start, its texts and scores, its result. */
 export const runOf = object({ start, nodes, answers: ifAny(list(pair(text, text))), result: ifAny(result), outputs });
 
-const message = object({
-  id: text, parent: textIfAny, role: text, content: text, thoughts: textIfAny, model: textIfAny, method: textIfAny, seed: numberIfAny, answer: textIfAny,
-  speed: numberIfAny, finish: textIfAny, stopped: flagIfAny, error: textIfAny, logprobs: ifAny(list(token)), receipt: ifAny(document),
-  usage: ifAny(object({ prompt_tokens: numberIfAny, completion_tokens: number, total_tokens: number })), run: ifAny(runOf),
-});
+/** Validators of a message's members. */
+const messageMembers = {
+  id: text, parent: textIfAny, role: text, content: text, thoughts: textIfAny, thoughtSeconds: numberIfAny, model: textIfAny, method: textIfAny, seed: numberIfAny, answer: textIfAny,
+  speed: numberIfAny, finish: textIfAny, stopped: flagIfAny, error: textIfAny, logprobs: ifAny(list(token)), receipt: ifAny(anyObject),
+  files: ifAny(list(object({ name: text, text }))), usage: ifAny(object({ prompt_tokens: numberIfAny, completion_tokens: number, total_tokens: number })), run: ifAny(runOf),
+};
+const message = object(messageMembers);
 
 /** An exported conversation: messages come after their parents, and each has a unique name. */
 export function conversationOf(value) {
@@ -91,3 +100,5 @@ export function conversationOf(value) {
   check(read.leaf === null || seen.has(read.leaf), "it ends in a message that does not exist");
   return { ...read, title: read.title ?? "", system: read.system ?? "", updated: read.updated ?? Date.now() };
 }
+
+export { anyObject, check, flagIfAny, ifAny, list, messageMembers, number, numberIfAny, numbers, object, text, textIfAny };

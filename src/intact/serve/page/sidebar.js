@@ -1,8 +1,10 @@
-// The list of conversations: open, filter, export, import, delete.
+// The list of conversations: open, filter, rename, export, import, delete.
 
 import { asExport, Conversation, readExport } from "/page/conversation.js";
 import { button, byId, element, save } from "/page/dom.js";
 import * as store from "/page/store.js";
+
+const LONGEST = 200;  // characters of a title
 
 export class Sidebar {
   /** @param open called with the conversation to show, or a new one if the current one was deleted */
@@ -51,11 +53,39 @@ export class Sidebar {
       const open = button(title, () => this.open(one), { className: "title" });
       if (one.id === this.shown?.id) open.setAttribute("aria-current", "true");
       return element(
-        "li", {}, open,
+        "li", { "data-id": one.id }, open,
+        button("✎", ({ currentTarget }) => this.edit(one, currentTarget.parentElement), { className: "rename", ariaLabel: `Rename ${title}`, title: "Rename" }),
         button("⤓", () => this.export([one]), { ariaLabel: `Export ${title}`, title: "Export" }),
         button("×", () => this.remove(one), { ariaLabel: `Delete ${title}`, title: "Delete" }),
       );
     }));
+  }
+
+  /** Replace a conversation's place in the list by a field for its title; an empty title is made from the question. */
+  edit(conversation, item) {
+    const field = element("input", { value: conversation.title, maxLength: LONGEST, ariaLabel: "Title of the conversation" });
+    let isDone = false;
+    const end = async (isKept) => {
+      if (isDone) return;
+      isDone = true;
+      if (isKept && conversation.rename(field.value)) await this.keep(conversation);
+      this.draw();
+      byId("conversations").querySelector("[aria-current]")?.focus();
+    };
+    field.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== "Escape") return;
+      event.preventDefault();
+      end(event.key === "Enter");
+    });
+    field.addEventListener("blur", () => end(true));
+    item.replaceChildren(field);
+    field.select();
+  }
+
+  /** Rename a conversation from outside of the list, if it is in it. */
+  editById(wanted) {
+    const item = [...byId("conversations").children].find(({ dataset }) => dataset.id === wanted);
+    if (item) this.edit(this.list.find(({ id }) => id === wanted), item);
   }
 
   export(conversations) {

@@ -1,9 +1,9 @@
 // Saved runs: traces of `intact solve --trace`, and receipts of runs and answers, converted to search events.
 
-import { ask } from "/page/api.js";
 import { runOf } from "/page/shapes.js";
 
-const SCALE = 2 ** 24;
+/** Factor of a receipt's log-probabilities. */
+export const SCALE = 2 ** 24;
 const WHY = { stop: "stop", end: "end", length: "length" };
 
 /** Parse a receipt's score: a double as 16 hexadecimal digits. */
@@ -71,24 +71,19 @@ export function readRuns(text, name) {
   });
 }
 
-/** Draw a run; with a model, show the probability of each token in a receipt's texts under the pointer. */
-export async function replay(search, { start, nodes, answers, result, outputs = [] }, model) {
+/** Draw a run. */
+export function replay(search, { start, nodes, answers, result }) {
   search.handle({ event: "start", ...start });
   for (const node of nodes) search.handle({ event: "node", node });
   for (const [branch, answer] of answers ?? []) search.handle({ event: "answer", branch, answer });
   if (result) search.handle({ event: "result", ...result });
-  await explain(search, outputs, model);
 }
 
-/** Show the token probabilities stated in a receipt's outputs, given as pairs of branch and output. */
-export async function explain(search, outputs, model) {
-  const known = outputs.filter(([, { logprobs }]) => logprobs);
-  if (!model || !known.length) return;
-  const spelt = await Promise.all(known.map(([, { tokens }]) => ask("/detokenize", { model, tokens, each: true }).catch(() => null)));
-  search.explain(known.map(([branch, { logprobs }], i) => [
-    branch, spelt[i]?.pieces.map((token, at) => ({ token, logprob: logprobs[at] / SCALE })) ?? null,
-  ]).filter(([, tokens]) => tokens));
-}
+/** Return the run of a trace; throw an Error if it is damaged. */
+export const runOfTrace = (trace) => runOf(fromTrace(trace), "run");
+
+/** Return the run that a receipt describes; throw an Error if it is damaged. */
+export const runOfReceipt = (receipt) => runOf((receipt.format === "intact-run-receipt" ? fromRun : fromAnswer)(receipt), "run");
 
 /** Return the outputs of a receipt as JSON, by branch; empty if it is damaged. */
 export function outputsOf(receipt) {

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from intact._base.errors import IntactError, ParameterError
+from intact._base.errors import IntactError, ParameterError, ReceiptError
 from intact.library import Model
 from intact.reason.registry import all_methods
 from intact.receipts import verify as answers
@@ -29,6 +29,10 @@ from intact.solving.receipts.verdict import DecidedError, RunVerdict, false
 
 if TYPE_CHECKING:
     from intact.receipts.verify import Verdict
+
+
+MOST_PROMPTS: Final = 1 << 20
+"""Maximum number of tokens in the receipts that `receipts_of_texts` returns, prompts included."""
 
 
 def verify_run(
@@ -91,6 +95,38 @@ def verify_run(
     count = programs.programs + tools.programs
     decisive = texts if tools.outcome == "true" or (tools.outcome, texts.outcome) == ("partial", "partial") else tools
     return replace(decisive, checked=texts.checked, given=texts.given, programs=count)
+
+
+def receipts_of_texts(
+    model: Model, run: RunReceipt, between: Callable[[], None] | None = None
+) -> list[tuple[int, Receipt]]:
+    """Return the receipt of each completion of a run, with the index of its entry.
+
+    The run's receipt states only the digest of a completion's request; the method, replayed on the entries, gives the
+    request itself. Nothing is computed by the model, so these receipts are claims until they are verified.
+
+    Raises
+    ------
+    ReceiptError
+        If the method does not make this run from these entries, the run needs more than one model, or the requests
+        together have more than `MOST_PROMPTS` tokens.
+    """
+    models = {run.header.models[0].name: model}
+    found = _refused(run, models, None, ())
+    if found is not None:
+        raise ReceiptError(f"the run's texts have no receipts here: {found.detail}")
+    try:
+        claims = replay(models, run, between)
+    except DecidedError as error:
+        raise ReceiptError(f"the run's texts have no receipts here: {error}") from None
+    receipts, tokens = [], 0
+    for index, requested in sorted(claims.requested.items()):
+        receipt = requested.receipt()
+        tokens += len(receipt.header.request.prompt) + receipt.count
+        if tokens > MOST_PROMPTS:
+            raise ReceiptError(f"the run's texts and their prompts have more than {MOST_PROMPTS:,} tokens together")
+        receipts.append((index, receipt))
+    return receipts
 
 
 def _check_prompt(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None) -> None:
