@@ -10,21 +10,25 @@ import { requestOptions, settingsAreValid } from "/page/settings.js";
 import { Waiting } from "/page/waiting.js";
 
 const KEPT_EVERY = 5000;  // milliseconds
+const TOUCH = 1000;  // milliseconds after an input in which scrolling up is the reader's
 const NEAR = 80;  // maximum distance from the end, in pixels, at which the view follows the answer
 
 export class Chat {
   /** @param changed called with the conversation whenever it should be saved, and true if an answer is in progress */
   constructor(changed) {
     Object.assign(this, {
-      changed, conversation: new Conversation(), attachments: new Attachments(), beside: null, running: null, following: true, shown: [], top: 0,
+      changed, conversation: new Conversation(), attachments: new Attachments(), beside: null, running: null, following: true, shown: [], top: 0, touched: -Infinity,
     });
     const scroller = byId("scroll");
     scroller.addEventListener("scroll", () => {
       const isNear = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
       if (isNear) this.following = true;
-      else if (scroller.scrollTop < this.top) this.following = false;  // only the reader scrolls up; what grows does not
+      else if (scroller.scrollTop < this.top && performance.now() - this.touched < TOUCH) this.following = false;
       this.top = scroller.scrollTop;
     });
+    for (const kind of ["keydown", "pointerdown", "touchmove", "wheel"]) {  // a text that shrinks scrolls up too
+      document.addEventListener(kind, () => { this.touched = performance.now(); }, { passive: true });
+    }
     const observer = new ResizeObserver(() => this.follow());
     observer.observe(byId("talk"));
     observer.observe(scroller);
