@@ -8,8 +8,8 @@ is downloaded: weights come from SHAKE-128 over their names. Speeds are medians 
 maximum; a step includes its upload, its submission and the reading of its logits. A long text repeats the pages of a
 short one, so its attention reads as many positions without their computation.
 
-Results are written after each part, so that a device that hangs loses nothing: the part that hung is "running". The exit
-status is 1 at the first difference, or if the time runs out.
+Results are written after each part, so that a device that hangs loses nothing: the part that hung is "running". The
+exit status is 1 at the first difference, or if the time runs out.
 """
 
 from __future__ import annotations
@@ -150,7 +150,9 @@ def require_equal(gpu: Executor, cpu: Executor, one: SequenceChunk, where: str) 
     got, want = logits(gpu, one), logits(cpu, one)
     if not np.array_equal(got, want):
         count, row = int((got != want).sum()), int(np.flatnonzero((got != want).any(axis=1))[0])
-        raise DifferenceError(f"{where}: {count:,} of {want.size:,} logits differ from the CPU's, the first in row {row}")
+        raise DifferenceError(
+            f"{where}: {count:,} of {want.size:,} logits differ from the CPU's, the first in row {row}"
+        )
 
 
 def timed(call: Callable[[], object]) -> dict[str, float]:
@@ -185,7 +187,7 @@ def make_pair(name: str, shape: ModelShape, kind: str, pages: int) -> Pair:
 
 
 def repeated(context: int, pages: int) -> np.ndarray:
-    """Return the pages of a text with `context` positions before the next: those filled, again and again, and a fresh one."""
+    """Return the pages of a text with `context` positions before the next: those filled, repeated, and a fresh one."""
     filled = np.arange(context // PAGE) % pages
     return np.append(filled, pages).astype(np.int32)
 
@@ -312,7 +314,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     print(f"{about['adapter']['name']} ({about['adapter']['driver']}, {about['adapter']['backend']})", flush=True)
-    faulthandler.dump_traceback_later(60 * args.minutes, exit=True)  # works while a driver hangs
+    faulthandler.dump_traceback_later(60 * args.minutes, exit=True, file=sys.__stderr__)  # even if a driver hangs
     try:
         check_all(Results(args.out, about), QUICK if args.quick else FULL)
     except DifferenceError as error:
