@@ -8,13 +8,14 @@ import pytest
 from intact.checkpoints.formats import Tensor
 from intact.executors.native import NativeExecutor
 from intact.executors.wgpu import WgpuExecutor
-from intact.measure.conformance.synthetic import random_bytes, random_floats, random_tensor
+from intact.measure.conformance.synthetic import random_bytes, random_tensor
 from intact.models.aspects.step import SequenceChunk
 from intact.models.aspects.tables import Buffer
-from intact.models.ops import Attend, Embed, Linear, Logits, Multiply, Steer, Target
+from intact.models.ops import Attend, Embed, Hadamard, Linear, Logits, Multiply, Steer, Target
 from intact.models.program import Program
 from intact.numerics.activations import BLOCK, LARGEST, quantize, to_bytes
 from intact.numerics.attention import quantize_keys, quantize_values
+from intact.numerics.hadamard import SIZES, hadamard
 from support.gpu import device
 
 PAGE = 16
@@ -208,3 +209,12 @@ def test_sums_over_5000_equal_positions_do_not_overflow(sign):
     assert 4095 * 127 * 5000 > 1 << 31
     same_step(both, [chunk(0, 5000, [5] * 312 + [6])])
     same_pages(both)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_rotated_rows_are_sums_and_differences_of_all_columns(size):
+    """More columns than a workgroup has threads, with the largest magnitudes."""
+    rows = random_bytes("built rows|hadamard", 4 * 3 * 512).view("<i4").astype(np.int64).reshape(3, 512) * 7
+    program = build(rows, [Hadamard("x", "y", size)], {"y": Buffer(512, True)}, head=("y", "F32"))
+    heads = same_step(executors(program), [chunk(i) for i in range(3)])
+    assert np.array_equal(heads, to_bytes(quantize(hadamard(rows, size), 20)))

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 
 from intact.executors.gpu.shaders import shader_file
-from support.script import load_script
+from support.modules import load
 
-MUTATE = load_script("mutate_shaders")
+MUTATE = load("scripts/mutate_shaders.py")
 LISTED = MUTATE.mutations()
 
 
