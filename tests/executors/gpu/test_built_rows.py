@@ -111,7 +111,9 @@ def sums_below(s, of):
     """A scale and a sum of codes of `of` inputs whose product is in [8191.5 * 2^s, 8192 * 2^s)."""
     least, most = 16383 << s >> 1, 8192 << s
     return next(
-        (a, -(-least // a)) for a in range(8191, 0, -1) if -(-least // a) * a < most and 127 <= -(-least // a) <= 126 * of
+        (a, -(-least // a))
+        for a in range(8191, 0, -1)
+        if -(-least // a) * a < most and 127 <= -(-least // a) <= 126 * of
     )
 
 
@@ -170,7 +172,10 @@ def test_scales_of_keys_and_values_that_just_pass_an_integer():
     """Largest magnitudes of 8 + 2047 k and 2 + 127 k, their neighbours, and slots that held other bytes."""
     keys = [8 + 2047 * k + add for k in (0, 1, 2, 7, 100, 1 << 14, (1 << 18) - 9) for add in (-1, 0, 1)]
     values = [2 + 127 * k + add for k in (0, 1, 5, 128, 4000, 1 << 18, (1 << 22) - 3) for add in (-1, 0, 1)]
-    narrow = [np.concatenate([filled(k, 1), filled(v, 2), filled(77, i)]) for i, (k, v) in enumerate(zip(keys, values, strict=True))]
+    narrow = [
+        np.concatenate([filled(k, 1), filled(v, 2), filled(77, i)])
+        for i, (k, v) in enumerate(zip(keys, values, strict=True))
+    ]
     both = attention(narrow)
     scrambled(both)
     same_step(both, [chunk(i) for i in range(len(narrow))])

@@ -24,5 +24,5 @@ def test_mutations_differ_and_remove_barriers():
 
 
 def test_a_text_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match="words.wgsl: no such text -> .*: occurs 0 times, not once"):
+    with pytest.raises(ValueError, match=r"words\.wgsl: no such text -> .*: occurs 0 times, not once"):
         LISTED[0]._replace(file="words", old="no such text").altered(shader_file("words"))
