@@ -134,3 +134,55 @@ def test_sigmoids_and_soft_caps_are_those_of_the_definition():
             :, 0
         ]
         assert found.astype(np.uint32).view(np.int32).tolist() == soft_cap(np.array(x), cap).tolist()
+
+
+EDGES = sorted({
+    sign * (1 << k) + add
+    for k in (0, 15, 16, 30, 31, 32, 33, 47, 61, 62, 63) for sign in (-1, 1) for add in (-1, 0, 1)
+    if -(1 << 63) <= sign * (1 << k) + add < 1 << 63
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("expression", "exact"),
+    [
+        ("vec4<u32>(left(a, b.x), 0u, 0u)", lambda a, s: wrapped(a << s)),
+        ("vec4<u32>(right(a, b.x), 0u, 0u)", lambda a, s: a >> s),
+    ],
+    ids=["left", "right"],
+)
+def test_plain_shifts_take_any_amount(expression, exact):
+    a, s = pairs(EDGES, [0, 1, 15, 16, 31, 32, 33, 62, 63, 64, 90])
+    assert signed(call("words", expression, a, s, words=2)) == list(map(exact, a, s))
+
+
+def test_comparisons_sizes_and_bits_at_the_edges_of_64_bits():
+    a, b = pairs(EDGES, EDGES)
+    signs = "select(0u, 1u, less(a, b)), select(0u, 1u, less_u(a, b)), select(0u, 1u, negative(a))"
+    assert [tuple(row) for row in call("words", f"vec4<u32>({signs}, 0u)", a, b, words=3).tolist()] == [
+        (x < y, x % (1 << 64) < y % (1 << 64), x < 0) for x, y in zip(a, b, strict=True)
+    ]
+    found = call("words", "vec4<u32>(size(a), u32(bits(size(a))), 0u)", EDGES, words=3)
+    assert [(high << 32 | low, bits) for low, high, bits in found.tolist()] == [
+        (abs(x), abs(x).bit_length()) for x in EDGES
+    ]
+    narrow = [x for x in EDGES if abs(x) < 1 << 31]
+    found = call("words", "vec4<u32>(size32(i32(a.x)), u32(bits32(size32(i32(a.x)))), wide(i32(a.x)))", narrow, words=4)
+    assert [(size, bits, *words) for size, bits, *words in found.tolist()] == [
+        (abs(x), abs(x).bit_length(), x % (1 << 32), x >> 32 & 0xFFFFFFFF) for x in narrow
+    ]
+
+
+def test_shifts_of_one_word_round_halves_up():
+    a, s = pairs([x for x in NARROW if abs(x) < (1 << 31) - 1], [1, 2, 15, 24, 30])
+    a, s = zip(*[(x, y) for x, y in zip(a, s, strict=True) if abs(x) + (1 << (y - 1)) < 1 << 31], strict=True)
+    found = call("words", "vec4<u32>(u32(rshift32(i32(a.x), b.x)), 0u, 0u, 0u)", a, s)[:, 0]
+    assert found.astype(np.uint32).view(np.int32).tolist() == rshift(np.array(a), np.array(s)).tolist()
+
+
+def test_steps_of_the_polynomial_are_products_rounded_once():
+    a, f = pairs([s * x for x in (0, 1, 0xFFFF, 0x10000, 744257403, 1 << 30) for s in (-1, 1)], [0, 1, 0x7FFF, 0xFFFF])
+    found = call("functions", "vec4<u32>(u32(horner(i32(a.x), b.x)), 0u, 0u, 0u)", a, f)[:, 0]
+    assert found.astype(np.uint32).view(np.int32).tolist() == [
+        (x * y + (1 << 15)) >> 16 for x, y in zip(a, f, strict=True)
+    ]
