@@ -314,7 +314,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     print(f"{about['adapter']['name']} ({about['adapter']['driver']}, {about['adapter']['backend']})", flush=True)
-    faulthandler.dump_traceback_later(60 * args.minutes, exit=True, file=sys.__stderr__)  # even if a driver hangs
+    faulthandler.dump_traceback_later(60 * args.minutes, exit=True, file=2)  # even if a driver hangs
     try:
         check_all(Results(args.out, about), QUICK if args.quick else FULL)
     except DifferenceError as error:

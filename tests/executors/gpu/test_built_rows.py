@@ -6,16 +6,20 @@ import numpy as np
 import pytest
 
 from intact.checkpoints.formats import Tensor
+from intact.executors.gpu.checking import first_difference
 from intact.executors.native import NativeExecutor
+from intact.executors.reference import ReferenceExecutor
 from intact.executors.wgpu import WgpuExecutor
 from intact.measure.conformance.synthetic import random_bytes, random_tensor
 from intact.models.aspects.step import SequenceChunk
 from intact.models.aspects.tables import Buffer
-from intact.models.ops import Attend, Embed, Hadamard, Linear, Logits, Multiply, Steer, Target
+from intact.models.ops import Attend, Embed, Gate, Hadamard, Linear, Logits, Multiply, Rope, Steer, Target
 from intact.models.program import Program
 from intact.numerics.activations import BLOCK, LARGEST, quantize, to_bytes
 from intact.numerics.attention import quantize_keys, quantize_values
+from intact.numerics.gate import GATES
 from intact.numerics.hadamard import SIZES, hadamard
+from intact.numerics.rope import rotation
 from support.gpu import device
 
 PAGE = 16
@@ -47,10 +51,9 @@ def build(rows, ops=(), buffers=(), tensors=(), head=("x", "F32"), **shape):
         buffers=kept,
         ops=(Embed("x", "embed"), *(Steer("x", vectors) for vectors in names), *ops, Logits(source, "head")),
         tensors={tensor.name: tensor for tensor in (*own, *added, *tensors)},
-        rotations=(),
         vocabulary=1,
         context=1 << 19,
-        **{"layers": 0, "kv_heads": 1, "head_width": 16, **shape},
+        **{"rotations": (), "layers": 0, "kv_heads": 1, "head_width": 16, **shape},
     )
 
 
@@ -84,11 +87,11 @@ def quantized_alike(rows):
 def test_the_largest_value_of_a_row_is_at_the_bound_of_an_exponent_or_just_above():
     """127 * 8191 * 2^e and its neighbours."""
     tops = [(LARGEST << e if e >= 0 else LARGEST >> -e) + add for e in (-18, -7, -1, 0, 1, 6, 13) for add in (-1, 0, 1)]
-    rows = np.zeros((len(tops), 40), np.int64)
+    rows = np.zeros((len(tops), 100), np.int64)  # the last blocks are zero
     rows[:, 0] = tops
-    rows[:, 1::2] = np.array(tops)[:, None] * np.arange(20) // 21
+    rows[:, 1:40:2] = np.array(tops)[:, None] * np.arange(20) // 21
     rows[1::2] *= -1
-    quantized_alike(rows)
+    quantized_alike(np.concatenate([rows, rows[:1] * 0]))
 
 
 def test_codes_about_halves_round_alike_under_every_scale():
@@ -123,13 +126,15 @@ def test_sums_of_blocks_that_just_round_up_to_the_next_shift(kind, of):
     rows = []
     for s in range(1, 11 if of == 32 else 10):
         a, total = sums_below(s, of)
-        row = (random_bytes(f"sums {of} {s}", 256).astype(np.int64) % 15).reshape(8, BLOCK) - 7
+        row = np.zeros((8, BLOCK), np.int64)
         codes = np.full(BLOCK, 0)
         codes[0] = 127  # the scale is a
         codes[1:of] = (total - 127) // (of - 1)
         codes[1 : 1 + (total - 127) % (of - 1)] += 1
-        row[0], row[1] = codes * a, 0
+        row[0] = codes * a
         row[1, 0], row[1, 1], row[1, 2] = LARGEST, -LARGEST, 8191  # the exponent is 0, the sum is small
+        for block in range(2, 8):  # odd multiples of 2^s, which another shift would round
+            row[block, :3] = np.array([127, -127, 2 * block - 3]) << s
         rows.append(row.reshape(-1))
     weight = matrix("w", kind, 33, 256)
     program = build(
@@ -138,12 +143,14 @@ def test_sums_of_blocks_that_just_round_up_to_the_next_shift(kind, of):
     same_step(executors(program), [chunk(i) for i in range(len(rows))])
 
 
-def attention(rows, width=16):
-    """Keys, values and a query (narrow) from the thirds of a row, and attention with one head."""
+def attention(rows, width=16, turns=None):
+    """Keys, values and a query (narrow) from the thirds of a row, rotated by turns, and attention with one head."""
     ops = [Multiply("x", name, None, Fraction(1), start=i * width) for i, name in enumerate("kvq")]
     buffers = {name: Buffer(width, False) for name in "kvqo"}
+    ops += [] if turns is None else [Rope(name, 0, 1, width, True) for name in "qk"]
+    shape = {"layers": 1, "head_width": width, "rotations": () if turns is None else (turns,)}
     ops.append(Attend("q", "k", "v", "o", 0, 1, 1, width, Fraction(1, 4)))
-    program = build(np.asarray(rows) * 16, ops, buffers, head=("o", "F32"), layers=1, head_width=width)
+    program = build(np.asarray(rows) * 16, ops, buffers, head=("o", "F32"), **shape)
     return executors(program)
 
 
@@ -223,3 +230,34 @@ def test_rotated_rows_are_sums_and_differences_of_all_columns(size):
     program = build(rows, [Hadamard("x", "y", size)], {"y": Buffer(512, True)}, head=("y", "F32"))
     heads = same_step(executors(program), [chunk(i) for i in range(3)])
     assert np.array_equal(heads, to_bytes(quantize(hadamard(rows, size), 20)))
+
+
+def test_a_key_is_kept_after_all_threads_have_rotated_it():
+    """Pairs of neighbours in a head wider than a workgroup: threads keep columns that later ones have rotated."""
+    width = 128
+    rows = [np.concatenate([filled(999 + i, 3 * i + j, width) for j in range(3)]) for i in range(3)]
+    for row in rows:
+        row[64:66] = 70000  # the largest magnitude is that of a column which rotation has changed
+    both = attention(rows, width, rotation(10000.0, width, {}))
+    for i in range(3):
+        same_step(both, [chunk(i, position=i, pages=[3])])
+    same_pages(both)
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_gates_at_the_ends_of_their_ranges(kind):
+    """All columns of the result are those of the definition, not only the codes of the head's input."""
+    device()
+    edges = [0, 1, 65536, 425984, 458752, 1048576, 1 << 25, 23456789, 345678901, 1 << 29]
+    x = np.array([sign * edge + add for edge in edges for sign in (-1, 1) for add in (-1, 0, 1)])
+    row = np.concatenate([x, np.roll(x, 7) + 12345]) * 16
+    narrow = {name: Buffer(len(x), False) for name in ("gate", "up")}
+    ops = [Multiply("x", name, None, Fraction(1), start=i * len(x)) for i, name in enumerate(narrow)]
+    ops.append(Gate("gate", "up", "y", kind))
+    program = build([row], ops, {**narrow, "y": Buffer(len(x), True)}, head=("y", "F32"))
+    gpu, reference = WgpuExecutor(program, page_size=PAGE, threads=1), ReferenceExecutor(program, page_size=PAGE)
+    gpu.reserve_pages(1)
+    reference.reserve_pages(1)
+    chunks = [chunk(0)]
+    found = first_difference(reference, gpu._runner, gpu._plan, lambda: gpu._upload(chunks), chunks)
+    assert found.kind == "Logits"  # the last one, whose result is no row

@@ -55,8 +55,10 @@ def test_products_are_exact():
 
 @pytest.mark.parametrize("name", ["rshift", "shift"])
 def test_shifts_are_those_of_the_definition(name):
+    near = [sign * (1 << 61) + add for sign in (-1, 1) for add in (-1, 0, 1)]  # whose halves round by a shift of 62
     a, s = pairs(
-        WIDE, [0, 1, 2, 15, 16, 30, 31, 32, 33, 47, 61, 62, 63, 64, 90] + [-1, -15, -31, -40] * (name == "shift")
+        [*WIDE, *near],
+        [0, 1, 2, 15, 16, 30, 31, 32, 33, 47, 61, 62, 63, 64, 90] + [-1, -15, -31, -40] * (name == "shift"),
     )
     found = signed(call("words", f"vec4<u32>({name}(a, i32(b.x)), 0u, 0u)", a, s, words=2))
     exact = rshift if name == "rshift" else shift
