@@ -26,7 +26,8 @@ WORK = ROOT / "build" / "image"
 LARGEST = 250_000_000
 """Maximum size of an image in bytes, compressed."""
 
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "src")]
+sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.append(str(ROOT / "src"))  # behind an installation, which has the extension
 from oci_image import trees  # noqa: E402
 from oci_image.archive import Image, write_archive  # noqa: E402
 from oci_image.layers import Layer, write_layer  # noqa: E402

@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "src" / "intact"
 MOST = 4
 ANY_NUMBER = {"add_row", "new_table", "show", "key_of", "Draws", "ask", "of", "_word", "to_thread", "pack", "reshape"}
-ANY_NUMBER |= {"transpose"}
+ANY_NUMBER |= {"digest", "map", "transpose"}
 """Functions that take any number of values of one kind, or hand arguments on."""
 FOREIGN = {"_native", "libc", "nodes"}
 """Modules whose functions take no keywords."""

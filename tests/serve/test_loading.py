@@ -111,7 +111,7 @@ def test_clients_see_how_far_a_model_has_loaded_and_who_waits_for_it(tiny_path, 
         assert found["loading"].items() >= {"stage": "weights", "bytes": 600, "total_bytes": 1000}.items()
         assert found["requests"] == {"running": 0, "waiting": 1}
         listed = httpx.get(server.url + "/v1/models").json()["data"]
-        assert [one["id"] for one in listed if "loading" in one] == ["other"]
+        assert "other" in [one["id"] for one in listed if "loading" in one]
         may_go.set()
         asked.join(PATIENCE)
         found = described()

@@ -102,7 +102,21 @@ def _make_command(task: str | None, summary: str) -> Any:
         json: JsonOption = False,
     ) -> None:
         outputs = Outputs(plot, tensorboard, json)
-        run_recipe(TrainOptions(recipe, task, model, None, data, held, to, dry_run, keep_every, threads), outputs)
+        run_recipe(
+            TrainOptions(
+                recipe,
+                task,
+                model=model,
+                teacher=None,
+                data=data,
+                held=held,
+                to=to,
+                dry_run=dry_run,
+                keep_every=keep_every,
+                threads=threads,
+            ),
+            outputs,
+        )
 
     command.__doc__ = summary
     return command
@@ -131,7 +145,21 @@ def distil(
 ) -> None:
     """Learn to imitate another model's distributions."""
     outputs = Outputs(plot, tensorboard, json)
-    run_recipe(TrainOptions(recipe, "distil", model, teacher, data, held, to, dry_run, keep_every, threads), outputs)
+    run_recipe(
+        TrainOptions(
+            recipe,
+            "distil",
+            model=model,
+            teacher=teacher,
+            data=data,
+            held=held,
+            to=to,
+            dry_run=dry_run,
+            keep_every=keep_every,
+            threads=threads,
+        ),
+        outputs,
+    )
 
 
 recipe = _make_command(None, "Train as a recipe says, which names its kind.")
@@ -148,7 +176,9 @@ def resume(
     json: JsonOption = False,
 ) -> None:
     """Continue a run that was stopped; changed data, models or versions are refused."""
-    run_resumed(run, model, teacher, keep_every, threads, Outputs(plot, tensorboard, json))
+    run_resumed(
+        run, model, teacher=teacher, keep_every=keep_every, threads=threads, outputs=Outputs(plot, tensorboard, json)
+    )
 
 
 def export(

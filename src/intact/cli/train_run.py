@@ -107,7 +107,7 @@ def run_recipe(options: TrainOptions, outputs: Outputs) -> None:
         if dataset.dropped:
             note(f"{dataset.dropped} rows are too long and left out")
         session = Session(_place(model), recipe.task, _place(teacher) if teacher else None)
-        _train(options, base, other, dataset, settings, session=session, outputs=outputs)
+        _train(options, base, other, dataset, settings=settings, session=session, outputs=outputs)
 
 
 def run_resumed(out: Path, model: str, teacher: str, keep_every: int, threads: int | None, outputs: Outputs) -> None:
@@ -242,7 +242,7 @@ def _load(recipe: Recipe, options: TrainOptions, base: Base) -> Dataset:
     own = recipe.held if options.data is None else None  # other data have other held-out rows
     held = options.held or (folder / own if own else None)
     with spinner(f"reading {path.name}"):
-        dataset = load_data(path, base.tokenizer, base.program.context, recipe.data, held)
+        dataset = load_data(path, base.tokenizer, base.program.context, recipe.data, held=held)
     formats = TASKS[recipe.task].formats
     if dataset.format not in formats:
         raise ParameterError(

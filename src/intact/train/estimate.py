@@ -57,7 +57,7 @@ def estimate(base: Base, rows: Sequence[Row], settings: TrainSettings) -> Estima
     trained = sum(values.size for values in tensors.values())
     state = 4 * trained * (1 + len(settings.optimiser.moments))
     written = 24 * sum(lengths) + settings.steps * (_LINK_BYTES + _HISTORY_BYTES)
-    return Estimate(tokens, trained, _memory(base, tensors, state, longest, wanted), 2 * state + written)
+    return Estimate(tokens, trained, _memory(base, tensors, state, longest, wanted=wanted), 2 * state + written)
 
 
 def _memory(base: Base, tensors: Mapping[str, Floats], state: int, longest: int, wanted: int) -> int:

@@ -42,10 +42,10 @@ class TaskDefaults:
 
 _SEQUENCES: Final = ("text", "messages", "prompt_completion")
 TASKS: Final[Mapping[str, TaskDefaults]] = {
-    "sft": TaskDefaults("Learn to write texts or answers", _SEQUENCES, "cross_entropy", "lora", "1e-4"),
-    "preference": TaskDefaults("Prefer some answers to others", ("preference",), "preference", "lora", "5e-5"),
-    "distil": TaskDefaults("Imitate another model's distributions", _SEQUENCES, "distil", "lora", "1e-4"),
-    "heads": TaskDefaults("Train a classifier on hidden rows", ("labelled",), "cross_entropy", "head", "1e-3"),
+    "sft": TaskDefaults("Learn to write texts or answers", _SEQUENCES, "cross_entropy", "lora", rate="1e-4"),
+    "preference": TaskDefaults("Prefer some answers to others", ("preference",), "preference", "lora", rate="5e-5"),
+    "distil": TaskDefaults("Imitate another model's distributions", _SEQUENCES, "distil", "lora", rate="1e-4"),
+    "heads": TaskDefaults("Train a classifier on hidden rows", ("labelled",), "cross_entropy", "head", rate="1e-3"),
 }
 
 

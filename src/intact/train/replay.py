@@ -142,7 +142,9 @@ def verify_training(
             return _replay(receipt, trainer, start, on_step)
         if nonce is None or states is None:
             raise ParameterError("a sample of steps needs a nonce, and the states that the maker kept")
-        return _replay_some(receipt, trainer, start, _Kept(receipt, states), (sample, nonce), on_step)
+        return _replay_some(
+            receipt, trainer, start=start, kept=_Kept(receipt, states), chosen=(sample, nonce), on_step=on_step
+        )
     finally:
         trainer.close()
 
@@ -185,7 +187,7 @@ def _replay(
     for number, claimed in enumerate(receipt.links, 1):
         state = trainer.step(state).state
         if part := _difference(state.links[-1], claimed):
-            return TrainingVerdict("false", MEANINGS[part], number, part, tuple(range(1, number + 1)))
+            return TrainingVerdict("false", MEANINGS[part], number, part, checked=tuple(range(1, number + 1)))
         if on_step is not None:
             on_step(number, len(receipt.links))
     checked = tuple(range(1, len(receipt.links) + 1))
@@ -238,7 +240,7 @@ def _replay_some(
         before = start if number == 1 else kept.load(number - 1)
         after = trainer.step(before).state
         if part := _difference(after.links[-1], receipt.links[number - 1]):
-            return TrainingVerdict("false", MEANINGS[part], number, part, tuple(steps[:done]))
+            return TrainingVerdict("false", MEANINGS[part], number, part, checked=tuple(steps[:done]))
         if on_step is not None:
             on_step(done, len(steps))
     gaps = displacements(trainer.settings, start, kept)

@@ -164,7 +164,7 @@ def fit(
             state = trainer.start()
             folder = Path(out)
             run_folder.create(folder, make_header(trainer, state, sources, other), rows)
-            return _run(trainer, state, folder, held, keep_every, on_step)
+            return _run(trainer, state, folder=folder, held=held, keep_every=keep_every, on_step=on_step)
         finally:
             trainer.close()
 
@@ -212,7 +212,7 @@ def resume(
             check_same(header, make_header(trainer, start, sources, other), folder)
             state = _last_state(folder, header, start)
             run_folder.trim_history(folder, state.step)
-            return _run(trainer, state, folder, held, keep_every, on_step)
+            return _run(trainer, state, folder=folder, held=held, keep_every=keep_every, on_step=on_step)
         finally:
             trainer.close()
 
@@ -286,10 +286,10 @@ def make_header(
     return TrainingHeader(
         {"forward": version_of(settings.profile), "training": NUMERICS},
         trainer.base.digests(settings.hash),
-        None if teacher is None else teacher.digests(settings.hash),
-        settings.to_dict(),
-        describe_data(len(leaves), root_of(settings.hash, leaves), sources, ORDER_RULE),
-        {
+        teacher=None if teacher is None else teacher.digests(settings.hash),
+        settings=settings.to_dict(),
+        data=describe_data(len(leaves), root_of(settings.hash, leaves), sources, ORDER_RULE),
+        trainable={
             "shapes": {name: list(values.shape) for name, values in state.tensors.items()},
             "root": state_root(settings.hash, 0, state.tensors, state.moments).hex(),
         },
@@ -390,14 +390,14 @@ def _progress(result: StepResult, steps: int, times: list[float], held: float | 
     return Progress(
         result.state.step,
         steps,
-        result.loss,
-        result.rate,
-        result.norm,
-        result.clipped,
-        result.tokens,
-        result.tokens / seconds,
-        left,
-        held,
+        loss=result.loss,
+        rate=result.rate,
+        norm=result.norm,
+        clipped=result.clipped,
+        tokens=result.tokens,
+        tokens_per_second=result.tokens / seconds,
+        seconds_left=left,
+        held=held,
     )
 
 

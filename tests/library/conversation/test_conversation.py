@@ -190,10 +190,11 @@ def test_the_page_reads_the_file_and_writes_one_that_is_read_here(model, talk, t
     file = tmp_path / "talk.json"
     talk.save(file)
     page = Path(intact.serve.__file__).parent / "page"
-    scripts = [(page / name).read_text() for name in ("conversation.js", "shapes.js")]
-    code = """async ([[script, shapes], text]) => {
-        const address = (text) => "data:text/javascript," + encodeURIComponent(text);
-        const { asExport, readExport } = await import(address(script.replace("/page/shapes.js", address(shapes))));
+    scripts = {name: (page / name).read_text() for name in ("conversation.js", "shapes.js", "files.js", "dom.js")}
+    code = """async ([scripts, text]) => {
+        const address = (name) => "data:text/javascript," + encodeURIComponent(
+            scripts[name].replace(/[/]page[/](\\w+[.]js)/g, (_, other) => address(other)));
+        const { asExport, readExport } = await import(address("conversation.js"));
         const [one] = readExport(text);
         one.add(one.leaf, { role: "user", content: "from the page", usage: { completion_tokens: 3 } });
         return [one.messages(one.leaf), JSON.stringify(asExport([one.values()]))];

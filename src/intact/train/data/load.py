@@ -133,7 +133,9 @@ def load_data(
     if len(files) > 1:
         other, more = _encode(read_file(files[1]), form, encoder, drop=settings.too_long == "drop")
         dropped += more
-    return Dataset(rows[:kept], other, [DataSource(raw.name, raw.sha256, len(raw.rows), form.name)], form.name, dropped)
+    return Dataset(
+        rows[:kept], other, [DataSource(raw.name, raw.sha256, len(raw.rows), form.name)], form.name, dropped=dropped
+    )
 
 
 def _find(path: Path, held: Path | None) -> tuple[list[Path], bool]:

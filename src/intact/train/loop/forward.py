@@ -55,7 +55,7 @@ class EngineForward:
     """
 
     def __init__(self, base: Base, profile: Profile, bits: int, threads: int | None, tier: str | None) -> None:
-        self._settings = ExecutorSettings(profile, bits, _PAGE, "native", threads)
+        self._settings = ExecutorSettings(profile, bits, _PAGE, "native", threads=threads)
         self._base, self._tier, self._float = base, tier, profile == "fp32"
         self._packed: WeightFile | None = None
         self._executor: Executor | None = None

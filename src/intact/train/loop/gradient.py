@@ -48,7 +48,7 @@ class Backward:
             The gradient of the loss by the logits.
         """
         tokens, wanted = sequence.inputs, sequence.wanted
-        head = LayerPass(self._weights, self._learned, total, tokens[wanted], self._adapter)
+        head = LayerPass(self._weights, self._learned, total, tokens[wanted], adapter=self._adapter)
         head.rows |= {STREAM: run.rows[-1], LOGITS: run.logits}
         head.forward(self._parts.head)
         head.add(LOGITS, slopes)
@@ -59,14 +59,14 @@ class Backward:
         gradient[wanted] = head.take(STREAM)
         for number in reversed(range(self._lowest, len(self._parts.layers))):
             ops = self._parts.layers[number]
-            layer = LayerPass(self._weights, self._learned, total, tokens, self._adapter)
+            layer = LayerPass(self._weights, self._learned, total, tokens, adapter=self._adapter)
             layer.rows[STREAM] = run.rows[number]
             layer.forward(ops)
             layer.add(STREAM, gradient)
             layer.backward(ops)
             gradient = layer.take(STREAM)
         if self._embeds:
-            embedding = LayerPass(self._weights, self._learned, total, tokens, self._adapter)
+            embedding = LayerPass(self._weights, self._learned, total, tokens, adapter=self._adapter)
             embedding.add(STREAM, gradient)
             embedding.backward(self._parts.embedding)
 

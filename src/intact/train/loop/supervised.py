@@ -81,26 +81,26 @@ class Trainer:
         self._parts, self._arrange = parts, arrange or (lambda order: order)
         self._leaves = [row_digest(settings.hash, index, row) for index, row in enumerate(rows)]
         profile = settings.profile
-        self._forward = EngineForward(base, profile, settings.bits, threads, tier)
+        self._forward = EngineForward(base, profile, settings.bits, threads, tier=tier)
         if settings.parameters.keeps_base:
             self._forward.keep_packed()
         self._reference: EngineForward | None = None
         if settings.loss.needs_reference and settings.parameters.adapter < 0:
-            self._reference = EngineForward(base, profile, settings.bits, threads, tier)
+            self._reference = EngineForward(base, profile, settings.bits, threads, tier=tier)
             self._reference.open(base.program)
         self._teacher: EngineForward | None = None
         if teacher is not None and settings.loss.needs_teacher:
-            self._teacher = EngineForward(teacher, profile, settings.bits, threads, tier)
+            self._teacher = EngineForward(teacher, profile, settings.bits, threads, tier=tier)
             self._teacher.keep_packed()
             self._teacher.open(teacher.program)
         self._weights: FloatWeights | None = None
         self._scorer = LossScorer(
             settings.loss,
             self.products,
-            self._forward,
-            settings.parameters.adapter,
-            self._reference,
-            self._teacher,
+            forward=self._forward,
+            adapter=settings.parameters.adapter,
+            reference=self._reference,
+            teacher=self._teacher,
         )
 
     def start(self) -> TrainState:
@@ -165,7 +165,12 @@ class Trainer:
         after = TrainState(number, tensors, moments, [*state.links, link])
         mean = found.loss / (total << LOGPROB_FRACTION)
         return StepResult(
-            after, mean, float(np.ldexp(float(length), -FRACTION)), bool(factor < 1), found.tokens, float(rate)
+            after,
+            mean,
+            norm=float(np.ldexp(float(length), -FRACTION)),
+            clipped=bool(factor < 1),
+            tokens=found.tokens,
+            rate=float(rate),
         )
 
     def held_out(self, state: TrainState, rows: Sequence[Row]) -> tuple[int, int]:

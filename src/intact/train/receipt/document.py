@@ -102,10 +102,10 @@ class TrainingHeader:
         return cls(
             numerics,
             ModelDigests.from_document(value["base"], "header.base"),
-            None if teacher is None else ModelDigests.from_document(teacher, "header.teacher"),
-            settings,
-            data,
-            trainable,
+            teacher=None if teacher is None else ModelDigests.from_document(teacher, "header.teacher"),
+            settings=settings,
+            data=data,
+            trainable=trainable,
         )
 
 
