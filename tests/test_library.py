@@ -314,7 +314,7 @@ def test_sizes_are_bytes_or_texts(path, tmp_path):
 def test_arguments_of_load_that_cannot_be_are_named(path):
     with pytest.raises(ParameterError, match=r"adapters\['a'\] must be a file or a folder, got 5"):
         intact.load(path, adapters={"a": 5})
-    with pytest.raises(ParameterError, match=r"no executor named 'cuda' .*: expected 'native', 'wgpu', 'auto', 'reference'"):
+    with pytest.raises(ParameterError, match=r"no executor named 'cuda' .*: expected 'native', 'wgpu', 'auto', 'ref"):
         intact.load(path, executor="cuda")
 
 
