@@ -181,6 +181,9 @@ def test_resume_refuses_other_data_models_and_damaged_states(run, tmp_path):
         resume(folder, base, rows[::-1])
     with pytest.raises(ParameterError, match="another model"):
         resume(folder, tiny_base(tmp_path, seed=1), rows)
+    beyond = TrainExample(np.array([1, base.program.vocabulary]), np.array([0, 1]))
+    with pytest.raises(ParameterError, match="row 0 has a target beyond the model's vocabulary"):
+        resume(folder, base, rows, held=[beyond])
     file = next(folder.glob("state-*.safetensors"))
     file.write_bytes(file.read_bytes()[:-1] + b"\0")
     with pytest.raises(IntactError, match="damaged"):

@@ -205,6 +205,7 @@ def resume(
     with _opened(base) as model, _opened(teacher) as other:
         assert model is not None
         check_rows(model, data, settings, other)
+        check_rows(model, held, settings, other)
         trainer = Trainer(model, data, settings, teacher=other, threads=threads, tier=tier, parts=parts)
         try:
             start = trainer.start()

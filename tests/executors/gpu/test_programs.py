@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from intact._base.errors import ParameterError
+from intact.executors.gpu import running
 from intact.executors.native import NativeExecutor
 from intact.executors.wgpu import WgpuExecutor
 from intact.measure.conformance import EXPECTED, FEW_TOKENS, default_model, make_executor, model_digest
@@ -20,6 +21,13 @@ RUN = [case for case in CASES if not re.fullmatch(REFUSED, case.name)]
 
 def test_most_programs_run():
     assert (len(RUN), len(CASES)) == (62, 100)
+
+
+@pytest.mark.parametrize("way", [1, 2])
+@pytest.mark.parametrize("case", RUN[::12], ids=lambda case: case.name)
+def test_all_ways_to_multiply_bytes_are_equal(case, way, monkeypatch):
+    monkeypatch.setattr(running, "DOT", way)
+    test_a_program_equals_native(case)
 
 
 @pytest.mark.parametrize("case", RUN, ids=lambda case: case.name)

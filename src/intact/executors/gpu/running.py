@@ -16,6 +16,8 @@ ROWS: Final = 256
 """Maximum number of rows of a submission."""
 SCORES: Final = 1 << 26
 """Maximum size of the scores of a submission's rows, in bytes, unless a single row needs more."""
+DOT: Final = 0
+"""The way in which shaders multiply four bytes by four (codes.wgsl); all give the same bits."""
 _TILES: Final = (1, 4, 8)
 
 
@@ -168,9 +170,11 @@ class PlanRunner:
     def _record(self, work: Any, dispatch: tuple[int, Dispatch, Any], count: int) -> None:
         index, one, parameters = dispatch
         tile = next((tile for tile in _TILES if count <= tile), _TILES[-1]) if one.tiled else 1
-        constants = (*one.constants, ("T", tile), ("DOT", 0)) if one.tiled else one.constants
-        if one.shader == "embed":
-            constants = (*one.constants, ("DOT", 0))
+        constants = one.constants
+        if one.tiled:
+            constants = (*constants, ("T", tile))
+        if one.tiled or one.shader == "embed":
+            constants = (*constants, ("DOT", DOT))
         work.set_pipeline(self._device.pipeline(one.shader, constants))
         work.set_bind_group(0, self._group(index, one, parameters))
         work.dispatch_workgroups(one.across, -(-count // tile))
